@@ -1,0 +1,275 @@
+//! The ranges: what a well-typed document may still not say.
+
+use super::{API_VERSION, Input, KIND, ModelDeployment, Output, Spec};
+use crate::{plan::Plan, refusal::Refusal, time::Span};
+use std::{fmt::Display, ops::RangeInclusive};
+
+/// Longest URI. Longer ones are never names of artifacts.
+const MAX_URI: usize = 2_048;
+/// Longest list in a document. A spec is written by hand.
+const MAX_LIST: usize = 32;
+
+struct Refusing(Vec<Refusal>);
+
+impl Refusing {
+    fn unless(&mut self, holds: bool, path: &str, value: impl Display, allowed: impl Into<String>) {
+        if !holds {
+            self.0.push(Refusal::new(path, value, allowed));
+        }
+    }
+
+    fn within<T: PartialOrd + Display>(&mut self, path: &str, value: T, range: RangeInclusive<T>) {
+        let allowed = format!("{} to {}", range.start(), range.end());
+        self.unless(range.contains(&value), path, value, allowed);
+    }
+
+    fn uri(&mut self, path: &str, uri: &str, schemes: &[&str]) {
+        let allowed = format!("an absolute URI of at most {MAX_URI} characters: {}", schemes.join(", "));
+        let scheme = schemes.iter().any(|scheme| uri.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+        let lower = uri.to_ascii_lowercase();
+        let escapes = lower.contains("..") || lower.contains("%2e") || lower.contains("%2f") || lower.contains("%00");
+        let clean = uri.chars().all(|c| !c.is_control() && c != '\\' && c != ' ');
+        let credentials =
+            uri.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().unwrap_or("").contains('@'));
+        self.unless(scheme && uri.len() <= MAX_URI, path, uri, allowed);
+        self.unless(
+            !escapes && clean,
+            path,
+            uri,
+            "a URI without `..`, encoded dots or slashes, backslashes, spaces and control characters",
+        );
+        self.unless(!credentials, path, "(not shown)", "a URI without user or password");
+    }
+
+    fn list<T>(&mut self, path: &str, list: &[T]) {
+        self.unless(list.len() <= MAX_LIST, path, list.len(), format!("at most {MAX_LIST} entries"));
+    }
+}
+
+/// Every value of the document that is out of range.
+pub(super) fn check(deployment: &ModelDeployment) -> Vec<Refusal> {
+    let mut refusing = Refusing(Vec::new());
+    refusing.unless(deployment.api_version == API_VERSION, "apiVersion", &deployment.api_version, API_VERSION);
+    refusing.unless(deployment.kind == KIND, "kind", &deployment.kind, KIND);
+    let spec = &deployment.spec;
+    refusing.uri("spec.model.uri", &spec.model.uri, &["file:///", "https://", "nats-object://"]);
+    infrastructure(&mut refusing, spec);
+    serving(&mut refusing, spec);
+    access(&mut refusing, spec);
+    outputs(&mut refusing, spec);
+    proof(&mut refusing, spec);
+    rollout(&mut refusing, spec);
+    fixed(&mut refusing, spec);
+    refusing.0
+}
+
+const REGIONS: [&str; 7] = ["eu", "us", "uk", "apac", "ca", "on-prem", "this-machine"];
+const REGIMES: [&str; 6] = ["gdpr", "hipaa", "pci-dss", "iso-27001", "soc-2", "air-gapped"];
+
+fn infrastructure(refusing: &mut Refusing, spec: &Spec) {
+    for region in &spec.infrastructure.residency {
+        refusing.unless(
+            REGIONS.contains(&region.as_str()),
+            "spec.infrastructure.residency",
+            region,
+            REGIONS.join(", "),
+        );
+    }
+    for regime in &spec.infrastructure.compliance {
+        refusing.unless(
+            REGIMES.contains(&regime.as_str()),
+            "spec.infrastructure.compliance",
+            regime,
+            REGIMES.join(", "),
+        );
+    }
+    if let Some(budget) = spec.infrastructure.budget_per_hour {
+        refusing.within("spec.infrastructure.budgetPerHour", budget, 0.0..=1_000_000.0);
+    }
+    if let Some(latency) = spec.infrastructure.latency_budget {
+        refusing.unless(latency.0.as_micros() > 0, "spec.infrastructure.latencyBudget", latency, "more than 0");
+    }
+}
+
+fn serving(refusing: &mut Refusing, spec: &Spec) {
+    refusing.within("spec.serving.batching.maxSize", spec.serving.batching.max_size, 1..=256);
+    refusing.within(
+        "spec.serving.batching.maxDelay",
+        spec.serving.batching.max_delay,
+        Span::default()..=Span::seconds(1),
+    );
+    refusing.within("spec.resources.cpu", spec.resources.cpu.0, 50..=256_000);
+    let memory = spec.resources.memory;
+    refusing.unless(memory.0 >= 64 << 20 && memory.0 <= 4 << 40, "spec.resources.memory", memory, "64Mi to 4Ti");
+    refusing.within("spec.scale.min", spec.scale.min, 1..=1_000);
+    refusing.within("spec.scale.max", spec.scale.max, spec.scale.min.clamp(1, 1_000)..=1_000);
+    refusing.within("spec.scale.target", spec.scale.target, 1..=100_000);
+    refusing.unless(!spec.inputs.is_empty(), "spec.inputs", "[]", "at least one input");
+    refusing.list("spec.inputs", &spec.inputs);
+    for (n, input) in spec.inputs.iter().enumerate() {
+        let Input::Http(http) = input;
+        let path = format!("spec.inputs[{n}].http");
+        let body = http.max_body;
+        refusing.unless(body.0 >= 1 << 10 && body.0 <= 64 << 20, &format!("{path}.maxBody"), body, "1Ki to 64Mi");
+        refusing.within(&format!("{path}.timeout"), http.timeout, Span::millis(1)..=Span::seconds(300));
+    }
+}
+
+fn access(refusing: &mut Refusing, spec: &Spec) {
+    let access = &spec.access;
+    let somebody = access.anonymous || access.api_keys || access.jwt.is_some();
+    refusing.unless(somebody, "spec.access", "nobody may come in", "anonymous: true, apiKeys: true or jwt");
+    if let Some(jwt) = &access.jwt {
+        refusing.uri("spec.access.jwt.jwks", &jwt.jwks, &["https://", "file:///"]);
+        refusing.unless(
+            (1..=512).contains(&jwt.issuer.len()),
+            "spec.access.jwt.issuer",
+            &jwt.issuer,
+            "1 to 512 characters",
+        );
+        refusing.unless(
+            (1..=512).contains(&jwt.audience.len()),
+            "spec.access.jwt.audience",
+            &jwt.audience,
+            "1 to 512 characters",
+        );
+    }
+    if let Some(rate) = access.rate_limit {
+        refusing.unless(rate.count > 0, "spec.access.rateLimit", rate, "at least 1 per unit");
+    }
+    refusing.list("spec.access.allowFrom", &access.allow_from);
+    for cidr in &access.allow_from {
+        refusing.unless(is_cidr(cidr), "spec.access.allowFrom", cidr, "a network in CIDR form (10.0.0.0/8, ::1/128)");
+    }
+}
+
+fn is_cidr(text: &str) -> bool {
+    let Some((address, prefix)) = text.split_once('/') else {
+        return false;
+    };
+    let most = match address.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(_)) => 32,
+        Ok(std::net::IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    crate::ids::decimal(prefix).is_some_and(|prefix| prefix <= most)
+}
+
+fn outputs(refusing: &mut Refusing, spec: &Spec) {
+    refusing.unless(!spec.outputs.is_empty(), "spec.outputs", "[]", "at least one output");
+    refusing.list("spec.outputs", &spec.outputs);
+    for (n, output) in spec.outputs.iter().enumerate() {
+        match output {
+            Output::Sqlite(sqlite) => table(refusing, &format!("spec.outputs[{n}].sqlite.table"), &sqlite.table),
+            Output::Postgres(postgres) => {
+                table(refusing, &format!("spec.outputs[{n}].postgres.table"), &postgres.table)
+            }
+            Output::Files(files) => refusing.uri(&format!("spec.outputs[{n}].files.uri"), &files.uri, &["file:///"]),
+        }
+    }
+}
+
+fn table(refusing: &mut Refusing, path: &str, name: &str) {
+    let mut bytes = name.bytes();
+    let valid = name.len() <= 63
+        && bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_')
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    refusing.unless(valid, path, name, "1 to 63 characters a-z, 0-9 and _, beginning with a letter or _");
+}
+
+fn proof(refusing: &mut Refusing, spec: &Spec) {
+    refusing.unless(
+        (0.0..100.0).contains(&spec.slo.availability),
+        "spec.slo.availability",
+        spec.slo.availability,
+        "0 to 100 percent, 100 excluded",
+    );
+    if let Some(latency) = spec.slo.latency_p99 {
+        refusing.within("spec.slo.latencyP99", latency, Span(std::time::Duration::from_micros(1))..=Span::seconds(300));
+    }
+    for (path, rate) in
+        [("spec.slo.throughput", spec.slo.throughput), ("spec.validation.load.rate", spec.validation.load.rate)]
+    {
+        if let Some(rate) = rate {
+            refusing.unless(
+                rate.per_second() > 0.0 && rate.per_second() <= 100_000.0,
+                path,
+                rate,
+                "more than 0, at most 100000/s",
+            );
+        }
+    }
+    let validation = &spec.validation;
+    if let Some(golden) = &validation.golden {
+        refusing.uri("spec.validation.golden", golden, &["file:///", "https://", "nats-object://"]);
+    }
+    refusing.within("spec.validation.minAccuracy", validation.min_accuracy, 0.0..=1.0);
+    refusing.within("spec.validation.tolerance", validation.tolerance, 0.0..=1e9);
+    refusing.within("spec.validation.maxRevisions", validation.max_revisions, 1..=20);
+    refusing.within("spec.validation.load.duration", validation.load.duration, Span::millis(200)..=Span::seconds(600));
+    refusing.within("spec.validation.load.repeats", validation.load.repeats, 1..=10);
+    refusing.list("spec.validation.faults", &validation.faults);
+}
+
+fn rollout(refusing: &mut Refusing, spec: &Spec) {
+    let steps = &spec.rollout.steps;
+    let rising = steps.windows(2).all(|pair| pair[0] < pair[1]);
+    let valid =
+        steps.len() <= MAX_LIST && rising && steps.first().is_some_and(|s| *s >= 1) && steps.last() == Some(&100);
+    refusing.unless(valid, "spec.rollout.steps", format!("{steps:?}"), "rising percentages from 1, ending with 100");
+    refusing.within("spec.rollout.hold", spec.rollout.hold, Span::default()..=Span::seconds(86_400));
+    refusing.within("spec.rollout.watch", spec.rollout.watch, Span::default()..=Span::seconds(30 * 86_400));
+}
+
+fn fixed(refusing: &mut Refusing, spec: &Spec) {
+    let known = Plan::SPEC_PATHS.map(|(_, path)| path);
+    for path in &spec.fixed {
+        refusing.unless(known.contains(&path.as_str()), "spec.fixed", path, known.join(", "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn refused(part: &Value) -> Vec<String> {
+        let mut document = json!({ "metadata": { "name": "d" }, "spec": { "model": { "uri": "file:///m.onnx" } } });
+        for (key, value) in part.as_object().unwrap() {
+            document["spec"][key] = value.clone();
+        }
+        match ModelDeployment::read(&document) {
+            Ok(_) => Vec::new(),
+            Err(refusals) => refusals.0.into_iter().map(|r| r.path).collect(),
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_path() {
+        for (part, path) in [
+            (json!({ "model": { "uri": "gopher://x" } }), "spec.model.uri"),
+            (json!({ "model": { "uri": "file:///a/../etc/passwd" } }), "spec.model.uri"),
+            (json!({ "model": { "uri": "file:///a/%2e%2e/b" } }), "spec.model.uri"),
+            (json!({ "model": { "uri": "https://user:pw@host/x" } }), "spec.model.uri"),
+            (json!({ "serving": { "batching": { "maxSize": 0 } } }), "spec.serving.batching.maxSize"),
+            (json!({ "serving": { "batching": { "maxSize": 257 } } }), "spec.serving.batching.maxSize"),
+            (json!({ "scale": { "min": 5, "max": 2 } }), "spec.scale.max"),
+            (json!({ "rollout": { "steps": [5, 5, 100] } }), "spec.rollout.steps"),
+            (json!({ "rollout": { "steps": [5, 25] } }), "spec.rollout.steps"),
+            (json!({ "slo": { "availability": 100.0 } }), "spec.slo.availability"),
+            (json!({ "access": { "apiKeys": false } }), "spec.access"),
+            (json!({ "access": { "allowFrom": ["10.0.0.0"] } }), "spec.access.allowFrom"),
+            (json!({ "outputs": [{ "sqlite": { "table": "a; drop" } }] }), "spec.outputs[0].sqlite.table"),
+            (json!({ "validation": { "minAccuracy": 1.5 } }), "spec.validation.minAccuracy"),
+            (json!({ "fixed": ["spec.replicas"] }), "spec.fixed"),
+        ] {
+            assert_eq!(refused(&part), [path], "{part}");
+        }
+    }
+
+    #[test]
+    fn every_value_out_of_range_is_reported_at_once() {
+        let refusals = refused(&json!({ "scale": { "min": 0, "target": 0 }, "slo": { "availability": -1.0 } }));
+        assert_eq!(refusals, ["spec.scale.min", "spec.scale.target", "spec.slo.availability"]);
+    }
+}

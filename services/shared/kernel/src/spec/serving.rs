@@ -1,0 +1,202 @@
+//! `spec.model`, `serving`, `resources`, `scale`, `inputs` and `access`.
+
+use crate::{
+    blob::Digest,
+    model::ModelFormat,
+    quantity::{ByteSize, CpuMillis, Rate},
+    time::Span,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Model {
+    /// Where it lies: `file:///absolute/path`, `https://host/path` or `nats-object://bucket/name`.
+    pub uri: String,
+    /// SHA-256 of the artifact, 64 hexadecimal digits. If given, any other content is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub sha256: Option<Digest>,
+    /// The format if it must be a certain one; else it is detected from the content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<ModelFormat>,
+}
+
+/// How it is served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Serving {
+    /// A platform, or `auto` to let Slipway choose.
+    pub platform: Platform,
+    /// Protocols the platform must offer.
+    pub protocols: Vec<Protocol>,
+    /// Where dynamic batching starts.
+    pub batching: Batching,
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        Self { platform: Platform::Auto, protocols: vec![Protocol::Http], batching: Batching::default() }
+    }
+}
+
+/// What serves the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Platform {
+    /// Slipway chooses.
+    #[default]
+    Auto,
+    /// Slipway's own worker.
+    Slipway,
+    /// NVIDIA Triton Inference Server.
+    Triton,
+    /// TensorFlow Serving.
+    TensorflowServing,
+    /// TorchServe.
+    Torchserve,
+    /// vLLM.
+    Vllm,
+}
+
+/// A protocol of inference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// Open Inference Protocol v2 over HTTP.
+    Http,
+    /// Open Inference Protocol v2 over gRPC.
+    Grpc,
+}
+
+/// Dynamic batching: where the first plan starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Batching {
+    /// The most rows run at once, 1 to 256.
+    pub max_size: u32,
+    /// How long the first row waits for others, up to 1s.
+    pub max_delay: Span,
+}
+
+impl Default for Batching {
+    fn default() -> Self {
+        Self { max_size: 8, max_delay: Span::millis(2) }
+    }
+}
+
+/// What one worker gets; where the first plan starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resources {
+    /// Processor time.
+    pub cpu: CpuMillis,
+    /// Memory limit.
+    pub memory: ByteSize,
+    /// GPU memory; 0 = none.
+    pub gpu_memory: ByteSize,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self { cpu: CpuMillis(1_000), memory: ByteSize::mebibytes(512), gpu_memory: ByteSize(0) }
+    }
+}
+
+/// How many workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Scale {
+    /// The fewest, 1 to 1000; where the first plan starts.
+    pub min: u32,
+    /// The most, `min` to 1000; no revision passes it.
+    pub max: u32,
+    /// What is scaled by.
+    pub signal: ScaleSignal,
+    /// The value of the signal one worker should have.
+    pub target: u32,
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self { min: 1, max: 4, signal: ScaleSignal::Concurrency, target: 8 }
+    }
+}
+
+/// What is scaled by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScaleSignal {
+    /// Requests waiting.
+    QueueDepth,
+    /// Requests under way.
+    Concurrency,
+    /// Processor use in percent.
+    Cpu,
+}
+
+/// A door for requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Input {
+    /// Open Inference Protocol v2 over HTTP.
+    Http(HttpInput),
+}
+
+/// The HTTP door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpInput {
+    /// The largest body, up to 64Mi.
+    pub max_body: ByteSize,
+    /// How long a request may take when its sender sets no deadline, up to 5m.
+    pub timeout: Span,
+}
+
+impl Default for HttpInput {
+    fn default() -> Self {
+        Self { max_body: ByteSize::mebibytes(4), timeout: Span::seconds(10) }
+    }
+}
+
+pub(super) fn default_inputs() -> Vec<Input> {
+    vec![Input::Http(HttpInput::default())]
+}
+
+/// Who may come in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Access {
+    /// Whether callers without credential are served.
+    pub anonymous: bool,
+    /// Whether API keys are issued and accepted.
+    pub api_keys: bool,
+    /// Accept tokens of this issuer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<Jwt>,
+    /// The most requests one caller may send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<Rate>,
+    /// Networks requests may come from (CIDR); empty = any.
+    pub allow_from: Vec<String>,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self { anonymous: false, api_keys: true, jwt: None, rate_limit: None, allow_from: Vec::new() }
+    }
+}
+
+/// Tokens that are accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Jwt {
+    /// `iss` must be this.
+    pub issuer: String,
+    /// `aud` must hold this.
+    pub audience: String,
+    /// The keys: `https://…` of a JWK set, or `file:///…` of a JWK set or a PEM public key.
+    pub jwks: String,
+}
