@@ -17,6 +17,7 @@ macro_rules! answers {
     ($($(#[$doc:meta])* $variant:ident($data:ty) = $name:literal, $slot:pat,)*) => {
         /// The answer of a fact.
         #[derive(Clone, Debug, PartialEq)]
+        #[expect(clippy::large_enum_variant, reason = "facts are held behind an Arc; a box inside would be a second hop")]
         pub enum Answer { $($(#[$doc])* $variant($data),)* }
 
         impl Answer {

@@ -325,7 +325,20 @@ impl Deployment {
                 }
             }
         }
+        let serving = serving.map(|id| self.past_rollbacks(id));
         serving.filter(|id: &RevisionId| !self.is_retiring(id.generation) && self.revision(*id).is_some())
+    }
+
+    /// The revision that has the traffic of `id`: a revision that was gone back to may itself be taken back later. Each
+    /// rollback leads to an older revision, so this ends.
+    fn past_rollbacks(&self, mut id: RevisionId) -> RevisionId {
+        while let Some(Answer::RolledBack(back)) = self.revision(id).and_then(|r| r.answer(Slot::Rollback)) {
+            if back.to >= id {
+                break;
+            }
+            id = back.to;
+        }
+        id
     }
 
     /// The last revision before `id` that passed validation, was released and never taken back.
@@ -645,6 +658,9 @@ fn illegal(fact: &Fact, held: Option<&Attempts>, repeats: &Repeats) -> Option<St
         (_, Slot::Shift(_)) => repeats.resumed.contains(&generation),
         (Answer::Degraded(_), Slot::Degradation) => matches!(fact.answer, Answer::Recovered(_)),
         (Answer::Recovered(_), Slot::Degradation) => matches!(fact.answer, Answer::Degraded(_)),
+        // What ended may still be retired, and what is retired may be archived.
+        (Answer::Superseded(_) | Answer::Abandoned(_), Slot::End) => matches!(fact.answer, Answer::Retired(_)),
+        (Answer::Retired(_), Slot::End) => matches!(fact.answer, Answer::Archived(_)),
         _ => false,
     };
     (!permitted).then(|| format!("`{}` permits no further attempt", previous.answer.name()))

@@ -20,6 +20,7 @@ mod refusal;
 mod routes;
 mod slot;
 pub mod spec;
+mod step;
 mod time;
 pub mod wire;
 
@@ -41,4 +42,5 @@ pub use quantity::{ByteSize, CpuMillis, Rate};
 pub use refusal::{Refusal, Refusals};
 pub use routes::{Route, Routes};
 pub use slot::{Slot, SlotError};
+pub use step::{Step, When};
 pub use time::{Span, Timestamp};

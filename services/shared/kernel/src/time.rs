@@ -84,7 +84,7 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = self.0.as_micros();
         for (unit, size) in [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000)] {
-            if micros >= size && micros % size == 0 {
+            if micros >= size && micros.is_multiple_of(size) {
                 return write!(f, "{}{unit}", micros / size);
             }
         }

@@ -229,3 +229,54 @@ proptest! {
         }
     }
 }
+
+fn fact(generation: u32, revision: u32, slot: Slot, attempt: u32, answer: Answer) -> Arc<Fact> {
+    let key = FactKey::new(ID.clone(), RevisionId::new(generation, revision), slot).at(Attempt(attempt));
+    Arc::new(Fact {
+        id: key.to_string(),
+        key,
+        actor: "test".into(),
+        causation: None,
+        correlation: "c".into(),
+        traceparent: None,
+        at: Timestamp(0),
+        sequence: 0,
+        answer,
+    })
+}
+
+fn rolled_back(to: RevisionId) -> Answer {
+    Answer::RolledBack(RolledBack { to, reason: String::new(), findings: Vec::new() })
+}
+
+#[test]
+fn a_rollback_to_a_revision_that_was_taken_back_later_leads_on_to_where_that_one_led() {
+    let released = || Answer::Released(Released { replaces: None, measurements: Vec::new() });
+    let mut log = Vec::new();
+    for generation in 1..=3 {
+        log.push(fact(generation, 0, Slot::Request, 0, REQUESTED.clone()));
+        log.push(fact(generation, 1, Slot::Plan, 0, plan()));
+        log.push(fact(generation, 1, Slot::Release, 0, released()));
+    }
+    log.push(fact(3, 1, Slot::Rollback, 0, rolled_back(RevisionId::new(2, 1))));
+    assert_eq!(fold(&ID, log.clone()).serving(), Some(RevisionId::new(2, 1)));
+    log.push(fact(2, 1, Slot::Rollback, 0, rolled_back(RevisionId::new(1, 1))));
+    assert_eq!(fold(&ID, log).serving(), Some(RevisionId::new(1, 1)));
+}
+
+#[test]
+fn what_ended_may_still_be_retired_and_then_archived_and_nothing_else() {
+    let abandoned =
+        Answer::Abandoned(Abandoned { reason: String::new(), advice: String::new(), findings: Vec::new() });
+    let retired = Answer::Retired(Retired { removed: Vec::new() });
+    let log = vec![
+        fact(1, 0, Slot::Request, 0, REQUESTED.clone()),
+        fact(1, 0, Slot::End, 0, abandoned.clone()),
+        fact(1, 0, Slot::End, 1, retired.clone()),
+    ];
+    let ended = |log| fold(&ID, log).newest().unwrap().ended().cloned();
+    assert_eq!(ended(log.clone()), Some(retired));
+    let log = vec![log[0].clone(), log[1].clone(), fact(1, 0, Slot::End, 1, abandoned.clone())];
+    let folded = fold(&ID, log.clone());
+    assert_eq!((ended(log), folded.set_aside.len()), (Some(abandoned), 1));
+}

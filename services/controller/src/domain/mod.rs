@@ -1,0 +1,33 @@
+//! What the controller decides, and nothing of how it is done.
+//!
+//! Everything here is pure: it knows the kernel and the standard library, no `async`, no clock, no randomness, no file
+//! and no network. The time is an argument, so every decision can be tabulated and replayed.
+//!
+//! - [`due`](due::due) is the transition table: deployment and time in, one [`Duty`] out. Read [`standing`] first.
+//! - [`revise`](revise::revise) is the loop that must end: what follows a failure.
+//! - [`wanted`](wanted::wanted) says which revisions must have workers now.
+
+pub mod deadlines;
+pub mod due;
+pub mod duty;
+pub mod history;
+pub mod invariants;
+pub mod judge;
+pub mod plan;
+pub mod revise;
+pub mod standing;
+pub mod wanted;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+pub(crate) mod scenario;
+#[cfg(test)]
+mod table;
+
+pub use deadlines::Deadlines;
+pub use due::due;
+pub use duty::{Due, Duty};
+pub use history::History;
+pub use plan::first_plan;
+pub use revise::{NextStep, revise};
+pub use wanted::{Wanted, wanted};

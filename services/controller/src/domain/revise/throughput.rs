@@ -1,0 +1,36 @@
+//! `throughput`: fewer requests a second than the target.
+
+use super::{Case, Edit, Step, capacity};
+use slipway_kernel::Span;
+
+/// Shorter waits than this fill no batch of more than one row at the rates a spec asks for.
+const FILLING_DELAY: Span = Span::millis(1);
+
+/// Larger batches first, since they cost no machine; then more workers, then more processor time, then both.
+pub(super) fn steps(case: &Case<'_>) -> Vec<Step> {
+    let mut steps = larger_batches(case);
+    steps.extend(capacity::more_replicas(case, case.gap()));
+    steps.extend(capacity::more_cpu(case));
+    steps
+}
+
+/// Batches grow only where warm-up did not measure that larger ones gain nothing.
+fn larger_batches(case: &Case<'_>) -> Vec<Step> {
+    let plan = case.plan();
+    let useful = case.tried.useful_batch.unwrap_or(u32::MAX);
+    capacity::larger_batch(plan.max_batch, case.gap())
+        .into_iter()
+        .map(|rows| rows.min(useful))
+        .filter(|rows| *rows > plan.max_batch)
+        .map(|rows| {
+            let reason = format!("more rows in one run: {}", case.figures());
+            let step = Step::of(Edit::MaxBatch(rows), reason);
+            let fills = plan.max_delay >= FILLING_DELAY || Edit::MaxDelay(FILLING_DELAY).is_fixed(&case.history.spec);
+            if fills {
+                step
+            } else {
+                step.and(Edit::MaxDelay(FILLING_DELAY), format!("a batch of {rows} rows needs a moment to fill"))
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,175 @@
+//! One batch through the engine: stack, run, cut apart, answer.
+
+use std::time::{Duration, Instant};
+
+use slipway_proto::oip::Tensor;
+
+use super::queue::{Job, Queue};
+use super::{Computed, Unanswered};
+use crate::engine::{EngineError, Model, guarded, split_rows, stack_rows};
+
+/// Runs the jobs together; when that fails, each by itself.
+pub(super) fn run(queue: &Queue, model: &dyn Model, batch: Vec<Job>) {
+    let taken = Instant::now();
+    for job in &batch {
+        let waited = taken.saturating_duration_since(job.enqueued);
+        queue.metrics.queue_wait_seconds.observe(waited.as_secs_f64());
+    }
+    match <[Job; 1]>::try_from(batch) {
+        Ok([job]) => run_alone(queue, model, job, taken),
+        Err(batch) => {
+            if let Err((batch, error)) = run_together(queue, model, batch, taken) {
+                tracing::warn!(requests = batch.len(), %error, "a batch failed; running its requests one by one");
+                queue.metrics.isolated.inc();
+                for job in batch {
+                    run_alone(queue, model, job, taken);
+                }
+            }
+        }
+    }
+}
+
+fn run_together(
+    queue: &Queue,
+    model: &dyn Model,
+    batch: Vec<Job>,
+    taken: Instant,
+) -> Result<(), (Vec<Job>, EngineError)> {
+    let rows: Vec<usize> = batch.iter().map(|job| job.work.rows).collect();
+    let total = rows.iter().sum();
+    queue.metrics.batch_requests.observe(batch.len() as f64);
+    let computed = timed(queue, total, || {
+        let inputs = stacked(&batch)?;
+        let outputs = model.run(&inputs)?;
+        apart(&outputs, &rows, total)
+    });
+    match computed {
+        Ok((outputs, ran)) => {
+            for (job, outputs) in batch.into_iter().zip(outputs) {
+                answer(job, outputs, taken, ran, total);
+            }
+            Ok(())
+        }
+        Err(error) => Err((batch, error)),
+    }
+}
+
+fn run_alone(queue: &Queue, model: &dyn Model, job: Job, taken: Instant) {
+    let Some(job) = job.still_wanted(Instant::now(), &queue.metrics) else {
+        return;
+    };
+    let rows = job.work.rows;
+    queue.metrics.batch_requests.observe(1.0);
+    let computed = timed(queue, rows, || in_pieces(model, &job.work.inputs, rows, queue.max_rows()));
+    match computed {
+        Ok((outputs, ran)) => answer(job, outputs, taken, ran, rows),
+        Err(error) => {
+            // A caller that went away needs no answer.
+            let _ = job.reply.send(Err(Unanswered::Failed(error)));
+        }
+    }
+}
+
+/// A request with more rows than a batch may have is computed in several runs.
+fn in_pieces(
+    model: &dyn Model,
+    inputs: &[Tensor],
+    rows: usize,
+    max_rows: usize,
+) -> Result<Vec<Tensor>, EngineError> {
+    if rows <= max_rows || *model.batching() != crate::engine::Batching::Rows {
+        return model.run(inputs);
+    }
+    let mut sizes = vec![max_rows; rows / max_rows];
+    if rows % max_rows > 0 {
+        sizes.push(rows % max_rows);
+    }
+    let pieces = inputs
+        .iter()
+        .map(|input| split_rows(input, &sizes))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut computed = Vec::with_capacity(sizes.len());
+    for index in 0..sizes.len() {
+        let piece: Vec<Tensor> = pieces
+            .iter()
+            .filter_map(|pieces| pieces.get(index).cloned())
+            .collect();
+        computed.push(model.run(&piece)?);
+    }
+    (0..model.signature().outputs.len())
+        .map(|output| {
+            let parts: Vec<&Tensor> = computed
+                .iter()
+                .filter_map(|outputs| outputs.get(output))
+                .collect();
+            stack_rows(&parts)
+        })
+        .collect()
+}
+
+fn timed<T>(
+    queue: &Queue,
+    rows: usize,
+    work: impl FnOnce() -> Result<T, EngineError>,
+) -> Result<(T, Duration), EngineError> {
+    let started = Instant::now();
+    let result = guarded("running the model", work);
+    let took = started.elapsed();
+    queue.ran(took);
+    queue.metrics.batch_rows.observe(rows as f64);
+    queue.metrics.run_seconds.observe(took.as_secs_f64());
+    match result {
+        Ok(done) => Ok((done, took)),
+        Err(error) => {
+            queue.metrics.failed_runs.inc();
+            Err(error)
+        }
+    }
+}
+
+/// The inputs of all jobs, stacked input by input.
+fn stacked(batch: &[Job]) -> Result<Vec<Tensor>, EngineError> {
+    let inputs = batch.first().map_or(0, |job| job.work.inputs.len());
+    (0..inputs)
+        .map(|input| {
+            let parts: Vec<&Tensor> = batch
+                .iter()
+                .filter_map(|job| job.work.inputs.get(input))
+                .collect();
+            stack_rows(&parts)
+        })
+        .collect()
+}
+
+/// The outputs cut apart again: one list of outputs per job.
+fn apart(
+    outputs: &[Tensor],
+    rows: &[usize],
+    total: usize,
+) -> Result<Vec<Vec<Tensor>>, EngineError> {
+    let mut jobs: Vec<Vec<Tensor>> = rows.iter().map(|_| Vec::with_capacity(outputs.len())).collect();
+    for output in outputs {
+        let found = output.shape().first().copied();
+        if found != Some(total) {
+            return Err(EngineError::Output(format!(
+                "`{}` has {found:?} rows where {total} went in",
+                output.name()
+            )));
+        }
+        for (job, part) in jobs.iter_mut().zip(split_rows(output, rows)?) {
+            job.push(part);
+        }
+    }
+    Ok(jobs)
+}
+
+fn answer(job: Job, outputs: Vec<Tensor>, taken: Instant, ran: Duration, batch_rows: usize) {
+    let computed = Computed {
+        outputs,
+        waited: taken.saturating_duration_since(job.enqueued),
+        ran,
+        batch_rows,
+    };
+    // A caller that went away during the run needs no answer.
+    let _ = job.reply.send(Ok(computed));
+}

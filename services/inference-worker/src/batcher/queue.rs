@@ -1,0 +1,280 @@
+//! The bounded queue between callers and pool threads.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::{BatcherOptions, Computed, Refused, Unanswered, Work};
+use crate::domain::batching::{self, Limits, Next, Waiting};
+use crate::telemetry::BatcherMetrics;
+
+/// A request in the queue.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) work: Work,
+    pub(super) enqueued: Instant,
+    pub(super) reply: oneshot::Sender<Result<Computed, Unanswered>>,
+    row_shapes: Vec<Vec<usize>>,
+    bytes: usize,
+}
+
+impl Job {
+    /// Whether it still makes sense to run it; answers the caller when not.
+    pub(super) fn still_wanted(self, now: Instant, metrics: &BatcherMetrics) -> Option<Self> {
+        if self.reply.is_closed() {
+            metrics.cancelled.inc();
+            return None;
+        }
+        if self.work.deadline.is_some_and(|deadline| deadline <= now) {
+            metrics.expired.inc();
+            // A caller that went away in this moment needs no answer.
+            let _ = self.reply.send(Err(Unanswered::Late));
+            return None;
+        }
+        Some(self)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    limits: Limits,
+    options: BatcherOptions,
+    pub(super) metrics: BatcherMetrics,
+    started: Instant,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    bytes: usize,
+    phase: Phase,
+    /// Smoothed time of a run, for telling refused callers when to come back.
+    run_time: Duration,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// Nothing new; what is there is run without waiting for company.
+    Closing,
+    /// What is there fails.
+    Stopped,
+}
+
+impl Queue {
+    pub(super) fn new(limits: Limits, options: BatcherOptions, metrics: BatcherMetrics) -> Self {
+        Self {
+            limits,
+            options,
+            metrics,
+            started: Instant::now(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The most rows of a run.
+    pub(super) const fn max_rows(&self) -> usize {
+        self.limits.max_rows
+    }
+
+    pub(super) fn push(
+        &self,
+        work: Work,
+        now: Instant,
+    ) -> Result<oneshot::Receiver<Result<Computed, Unanswered>>, Refused> {
+        if work.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(Refused::Late);
+        }
+        let bytes = work.inputs.iter().map(|input| input.bytes().len()).sum();
+        let row_shapes = work
+            .inputs
+            .iter()
+            .map(|input| input.shape().get(1..).unwrap_or_default().to_vec())
+            .collect();
+        let (reply, receiver) = oneshot::channel();
+        let mut state = self.lock();
+        if state.phase != Phase::Open {
+            return Err(Refused::Draining);
+        }
+        self.check_room(&state, bytes)?;
+        state.bytes += bytes;
+        state.jobs.push_back(Job {
+            work,
+            enqueued: now,
+            reply,
+            row_shapes,
+            bytes,
+        });
+        self.metrics.queue_requests.inc();
+        drop(state);
+        self.changed.notify_one();
+        Ok(receiver)
+    }
+
+    fn check_room(&self, state: &State, bytes: usize) -> Result<(), Refused> {
+        let full = |limit, unit| {
+            Err(Refused::Full {
+                limit,
+                unit,
+                retry_after: self.estimate(state),
+            })
+        };
+        if state.jobs.len() >= self.options.queue_requests {
+            return full(self.options.queue_requests, "requests");
+        }
+        // A single request beyond the limit is let in when it is alone: its own size is bounded at the door.
+        if !state.jobs.is_empty() && state.bytes.saturating_add(bytes) > self.options.queue_bytes {
+            return full(self.options.queue_bytes, "bytes");
+        }
+        Ok(())
+    }
+
+    /// When the queue will have been worked off at the pace of late, if nothing is added.
+    fn estimate(&self, state: &State) -> Duration {
+        let rows: usize = state.jobs.iter().map(|job| job.work.rows).sum();
+        let runs = rows.div_ceil(self.limits.max_rows).div_ceil(self.options.threads.max(1));
+        state
+            .run_time
+            .saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX))
+    }
+
+    /// Blocks until there is a batch to run; `None` when there will be none any more.
+    pub(super) fn next_batch(&self) -> Option<Vec<Job>> {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            self.drop_unwanted(&mut state, now);
+            if state.phase == Phase::Stopped {
+                return None;
+            }
+            let closing = state.phase == Phase::Closing;
+            let waiting: Vec<Waiting<'_>> = state
+                .jobs
+                .iter()
+                .map(|job| Waiting {
+                    row_shapes: &job.row_shapes,
+                    rows: job.work.rows,
+                    alone: job.work.alone,
+                    enqueued_us: self.micros(job.enqueued),
+                })
+                .collect();
+            match batching::next(&waiting, self.limits, self.micros(now), closing) {
+                Next::Run(positions) => return Some(self.take(&mut state, &positions)),
+                Next::Idle if closing => return None,
+                Next::Idle => {
+                    state = self
+                        .changed
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+                Next::Wait { until_us } => {
+                    let wait = Duration::from_micros(until_us.saturating_sub(self.micros(now)));
+                    state = self
+                        .changed
+                        .wait_timeout(state, wait)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
+                }
+            }
+        }
+    }
+
+    fn drop_unwanted(&self, state: &mut State, now: Instant) {
+        let before = state.jobs.len();
+        let mut bytes = 0;
+        let jobs = std::mem::take(&mut state.jobs);
+        state.jobs = jobs
+            .into_iter()
+            .filter_map(|job| {
+                let size = job.bytes;
+                let job = job.still_wanted(now, &self.metrics);
+                if job.is_some() {
+                    bytes += size;
+                }
+                job
+            })
+            .collect();
+        state.bytes = bytes;
+        self.count_removed(before - state.jobs.len());
+    }
+
+    fn take(&self, state: &mut State, positions: &[usize]) -> Vec<Job> {
+        let mut batch = Vec::with_capacity(positions.len());
+        let mut position = 0;
+        let jobs = std::mem::take(&mut state.jobs);
+        for job in jobs {
+            if positions.binary_search(&position).is_ok() {
+                state.bytes = state.bytes.saturating_sub(job.bytes);
+                batch.push(job);
+            } else {
+                state.jobs.push_back(job);
+            }
+            position += 1;
+        }
+        self.count_removed(batch.len());
+        if !state.jobs.is_empty() {
+            // One arrival wakes one thread; this one is busy now, so another must see to what is left.
+            self.changed.notify_one();
+        }
+        batch
+    }
+
+    fn count_removed(&self, removed: usize) {
+        self.metrics
+            .queue_requests
+            .dec_by(i64::try_from(removed).unwrap_or(i64::MAX));
+    }
+
+    /// Takes note of how long a run took.
+    pub(super) fn ran(&self, took: Duration) {
+        let mut state = self.lock();
+        // An eighth of the newest: steady within some ten runs, and one slow run does not send every caller away for long.
+        state.run_time = if state.run_time.is_zero() {
+            took
+        } else {
+            (state.run_time * 7 + took) / 8
+        };
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
+    pub(super) fn close(&self) {
+        self.enter(Phase::Closing);
+    }
+
+    pub(super) fn stop(&self) {
+        self.enter(Phase::Stopped);
+    }
+
+    fn enter(&self, phase: Phase) {
+        let mut state = self.lock();
+        // A closed queue that is dropped after its threads have ended has nothing left to stop.
+        state.phase = phase;
+        if phase == Phase::Stopped {
+            let jobs = std::mem::take(&mut state.jobs);
+            state.bytes = 0;
+            self.count_removed(jobs.len());
+            // Dropping the senders answers `Stopped`.
+            drop(jobs);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn micros(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.started).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is consistent between statements: nothing in here panics half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,370 @@
+//! The batcher on real threads, with a model that does as it is told.
+
+use std::collections::HashSet;
+use std::sync::{Condvar, Mutex};
+
+use super::*;
+use crate::engine::Batching;
+use crate::signature::{Signature, TensorSpec};
+use slipway_proto::oip::DataType;
+
+/// Doubles its input. A negative value panics, infinity is an error, and while the gate is shut every run waits.
+#[derive(Debug)]
+struct Doubler {
+    signature: Signature,
+    batching: Batching,
+    runs: Mutex<Vec<usize>>,
+    gate: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Doubler {
+    fn new() -> Arc<Self> {
+        let spec = |name: &str| TensorSpec {
+            name: name.into(),
+            data_type: DataType::Fp32,
+            shape: vec![-1, -1],
+        };
+        Arc::new(Self {
+            signature: Signature::new(vec![spec("x")], vec![spec("y")]),
+            batching: Batching::Rows,
+            runs: Mutex::default(),
+            gate: Mutex::new(true),
+            opened: Condvar::new(),
+        })
+    }
+
+    fn shut(&self) {
+        *self.gate.lock().unwrap() = false;
+    }
+
+    fn open(&self) {
+        *self.gate.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    /// Rows of each run, in order.
+    fn runs(&self) -> Vec<usize> {
+        self.runs.lock().unwrap().clone()
+    }
+}
+
+impl Model for Doubler {
+    fn platform(&self) -> &'static str {
+        "double"
+    }
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+    fn batching(&self) -> &Batching {
+        &self.batching
+    }
+    fn plan(&self) -> String {
+        String::new()
+    }
+    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+        self.runs.lock().unwrap().push(inputs[0].shape()[0]);
+        let gate = self.gate.lock().unwrap();
+        let (gate, waited) = self
+            .opened
+            .wait_timeout_while(gate, Duration::from_secs(10), |open| !*open)
+            .unwrap();
+        assert!(!waited.timed_out(), "the gate was never opened");
+        drop(gate);
+        let values = inputs[0].as_f32().unwrap();
+        assert!(values.iter().all(|value| *value >= 0.0), "a negative value");
+        if values.iter().any(|value| value.is_infinite()) {
+            return Err(EngineError::Run("infinity".into()));
+        }
+        let doubled: Vec<f32> = values.iter().map(|value| value * 2.0).collect();
+        Ok(vec![Tensor::from_f32("y", inputs[0].shape().to_vec(), &doubled).unwrap()])
+    }
+}
+
+const OPTIONS: BatcherOptions = BatcherOptions {
+    max_rows: 4,
+    max_delay: Duration::from_millis(20),
+    queue_requests: 8,
+    queue_bytes: 1 << 20,
+    threads: 1,
+};
+
+fn start(model: &Arc<Doubler>, options: BatcherOptions) -> (Batcher, BatcherMetrics) {
+    let metrics = BatcherMetrics::default();
+    let model: Arc<dyn Model> = Arc::clone(model) as _;
+    (Batcher::start(&model, options, metrics.clone()).unwrap(), metrics)
+}
+
+fn work(values: &[f32]) -> Work {
+    Work {
+        inputs: vec![Tensor::from_f32("x", vec![values.len(), 1], values).unwrap()],
+        rows: values.len(),
+        deadline: None,
+        alone: false,
+    }
+}
+
+fn values(computed: &Computed) -> Vec<f32> {
+    computed.outputs[0].as_f32().unwrap()
+}
+
+/// Waits until the condition holds; a test that would wait for ever fails instead.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(10), "{what} never came true");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Keeps the only thread busy with a first request, so that what follows gathers in the queue.
+async fn occupied(model: &Arc<Doubler>, batcher: &Batcher) -> Pending {
+    model.shut();
+    let pending = batcher
+        .submit(Work {
+            alone: true,
+            ..work(&[0.0])
+        })
+        .unwrap();
+    until("the first run", || model.runs().len() == 1).await;
+    pending
+}
+
+#[tokio::test]
+async fn requests_that_wait_together_run_together_and_each_gets_its_own_rows() {
+    let model = Doubler::new();
+    let (batcher, metrics) = start(&model, OPTIONS);
+    let first = occupied(&model, &batcher).await;
+    let pending: Vec<_> = [vec![1.0], vec![2.0, 3.0], vec![4.0]]
+        .iter()
+        .map(|values| batcher.submit(work(values)).unwrap())
+        .collect();
+    model.open();
+    first.await.unwrap();
+    let mut answers = Vec::new();
+    for pending in pending {
+        let computed = pending.await.unwrap();
+        assert_eq!(computed.batch_rows, 4);
+        answers.push(values(&computed));
+    }
+    assert_eq!(answers, [vec![2.0], vec![4.0, 6.0], vec![8.0]]);
+    assert_eq!(model.runs(), [1, 4]);
+    assert_eq!(metrics.queue_requests.get(), 0);
+}
+
+#[tokio::test]
+async fn one_bad_request_fails_alone_whether_it_errs_or_panics() {
+    for (poison, reason) in [(f32::INFINITY, "infinity"), (-1.0, "a negative value")] {
+        let model = Doubler::new();
+        let (batcher, metrics) = start(&model, OPTIONS);
+        let first = occupied(&model, &batcher).await;
+        let good = batcher.submit(work(&[1.0])).unwrap();
+        let bad = batcher.submit(work(&[poison])).unwrap();
+        let also_good = batcher.submit(work(&[3.0, 4.0])).unwrap();
+        model.open();
+        first.await.unwrap();
+        assert_eq!(values(&good.await.unwrap()), [2.0]);
+        assert_eq!(values(&also_good.await.unwrap()), [6.0, 8.0]);
+        let error = bad.await.unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+        assert_eq!(model.runs(), [1, 4, 1, 1, 2]);
+        assert_eq!(metrics.isolated.get(), 1);
+        // And the worker serves on.
+        assert!(batcher.submit(work(&[5.0])).unwrap().await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_redelivered_request_runs_alone() {
+    let model = Doubler::new();
+    let (batcher, _) = start(&model, OPTIONS);
+    let first = occupied(&model, &batcher).await;
+    let others = [batcher.submit(work(&[1.0])), batcher.submit(work(&[2.0]))];
+    let again = batcher
+        .submit(Work {
+            alone: true,
+            ..work(&[3.0])
+        })
+        .unwrap();
+    model.open();
+    first.await.unwrap();
+    assert_eq!(again.await.unwrap().batch_rows, 1);
+    for other in others {
+        assert_eq!(other.unwrap().await.unwrap().batch_rows, 2);
+    }
+}
+
+#[tokio::test]
+async fn different_shapes_are_not_mixed() {
+    let model = Doubler::new();
+    let (batcher, _) = start(&model, OPTIONS);
+    let first = occupied(&model, &batcher).await;
+    let narrow = batcher.submit(work(&[1.0])).unwrap();
+    let wide = batcher
+        .submit(Work {
+            inputs: vec![Tensor::from_f32("x", vec![1, 2], &[5.0, 6.0]).unwrap()],
+            ..work(&[0.0])
+        })
+        .unwrap();
+    model.open();
+    first.await.unwrap();
+    assert_eq!(values(&narrow.await.unwrap()), [2.0]);
+    assert_eq!(values(&wide.await.unwrap()), [10.0, 12.0]);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
+    let model = Doubler::new();
+    let options = BatcherOptions {
+        queue_requests: 2,
+        ..OPTIONS
+    };
+    let (batcher, _) = start(&model, options);
+    batcher.submit(work(&[1.0])).unwrap().await.unwrap();
+    let first = {
+        model.shut();
+        let pending = batcher.submit(work(&[1.0])).unwrap();
+        until("the run", || model.runs().len() == 2).await;
+        pending
+    };
+    let waiting = [batcher.submit(work(&[2.0])), batcher.submit(work(&[3.0]))];
+    let refused = batcher.submit(work(&[4.0])).unwrap_err();
+    let Refused::Full { limit: 2, unit: "requests", retry_after } = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(retry_after > Duration::ZERO);
+    model.open();
+    first.await.unwrap();
+    for waiting in waiting {
+        waiting.unwrap().await.unwrap();
+    }
+    assert!(batcher.submit(work(&[4.0])).is_ok());
+}
+
+#[tokio::test]
+async fn bytes_are_bounded_too_but_one_large_request_is_let_in() {
+    let model = Doubler::new();
+    let options = BatcherOptions {
+        queue_bytes: 10,
+        ..OPTIONS
+    };
+    let (batcher, _) = start(&model, options);
+    let first = occupied(&model, &batcher).await;
+    let large = batcher.submit(work(&[1.0; 4])).unwrap();
+    let refused = batcher.submit(work(&[1.0])).unwrap_err();
+    assert!(matches!(refused, Refused::Full { limit: 10, unit: "bytes", .. }));
+    model.open();
+    first.await.unwrap();
+    large.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_is_refused_and_one_that_passes_in_the_queue_is_never_run() {
+    let model = Doubler::new();
+    let (batcher, metrics) = start(&model, OPTIONS);
+    let late = Work {
+        deadline: Some(Instant::now()),
+        ..work(&[1.0])
+    };
+    assert_eq!(batcher.submit(late).unwrap_err(), Refused::Late);
+    let first = occupied(&model, &batcher).await;
+    let soon = Instant::now() + Duration::from_millis(5);
+    let pending = batcher
+        .submit(Work {
+            deadline: Some(soon),
+            ..work(&[1.0])
+        })
+        .unwrap();
+    until("the deadline", || Instant::now() > soon).await;
+    model.open();
+    first.await.unwrap();
+    assert_eq!(pending.await.unwrap_err(), Unanswered::Late);
+    assert_eq!(model.runs(), [1]);
+    assert_eq!(metrics.expired.get(), 1);
+}
+
+#[tokio::test]
+async fn a_request_whose_caller_is_gone_is_never_run() {
+    let model = Doubler::new();
+    let (batcher, metrics) = start(&model, OPTIONS);
+    let first = occupied(&model, &batcher).await;
+    drop(batcher.submit(work(&[1.0])).unwrap());
+    let wanted = batcher.submit(work(&[2.0])).unwrap();
+    model.open();
+    first.await.unwrap();
+    assert_eq!(wanted.await.unwrap().batch_rows, 1);
+    assert_eq!(model.runs(), [1, 1]);
+    assert_eq!(metrics.cancelled.get(), 1);
+}
+
+#[tokio::test]
+async fn a_request_larger_than_a_batch_is_computed_in_pieces() {
+    let model = Doubler::new();
+    let (batcher, _) = start(&model, OPTIONS);
+    let input: Vec<f32> = (0..11_u8).map(f32::from).collect();
+    let computed = batcher.submit(work(&input)).unwrap().await.unwrap();
+    let expected: Vec<f32> = input.iter().map(|value| value * 2.0).collect();
+    assert_eq!(values(&computed), expected);
+    assert_eq!(model.runs(), [4, 4, 3]);
+}
+
+#[tokio::test]
+async fn draining_runs_what_waits_and_takes_nothing_more_in() {
+    let model = Doubler::new();
+    let options = BatcherOptions {
+        // Longer than the test may take: draining must not wait for company.
+        max_delay: Duration::from_secs(60),
+        ..OPTIONS
+    };
+    let (batcher, _) = start(&model, options);
+    let pending = [batcher.submit(work(&[1.0])), batcher.submit(work(&[2.0]))];
+    batcher.close();
+    assert_eq!(batcher.submit(work(&[3.0])).unwrap_err(), Refused::Draining);
+    tokio::task::spawn_blocking(|| batcher.drain()).await.unwrap();
+    for pending in pending {
+        assert_eq!(pending.unwrap().await.unwrap().batch_rows, 2);
+    }
+}
+
+#[tokio::test]
+async fn dropping_the_batcher_answers_everyone() {
+    let model = Doubler::new();
+    let (batcher, _) = start(&model, OPTIONS);
+    let first = occupied(&model, &batcher).await;
+    let pending = batcher.submit(work(&[1.0])).unwrap();
+    drop(batcher);
+    assert_eq!(pending.await.unwrap_err(), Unanswered::Stopped);
+    model.open();
+    // What runs already is finished.
+    assert!(first.await.is_ok());
+}
+
+#[tokio::test]
+async fn under_load_on_several_threads_everyone_gets_the_answer_to_its_own_question() {
+    let model = Doubler::new();
+    let options = BatcherOptions {
+        threads: 3,
+        max_delay: Duration::from_micros(200),
+        queue_requests: 10_000,
+        ..OPTIONS
+    };
+    let (batcher, metrics) = start(&model, options);
+    let pending: Vec<_> = (0..2_000_u16)
+        .map(|number| {
+            let rows = usize::from(number % 3 + 1);
+            let question = vec![f32::from(number); rows];
+            (question.clone(), batcher.submit(work(&question)).unwrap())
+        })
+        .collect();
+    let mut sizes = HashSet::new();
+    for (question, pending) in pending {
+        let computed = pending.await.unwrap();
+        let expected: Vec<f32> = question.iter().map(|value| value * 2.0).collect();
+        assert_eq!(values(&computed), expected);
+        assert!(computed.batch_rows <= 4);
+        sizes.insert(computed.batch_rows);
+    }
+    assert!(sizes.len() > 1, "nothing was ever batched");
+    assert_eq!(metrics.queue_requests.get(), 0);
+    assert_eq!(metrics.failed_runs.get(), 0);
+}

@@ -1,0 +1,262 @@
+//! What the worker is told. The controller writes one file per worker instance; there is no default that could serve.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use slipway_bus::BusConfig;
+use slipway_kernel::{ByteSize, DeploymentId, Digest, ModelFormat, Refusal, RevisionId, Span};
+use slipway_runtime::{Common, ServiceConfig};
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// What every service has.
+    pub common: Common,
+    /// The connection to NATS.
+    pub bus: BusConfig,
+    /// The worker itself.
+    pub worker: WorkerConfig,
+}
+
+/// The worker itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkerConfig {
+    /// Whose model it serves, `<namespace>.<deployment>`; the deployment's name is the model name of requests. Required.
+    pub deployment: String,
+    /// The revision, `<generation>-<revision>`. Required.
+    pub revision: Option<RevisionId>,
+    /// Name of this instance, unique in the mesh. Required.
+    pub instance: String,
+    /// Host whose lease lists the wanted workers. Required.
+    pub host: String,
+    /// Token of the lease under which the worker was started; it goes into the registration.
+    pub fencing_token: u64,
+    /// How long the worker goes on when nobody holds the lease. 30 s: three times the lease, so that a controller that is
+    /// replaced finds its workers again, while nobody's workers do not stay for long.
+    pub stop_unwanted_after: Span,
+
+    /// SHA-256 of the artifact; it is fetched from the blob store under this name, and no other bytes are ever loaded.
+    /// Required.
+    pub model_digest: Option<Digest>,
+    /// Format of the artifact. `onnx` is what the engine reads.
+    pub model_format: ModelFormat,
+    /// Let NaN and the infinities in.
+    pub allow_non_finite: bool,
+
+    /// Most rows in a run, 1 to 256. The measurement at start may find a smaller number useful; the smaller one counts.
+    pub max_batch: usize,
+    /// How long the first row of a batch waits for others, up to 1 s.
+    pub max_delay: Span,
+    /// Hold to `max_batch` even where the measurement says that smaller batches do as well.
+    pub fixed_batch: bool,
+
+    /// OS threads that run the engine, 1 to 256. tract gains nothing from several threads in one run, so a thread per core
+    /// that the worker may use.
+    pub threads: usize,
+    /// Most requests that wait for a run. 128 is sixteen full batches of the default size: what would wait longer is better
+    /// served elsewhere.
+    pub queue_limit: usize,
+    /// Most bytes of inputs that wait for a run. 64 MiB is four of the largest messages.
+    pub queue_bytes: ByteSize,
+    /// Most rows in one request. A request holds a thread while it runs, and others wait for it.
+    pub request_rows: usize,
+    /// Most requests of the JetStream queue in hand at once. 32 is the default batch four times over: enough to fill batches,
+    /// little to give back when the worker ends.
+    pub queued_in_hand: usize,
+    /// Most resident memory; beyond it the worker ends and says so. Unset: no limit of its own.
+    pub memory: Option<ByteSize>,
+
+    /// Where gRPC listens; port 0 takes a free one, and the registration says which.
+    pub listen: SocketAddr,
+    /// Address under which others reach the worker; unset: the one it listens on.
+    pub advertised: Option<SocketAddr>,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            deployment: String::new(),
+            revision: None,
+            instance: String::new(),
+            host: String::new(),
+            fencing_token: 0,
+            stop_unwanted_after: Span::seconds(30),
+            model_digest: None,
+            model_format: ModelFormat::Onnx,
+            allow_non_finite: false,
+            max_batch: 8,
+            max_delay: Span::millis(2),
+            fixed_batch: false,
+            threads: 1,
+            queue_limit: 128,
+            queue_bytes: ByteSize::mebibytes(64),
+            request_rows: 1024,
+            queued_in_hand: 32,
+            memory: None,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertised: None,
+        }
+    }
+}
+
+/// Most rows of a batch, and most threads, that any model on any machine we know has use for.
+const MOST: usize = 256;
+
+impl ServiceConfig for Config {
+    const SERVICE: &'static str = "inference-worker";
+    const ABOUT: &'static str = "Serves one model of one revision, directly over gRPC and from the queue.";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn check(&self) -> Vec<Refusal> {
+        let worker = &self.worker;
+        let mut refusals = Vec::new();
+        let mut require = |path: &str, value: &str, good: bool, allowed: &str| {
+            if !good {
+                let value = if value.is_empty() { "nothing" } else { value };
+                refusals.push(Refusal::new(path, value, allowed));
+            }
+        };
+        let deployment = worker.deployment.parse::<DeploymentId>().is_ok();
+        require("worker.deployment", &worker.deployment, deployment, "<namespace>.<deployment>, two DNS labels");
+        require("worker.revision", "", worker.revision.is_some(), "<generation>-<revision>");
+        require("worker.instance", &worker.instance, is_name(&worker.instance), NAME);
+        require("worker.host", &worker.host, is_name(&worker.host), NAME);
+        require("worker.model_digest", "", worker.model_digest.is_some(), "64 hexadecimal digits (sha256)");
+        let onnx = worker.model_format == ModelFormat::Onnx;
+        require("worker.model_format", &worker.model_format.to_string(), onnx, "onnx");
+        let delay = worker.max_delay <= Span::seconds(1);
+        require("worker.max_delay", &worker.max_delay.to_string(), delay, "up to 1s");
+        let mut bounded = |path: &str, value: usize, most: usize| {
+            if !(1..=most).contains(&value) {
+                refusals.push(Refusal::new(path, value, format!("1 to {most}")));
+            }
+        };
+        bounded("worker.max_batch", worker.max_batch, MOST);
+        bounded("worker.threads", worker.threads, MOST);
+        bounded("worker.queue_limit", worker.queue_limit, 100_000);
+        bounded("worker.request_rows", worker.request_rows, 1_000_000);
+        bounded("worker.queued_in_hand", worker.queued_in_hand, 10_000);
+        refusals
+    }
+}
+
+const NAME: &str = "1 to 200 characters a-z, 0-9, '-' and '.'";
+
+/// Names of instances and hosts become parts of keys and of file names.
+fn is_name(text: &str) -> bool {
+    (1..=200).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
+        && !text.starts_with('.')
+        && !text.contains("..")
+}
+
+/// The assignment with everything that is required in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The revision.
+    pub revision: RevisionId,
+    /// The name of this instance.
+    pub instance: String,
+    /// The host.
+    pub host: String,
+    /// The artifact.
+    pub digest: Digest,
+}
+
+impl WorkerConfig {
+    /// The assignment; `None` when something required is missing, which [`ServiceConfig::check`] has refused before.
+    #[must_use]
+    pub fn assignment(&self) -> Option<Assignment> {
+        Some(Assignment {
+            deployment: self.deployment.parse().ok()?,
+            revision: self.revision?,
+            instance: self.instance.clone(),
+            host: self.host.clone(),
+            digest: self.model_digest.clone()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slipway_runtime::Layers;
+
+    /// The file that the controller writes.
+    const FILE: &str = r#"
+        [common]
+        data_dir = "/var/lib/slipway"
+        drain = "10s"
+        [common.admin]
+        listen = "127.0.0.1:0"
+        [bus]
+        url = "nats://127.0.0.1:4222"
+        [worker]
+        deployment = "default.digits"
+        revision = "2-1"
+        instance = "default.digits.2-1.0-1a2b3c4d"
+        host = "here"
+        fencing_token = 42
+        listen = "127.0.0.1:0"
+        model_digest = "d357cabd2316c35848fcdee7f38cdfb71416895f9ccd81f888da0347d9d064c4"
+        model_format = "onnx"
+        max_batch = 4
+        max_delay = "5ms"
+        threads = 2
+        queue_limit = 128
+        memory = "512Mi"
+        stop_unwanted_after = "30s"
+    "#;
+
+    fn load(text: &str) -> Result<Config, String> {
+        let layers = Layers::new().toml("worker.toml", text).map_err(|error| error.to_string())?;
+        layers.load::<Config>().map_err(|refusals| refusals.to_string())
+    }
+
+    #[test]
+    fn the_controllers_file_is_an_assignment() {
+        let config = load(FILE).unwrap();
+        let assignment = config.worker.assignment().unwrap();
+        assert_eq!(assignment.deployment.to_string(), "default.digits");
+        assert_eq!(assignment.revision, RevisionId::new(2, 1));
+        assert_eq!(config.worker.memory, Some(ByteSize::mebibytes(512)));
+        assert_eq!(config.worker.max_delay, Span::millis(5));
+    }
+
+    #[test]
+    fn everything_that_is_missing_or_out_of_range_is_refused_at_once() {
+        let refused =
+            load("[worker]\nmax_batch = 0\nmax_delay = \"2s\"\nthreads = 999\nmodel_format = \"torchscript\"").unwrap_err();
+        for key in [
+            "deployment", "revision", "instance", "host", "model_digest", "model_format", "max_batch", "max_delay", "threads",
+        ] {
+            assert!(refused.contains(&format!("worker.{key}")), "{key} in:\n{refused}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_malformed_values_are_refused_by_their_path() {
+        for (found, put, path) in [
+            ("threads = 2", "thread = 2", "worker.thread"),
+            ("2-1\"\n", "v2\"\n", "worker.revision"),
+            ("default.digits.2-1.0-1a2b3c4d", "../../etc", "worker.instance"),
+            ("default.digits\"", "Digits\"", "worker.deployment"),
+        ] {
+            let refused = load(&FILE.replace(found, put)).unwrap_err();
+            assert!(refused.contains(path), "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_readme_lists_every_key_with_its_default() {
+        let readme = include_str!("../README.md");
+        assert_eq!(slipway_runtime::config::check_readme::<Config>(readme), Ok(()));
+    }
+}

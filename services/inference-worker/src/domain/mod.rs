@@ -1,0 +1,5 @@
+//! The worker's decisions, pure: no clock, no queue, no engine. Times are numbers that the caller read from its clock.
+
+pub mod batching;
+pub mod lifetime;
+pub mod useful_batch;

@@ -1,0 +1,113 @@
+//! The inference door: gRPC behind mutual TLS. Only ingress and the validator may knock.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slipway_kernel::Service;
+use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
+use slipway_runtime::tls::{self, Reloadable, SpiffeId};
+use slipway_runtime::{CancellationToken, drain};
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+
+use crate::error::WorkerError;
+use crate::grpc::Direct;
+
+/// Largest message taken in or given out. Ingress bounds bodies at 16 MiB; the rest is what protobuf adds.
+const MAX_MESSAGE_BYTES: usize = (16 << 20) + (64 << 10);
+/// Streams at once on one connection. Ingress keeps a few connections per worker, and the queue behind is shorter than this.
+const MAX_STREAMS: u32 = 1024;
+/// A connection without traffic is asked whether its peer lives, so that a host that vanished does not keep it for ever.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How long requests in flight may take after the door is closed to new ones.
+const BOUND: Duration = Duration::from_secs(15);
+
+/// An open door that nobody is let through yet.
+#[derive(Debug)]
+pub struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Door {
+    /// Listens.
+    ///
+    /// # Errors
+    /// [`WorkerError::Listen`].
+    pub async fn open(address: SocketAddr) -> Result<Self, WorkerError> {
+        let failed = |source| WorkerError::Listen { address, source };
+        let (listener, address) = drain::bind(address).await.map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `closing`, then finishes what is in flight.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up or the server fails.
+    pub async fn serve(
+        self,
+        direct: Direct,
+        identity: &Reloadable,
+        closing: CancellationToken,
+    ) -> Result<(), WorkerError> {
+        let config = identity.server_config(may_knock)?;
+        let incoming = tls::incoming(self.listener, config).map_err(|source| WorkerError::Listen {
+            address: self.address,
+            source,
+        })?;
+        let service = GrpcInferenceServiceServer::new(direct)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let serving = Server::builder()
+            .max_concurrent_streams(MAX_STREAMS)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .add_service(service)
+            .serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
+        match drain::bounded(&closing, BOUND, serving).await {
+            Ok(served) => served.map_err(WorkerError::Server),
+            Err(not_drained) => {
+                tracing::warn!(%not_drained, "connections were cut");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Shared with the tests of the policy: who is let in.
+fn may_knock(peer: &SpiffeId) -> bool {
+    matches!(peer, SpiffeId::Service(Service::Ingress | Service::Validator))
+}
+
+/// A service over this model, for [`Door::serve`].
+#[must_use]
+pub fn direct(
+    inference: &Arc<crate::inference::Inference>,
+    recorder: &Arc<dyn crate::inference::Recorder>,
+) -> Direct {
+    Direct::new(Arc::clone(inference), Arc::clone(recorder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ingress_and_the_validator_are_let_in() {
+        for service in Service::ALL {
+            let expected = [Service::Ingress, Service::Validator].contains(&service);
+            assert_eq!(may_knock(&SpiffeId::Service(service)), expected, "{service}");
+        }
+        let worker = SpiffeId::Revision {
+            deployment: "default.digits".parse().unwrap(),
+            revision: "1-1".parse().unwrap(),
+        };
+        assert!(!may_knock(&worker));
+    }
+}

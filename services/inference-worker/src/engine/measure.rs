@@ -1,0 +1,179 @@
+//! Measuring a loaded model on this machine: what the batcher, the autoscaler and `explain` go by.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Batching, EngineError, Model, samples};
+use crate::domain::useful_batch::{BatchPoint, useful_batch};
+
+/// Batch sizes that are measured, as far as the caller allows them.
+const SIZES: [usize; 6] = [1, 2, 4, 8, 16, 32];
+
+/// Runs timed per size: an odd number has a median, and five are enough to step over one disturbance.
+const RUNS: usize = 5;
+
+/// What is measured, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MeasureOptions {
+    /// The largest batch of interest, in rows.
+    pub max_batch: usize,
+    /// Time for all sizes together. A size that would go beyond it is left out.
+    pub budget: Duration,
+    /// Size of free dimensions other than the batch.
+    pub free: usize,
+}
+
+impl Default for MeasureOptions {
+    fn default() -> Self {
+        Self {
+            max_batch: 32,
+            // A deployment waits for this. Two seconds are five runs of every size for a model of 5 ms a row.
+            budget: Duration::from_secs(2),
+            free: 32,
+        }
+    }
+}
+
+/// What was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Measurement {
+    /// From bytes to a model that has run once, in milliseconds.
+    pub load_ms: f64,
+    /// The first runs of every size, planning included, in milliseconds.
+    pub warm_up_ms: f64,
+    /// Throughput by batch size.
+    pub points: Vec<BatchPoint>,
+    /// The batch size worth waiting for.
+    pub useful_batch: usize,
+    /// Resident memory of the process afterwards, in bytes; 0 where the system does not tell.
+    pub resident_bytes: u64,
+    /// How the model was planned.
+    pub plan: String,
+    /// Why requests run alone; empty when they may share a run.
+    pub alone: String,
+}
+
+/// Warms the model up at every batch size and measures it. Blocking, up to the budget and one run beyond it.
+///
+/// # Errors
+/// When a run fails that worked at load.
+pub fn measure(
+    model: &dyn Model,
+    load: Duration,
+    options: MeasureOptions,
+) -> Result<Measurement, EngineError> {
+    let started = Instant::now();
+    let alone = match model.batching() {
+        Batching::Rows => String::new(),
+        Batching::Alone { reason } => reason.clone(),
+    };
+    let mut warm_up = Duration::ZERO;
+    let mut points = Vec::new();
+    for rows in SIZES {
+        let wanted = rows == 1 || (alone.is_empty() && rows <= options.max_batch);
+        // Each size costs about as much again as all before it; stop before that would not fit.
+        let fits = started.elapsed() * 2 < options.budget;
+        if !wanted || !(fits || rows == 1) {
+            break;
+        }
+        let (first, point) = measure_size(model, rows, options, started)?;
+        warm_up += first;
+        points.push(point);
+    }
+    Ok(Measurement {
+        load_ms: load.as_secs_f64() * 1e3,
+        warm_up_ms: warm_up.as_secs_f64() * 1e3,
+        useful_batch: useful_batch(&points),
+        points,
+        resident_bytes: resident_bytes(),
+        plan: model.plan(),
+        alone,
+    })
+}
+
+fn measure_size(
+    model: &dyn Model,
+    rows: usize,
+    options: MeasureOptions,
+    started: Instant,
+) -> Result<(Duration, BatchPoint), EngineError> {
+    let inputs = samples::inputs(model.signature(), rows, options.free, 1)?;
+    let first = Instant::now();
+    model.run(&inputs)?;
+    let first = first.elapsed();
+    let mut times = Vec::with_capacity(RUNS);
+    while times.len() < RUNS && (times.is_empty() || started.elapsed() < options.budget) {
+        let run = Instant::now();
+        model.run(&inputs)?;
+        times.push(run.elapsed());
+    }
+    times.sort_unstable();
+    let median = times
+        .get(times.len() / 2)
+        .copied()
+        .unwrap_or(first)
+        .max(Duration::from_nanos(1));
+    Ok((
+        first,
+        BatchPoint {
+            rows,
+            runs: times.len(),
+            run_p50_us: median.as_secs_f64() * 1e6,
+            rows_per_second: rows as f64 / median.as_secs_f64(),
+        },
+    ))
+}
+
+/// Resident memory of this process in bytes; 0 where `/proc` does not tell.
+#[must_use]
+pub fn resident_bytes() -> u64 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+            let kibibytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+            Some(kibibytes * 1024)
+        })
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tract::{TractEngine, fixtures};
+    use crate::engine::{Engine as _, LoadOptions};
+
+    #[test]
+    fn a_small_model_is_measured_at_every_size_within_the_limit() {
+        let model = TractEngine
+            .load(&fixtures::bytes(&fixtures::scale()), &LoadOptions::default())
+            .unwrap();
+        let options = MeasureOptions {
+            max_batch: 8,
+            ..MeasureOptions::default()
+        };
+        let measured = measure(model.as_ref(), Duration::from_millis(3), options).unwrap();
+        let sizes: Vec<_> = measured.points.iter().map(|point| point.rows).collect();
+        assert_eq!(sizes, [1, 2, 4, 8]);
+        assert!(measured.points.iter().all(|point| point.rows_per_second > 0.0));
+        assert!((1..=8).contains(&measured.useful_batch));
+        assert!(measured.resident_bytes > 1 << 20);
+        assert_eq!(measured.alone, "");
+    }
+
+    #[test]
+    fn without_a_budget_only_single_rows_are_measured() {
+        let model = TractEngine
+            .load(&fixtures::bytes(&fixtures::scale()), &LoadOptions::default())
+            .unwrap();
+        let options = MeasureOptions {
+            budget: Duration::ZERO,
+            ..MeasureOptions::default()
+        };
+        let measured = measure(model.as_ref(), Duration::ZERO, options).unwrap();
+        assert_eq!(measured.points.len(), 1);
+        assert_eq!(measured.useful_batch, 1);
+    }
+}

@@ -1,0 +1,275 @@
+//! A model on tract: which plan serves which batch.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use slipway_proto::oip::Tensor;
+use tract_onnx::pb::ModelProto;
+
+use super::plan::{Plan, Template, readings};
+use crate::engine::{
+    Batching, EngineError, LoadOptions, Model, Planning, probe, samples, split_rows, stack_rows,
+};
+use crate::signature::Signature;
+
+/// Plans kept for shapes seen lately. Each holds its own packed copy of the weights; a model whose inputs vary in more than
+/// the batch would otherwise fill the memory with plans for shapes that never come again.
+const MAX_PLANS: usize = 16;
+
+/// A plan per batch size must be this much faster than the symbolic one to be worth its memory.
+const WORTHWHILE: f64 = 1.25;
+
+/// Below this difference per run, which of two plans is faster is noise.
+const NOISE: Duration = Duration::from_micros(50);
+
+/// Sizes tried for free dimensions other than the batch (lengths, heights, widths), likeliest first.
+const FREE_SIZES: [usize; 5] = [32, 1, 8, 64, 224];
+
+/// A loaded ONNX model.
+#[derive(Debug)]
+pub(super) struct TractModel {
+    signature: Signature,
+    batching: Batching,
+    plans: Plans,
+}
+
+#[derive(Debug)]
+enum Plans {
+    /// One plan for all shapes.
+    Symbolic(Plan),
+    /// One plan per shape, made when needed.
+    PerShape {
+        template: Box<Template>,
+        made: Mutex<VecDeque<(Shapes, Arc<Plan>)>>,
+        /// Only one thread makes a plan at a time: two of the same shape would be a waste of seconds and memory.
+        making: Mutex<()>,
+    },
+}
+
+type Shapes = Vec<Vec<usize>>;
+
+impl TractModel {
+    /// Plans the file in each way the options allow, tries each plan out, and keeps the best that works.
+    pub(super) fn build(
+        proto: &ModelProto,
+        signature: Signature,
+        options: &LoadOptions,
+    ) -> Result<Self, EngineError> {
+        let (templates, mut errors) = readings(proto, &signature);
+        let free_sizes: &[usize] = if has_free_sizes(&signature) {
+            &FREE_SIZES
+        } else {
+            &FREE_SIZES[..1]
+        };
+        for &free in free_sizes {
+            for template in &templates {
+                match Self::from_template(template, &signature, options, free, &mut errors) {
+                    Some(model) => return Ok(model),
+                    None => continue,
+                }
+            }
+        }
+        Err(EngineError::Unplannable(errors))
+    }
+
+    fn from_template(
+        template: &Template,
+        signature: &Signature,
+        options: &LoadOptions,
+        free: usize,
+        errors: &mut Vec<String>,
+    ) -> Option<Self> {
+        let mut note = |kind: &str, error: EngineError| errors.push(format!("{kind}: {error}"));
+        let symbolic = (options.planning != Planning::Buckets && has_free(signature))
+            .then(|| {
+                let plan = template
+                    .symbolic()
+                    .map_err(|error| EngineError::Run(format!("{error:#}")))?;
+                Self::tried(signature, Plans::Symbolic(plan), free)
+            })
+            .and_then(|model| model.map_err(|error| note("symbolic", error)).ok());
+        if options.planning == Planning::Symbolic {
+            return symbolic;
+        }
+        let plans = Plans::PerShape {
+            template: Box::new(template.clone()),
+            made: Mutex::default(),
+            making: Mutex::default(),
+        };
+        let per_shape = Self::tried(signature, plans, free)
+            .map_err(|error| note("per shape", error))
+            .ok();
+        match (symbolic, per_shape) {
+            (Some(symbolic), Some(per_shape)) => {
+                Some(faster(symbolic, per_shape, free))
+            }
+            (symbolic, per_shape) => symbolic.or(per_shape),
+        }
+    }
+
+    fn tried(signature: &Signature, plans: Plans, free: usize) -> Result<Self, EngineError> {
+        let mut model = Self {
+            signature: signature.clone(),
+            batching: Batching::Rows,
+            plans,
+        };
+        model.batching = probe::batching(&model, free)?;
+        Ok(model)
+    }
+
+    fn planned(&self, shapes: Shapes) -> Result<Arc<Plan>, EngineError> {
+        let Plans::PerShape {
+            template,
+            made,
+            making,
+        } = &self.plans
+        else {
+            return Err(EngineError::Run("the plan is symbolic".to_owned()));
+        };
+        let find = |shapes: &Shapes| {
+            let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+            let position = made.iter().position(|(known, _)| known == shapes)?;
+            let found = made.remove(position)?;
+            let plan = Arc::clone(&found.1);
+            made.push_front(found);
+            Some(plan)
+        };
+        if let Some(plan) = find(&shapes) {
+            return Ok(plan);
+        }
+        let _making = making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = find(&shapes) {
+            return Ok(plan);
+        }
+        let plan = Arc::new(
+            template
+                .concrete(&shapes)
+                .map_err(|error| EngineError::Run(format!("planning for {shapes:?}: {error:#}")))?,
+        );
+        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.push_front((shapes, Arc::clone(&plan)));
+        made.truncate(MAX_PLANS);
+        Ok(plan)
+    }
+
+    /// Pads the batch to the next size that has a plan, and cuts the padding off the outputs.
+    fn run_padded(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+        let rows = inputs
+            .first()
+            .and_then(|input| input.shape().first().copied())
+            .unwrap_or(1);
+        let bucket = if self.signature.batched && self.batching == Batching::Rows {
+            rows.next_power_of_two()
+        } else {
+            rows
+        };
+        let shapes = |inputs: &[Tensor]| inputs.iter().map(|input| input.shape().to_vec()).collect();
+        if bucket == rows {
+            return self.planned(shapes(inputs))?.run(&self.signature, inputs);
+        }
+        let padded = inputs
+            .iter()
+            .map(|input| pad(input, bucket - rows))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.planned(shapes(&padded))?
+            .run(&self.signature, &padded)?
+            .iter()
+            .map(|output| split_rows(output, &[rows])?.pop().ok_or_else(|| {
+                EngineError::Output("nothing left of the batch".to_owned())
+            }))
+            .collect()
+    }
+}
+
+impl Model for TractModel {
+    fn platform(&self) -> &'static str {
+        "onnx_tract"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn batching(&self) -> &Batching {
+        &self.batching
+    }
+
+    fn plan(&self) -> String {
+        match &self.plans {
+            Plans::Symbolic(_) => "one plan for every batch size".to_owned(),
+            Plans::PerShape { .. } if self.signature.batched => "one plan per batch size".to_owned(),
+            Plans::PerShape { .. } => "one plan per shape".to_owned(),
+        }
+    }
+
+    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+        match &self.plans {
+            Plans::Symbolic(plan) => plan.run(&self.signature, inputs),
+            Plans::PerShape { .. } => self.run_padded(inputs),
+        }
+    }
+}
+
+/// Repeats the last row: real values, unlike zeros, cannot bring a model to divide by nothing.
+fn pad(tensor: &Tensor, missing: usize) -> Result<Tensor, EngineError> {
+    let rows = tensor.shape().first().copied().unwrap_or_default();
+    let parts = split_rows(tensor, &[rows.saturating_sub(1), 1])?;
+    let last = parts
+        .last()
+        .ok_or_else(|| EngineError::Run("a batch without rows".to_owned()))?;
+    let repeated: Vec<&Tensor> = std::iter::once(tensor)
+        .chain(std::iter::repeat_n(last, missing))
+        .collect();
+    stack_rows(&repeated)
+}
+
+/// Whether any dimension of any input is decided by the request.
+fn has_free(signature: &Signature) -> bool {
+    signature
+        .inputs
+        .iter()
+        .any(|input| input.shape.iter().any(|&size| size < 0))
+}
+
+/// Whether a dimension other than the batch is.
+fn has_free_sizes(signature: &Signature) -> bool {
+    let skipped = usize::from(signature.batched);
+    signature
+        .inputs
+        .iter()
+        .any(|input| input.shape.iter().skip(skipped).any(|&size| size < 0))
+}
+
+/// Convolutions run twice as fast when the batch is a number; transformers do not care. Only a measurement tells.
+fn faster(symbolic: TractModel, per_shape: TractModel, free: usize) -> TractModel {
+    let (Some(one), Some(other)) = (best_run(&symbolic, free), best_run(&per_shape, free)) else {
+        return symbolic;
+    };
+    let gain = one.saturating_sub(other);
+    if gain > NOISE && one.as_secs_f64() > other.as_secs_f64() * WORTHWHILE {
+        per_shape
+    } else {
+        symbolic
+    }
+}
+
+/// The best of a few runs of one row; the best, because other work on the machine only ever adds.
+fn best_run(model: &TractModel, free: usize) -> Option<Duration> {
+    /// Enough for the caches to be warm, and the time that it may take for a big model.
+    const RUNS: usize = 5;
+    const ENOUGH: Duration = Duration::from_millis(200);
+    let inputs = samples::inputs(model.signature(), 1, free, 1).ok()?;
+    let started = Instant::now();
+    let mut best: Option<Duration> = None;
+    for _ in 0..RUNS {
+        let run = Instant::now();
+        model.run(&inputs).ok()?;
+        let took = run.elapsed();
+        best = Some(best.map_or(took, |best| best.min(took)));
+        if started.elapsed() > ENOUGH {
+            break;
+        }
+    }
+    best
+}

@@ -1,0 +1,108 @@
+//! Our tensors to tract's and back.
+
+use slipway_proto::oip::{BytesElements, DataType, Tensor, join_bytes_elements};
+use tract_onnx::prelude::tract_ndarray::ArrayD;
+use tract_onnx::prelude::{DatumType, IntoTValue as _, TValue, Tensor as TractTensor};
+
+use crate::engine::EngineError;
+
+/// tract's name of a type.
+pub(super) const fn datum_type(data_type: DataType) -> DatumType {
+    match data_type {
+        DataType::Bool => DatumType::Bool,
+        DataType::Int8 => DatumType::I8,
+        DataType::Int16 => DatumType::I16,
+        DataType::Int32 => DatumType::I32,
+        DataType::Int64 => DatumType::I64,
+        DataType::Uint8 => DatumType::U8,
+        DataType::Uint16 => DatumType::U16,
+        DataType::Uint32 => DatumType::U32,
+        DataType::Uint64 => DatumType::U64,
+        DataType::Fp16 => DatumType::F16,
+        DataType::Fp32 => DatumType::F32,
+        DataType::Fp64 => DatumType::F64,
+        DataType::Bytes => DatumType::String,
+    }
+}
+
+/// A tract tensor with the same elements.
+pub(super) fn to_tract(tensor: &Tensor) -> Result<TValue, EngineError> {
+    let failed = |error: &dyn std::fmt::Display| {
+        EngineError::Run(format!("input `{}`: {error}", tensor.name()))
+    };
+    if tensor.data_type() == DataType::Bytes {
+        let strings = BytesElements::new(tensor.bytes())
+            .map(|element| {
+                let element = element.map_err(|problem| failed(&problem))?;
+                std::str::from_utf8(element)
+                    .map(str::to_owned)
+                    .map_err(|error| failed(&error))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let array = ArrayD::from_shape_vec(tensor.shape(), strings).map_err(|error| failed(&error))?;
+        return Ok(TractTensor::from(array).into_tvalue());
+    }
+    let mut made = TractTensor::zero_dt(datum_type(tensor.data_type()), tensor.shape())
+        .map_err(|error| failed(&error))?;
+    let place = made.as_bytes_mut();
+    if place.len() != tensor.bytes().len() {
+        return Err(failed(&"the engine lays it out differently"));
+    }
+    // Little-endian on both sides: Slipway runs on x86-64 and aarch64 only, as tract's kernels do.
+    place.copy_from_slice(tensor.bytes());
+    Ok(made.into_tvalue())
+}
+
+/// Our tensor of this name and type with the same elements.
+pub(super) fn from_tract(
+    name: &str,
+    data_type: DataType,
+    value: &TractTensor,
+) -> Result<Tensor, EngineError> {
+    let failed = |error: &dyn std::fmt::Display| {
+        EngineError::Output(format!("output `{name}`: {error}"))
+    };
+    let (found, declared) = (value.datum_type().unquantized(), datum_type(data_type));
+    // tract keeps sizes and indices in a type of its own where ONNX says INT64. Any other difference would be a silent
+    // change of the model's numbers.
+    if found != declared && found != DatumType::TDim {
+        return Err(failed(&format!("{found:?} where the model declares {declared:?}")));
+    }
+    let value = value.cast_to_dt(declared).map_err(|error| failed(&error))?;
+    let plain = value.try_as_plain_ram().map_err(|error| failed(&error))?;
+    let bytes = if data_type == DataType::Bytes {
+        let strings = plain.as_slice::<String>().map_err(|error| failed(&error))?;
+        join_bytes_elements(strings.iter().map(String::as_bytes)).map_err(|problem| failed(&problem))?
+    } else {
+        plain.as_bytes().to_vec()
+    };
+    Tensor::new(name, data_type, value.shape().to_vec(), bytes.into())
+        .map_err(|error| EngineError::Output(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_survives_the_way_to_tract_and_back() {
+        for data_type in DataType::ALL {
+            let raw = match data_type.element_size() {
+                Some(_) if data_type == DataType::Bool => vec![0, 1, 1, 0, 1, 0],
+                Some(size) => (0..6 * size).map(|i| u8::try_from(i % 100).unwrap()).collect(),
+                None => join_bytes_elements(["a", "", "ü", "b", "cc", "d"].map(str::as_bytes)).unwrap(),
+            };
+            let tensor = Tensor::new("x", data_type, vec![2, 3], raw.into()).unwrap();
+            let there = to_tract(&tensor).unwrap();
+            assert_eq!(there.datum_type(), datum_type(data_type));
+            assert_eq!(from_tract("x", data_type, &there).unwrap(), tensor, "{data_type}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_an_error() {
+        let raw = join_bytes_elements([&[0xff_u8][..]]).unwrap();
+        let tensor = Tensor::new("s", DataType::Bytes, vec![1], raw.into()).unwrap();
+        assert!(to_tract(&tensor).is_err());
+    }
+}

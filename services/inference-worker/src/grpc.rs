@@ -1,0 +1,453 @@
+//! The direct path: Open Inference Protocol v2 over gRPC, from ingress and the validator.
+//!
+//! What is not in the protocol travels as metadata (names in [`metadata`]). The peer is authenticated by mTLS before anything
+//! here runs, so what ingress says about the caller is believed. A result is recorded before it is answered: an answer
+//! that a client has seen is never missing in the sinks.
+
+use std::sync::Arc;
+
+use slipway_kernel::Timestamp;
+use slipway_proto::failure::FailureCode;
+use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceService;
+use slipway_proto::inference::model_metadata_response::TensorMetadata;
+use slipway_proto::inference::{
+    ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse,
+    ModelReadyRequest, ModelReadyResponse, ServerLiveRequest, ServerLiveResponse,
+    ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
+};
+use slipway_proto::slipway::inference::v1::inference_result::Outcome;
+use slipway_runtime::trace;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
+
+use crate::inference::{Call, Inference, Phase, Recorder, Refusal};
+use crate::signature::TensorSpec;
+use crate::telemetry::Path;
+
+/// Metadata keys of the direct path.
+pub mod metadata {
+    /// Identity of the request within the deployment. Required.
+    pub const REQUEST_ID: &str = "slipway-request-id";
+    /// Groups calls for the caller.
+    pub const CORRELATION_ID: &str = "slipway-correlation-id";
+    /// Who asks, as ingress has verified.
+    pub const PRINCIPAL: &str = "slipway-principal";
+    /// Milliseconds since the Unix epoch after which nobody waits.
+    pub const DEADLINE_MS: &str = "slipway-deadline-ms";
+    /// Milliseconds since the Unix epoch at which the edge took the request in.
+    pub const ACCEPTED_MS: &str = "slipway-accepted-ms";
+    /// `1` for the validator's traffic.
+    pub const PROBE: &str = "slipway-probe";
+    /// Which try this is, from 1; from the second on a request runs alone.
+    pub const ATTEMPT: &str = "slipway-attempt";
+    /// W3C trace context.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// In a refusal: the failure code as a word.
+    pub const FAILURE: &str = "slipway-failure";
+    /// In a refusal: seconds after which trying again may help.
+    pub const RETRY_AFTER: &str = "retry-after";
+}
+
+/// The gRPC service.
+#[derive(Clone)]
+pub struct Direct {
+    inference: Arc<Inference>,
+    recorder: Arc<dyn Recorder>,
+}
+
+impl Direct {
+    /// A service over a model and a place for its results.
+    #[must_use]
+    pub fn new(inference: Arc<Inference>, recorder: Arc<dyn Recorder>) -> Self {
+        Self {
+            inference,
+            recorder,
+        }
+    }
+
+    async fn infer(&self, call: Call) -> Result<ModelInferResponse, Refusal> {
+        let response = self.inference.compute(Path::Direct, &call).await?;
+        let result = self
+            .inference
+            .result(&call, Outcome::Response(response.clone()));
+        if let Err(unrecorded) = self.recorder.record(&result).await {
+            self.inference.telemetry().record_failures.inc();
+            return Err(unrecorded.into());
+        }
+        Ok(response)
+    }
+
+    fn is_serving(&self) -> bool {
+        self.inference.phase() == Phase::Serving
+    }
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Direct {
+    async fn server_live(
+        &self,
+        _: Request<ServerLiveRequest>,
+    ) -> Result<Response<ServerLiveResponse>, Status> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(
+        &self,
+        _: Request<ServerReadyRequest>,
+    ) -> Result<Response<ServerReadyResponse>, Status> {
+        Ok(Response::new(ServerReadyResponse {
+            ready: self.is_serving(),
+        }))
+    }
+
+    async fn model_ready(
+        &self,
+        request: Request<ModelReadyRequest>,
+    ) -> Result<Response<ModelReadyResponse>, Status> {
+        let request = request.into_inner();
+        self.inference
+            .is_meant(&request.name, &request.version)
+            .map_err(|refusal| status(&refusal))?;
+        Ok(Response::new(ModelReadyResponse {
+            ready: self.is_serving(),
+        }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<ServerMetadataRequest>,
+    ) -> Result<Response<ServerMetadataResponse>, Status> {
+        Ok(Response::new(ServerMetadataResponse {
+            name: "slipway-inference-worker".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            extensions: Vec::new(),
+        }))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<ModelMetadataRequest>,
+    ) -> Result<Response<ModelMetadataResponse>, Status> {
+        let request = request.into_inner();
+        self.inference
+            .is_meant(&request.name, &request.version)
+            .map_err(|refusal| status(&refusal))?;
+        let model = self.inference.model();
+        let tensors = |specs: &[TensorSpec]| specs.iter().map(tensor_metadata).collect();
+        Ok(Response::new(ModelMetadataResponse {
+            name: self.inference.assignment().deployment.name.to_string(),
+            versions: vec![self.inference.assignment().revision.to_string()],
+            platform: model.platform().to_owned(),
+            inputs: tensors(&model.signature().inputs),
+            outputs: tensors(&model.signature().outputs),
+        }))
+    }
+
+    async fn model_infer(
+        &self,
+        request: Request<ModelInferRequest>,
+    ) -> Result<Response<ModelInferResponse>, Status> {
+        let span = tracing::info_span!(
+            "infer",
+            otel.kind = "server",
+            deployment = %self.inference.assignment().deployment,
+            revision = %self.inference.assignment().revision,
+            request_id = tracing::field::Empty,
+        );
+        let (metadata, _, body) = request.into_parts();
+        if let Some(traceparent) = text(&metadata, metadata::TRACEPARENT) {
+            // A traceparent that cannot be read begins a new trace, as the W3C recommendation wants.
+            trace::parent_from(&span, traceparent);
+        }
+        let work = async {
+            let call = read_call(&metadata, body, self.inference.clock().now())?;
+            tracing::Span::current().record("request_id", call.request_id.as_str());
+            self.infer(call).await
+        };
+        work.instrument(span)
+            .await
+            .map(Response::new)
+            .map_err(|refusal| status(&refusal))
+    }
+}
+
+fn tensor_metadata(spec: &TensorSpec) -> TensorMetadata {
+    TensorMetadata {
+        name: spec.name.clone(),
+        datatype: spec.data_type.to_string(),
+        shape: spec.shape.clone(),
+    }
+}
+
+fn read_call(
+    metadata: &MetadataMap,
+    body: ModelInferRequest,
+    now: Timestamp,
+) -> Result<Call, Refusal> {
+    let request_id = text(metadata, metadata::REQUEST_ID)
+        .ok_or_else(|| malformed(metadata::REQUEST_ID, "it is missing"))?
+        .parse()
+        .map_err(|allowed: String| malformed(metadata::REQUEST_ID, &format!("allowed: {allowed}")))?;
+    let owned = |name| text(metadata, name).unwrap_or_default().to_owned();
+    Ok(Call {
+        request_id,
+        correlation_id: owned(metadata::CORRELATION_ID),
+        principal: owned(metadata::PRINCIPAL),
+        deadline: number(metadata, metadata::DEADLINE_MS)?.map(Timestamp),
+        accepted: number(metadata, metadata::ACCEPTED_MS)?.map_or(now, Timestamp),
+        probe: text(metadata, metadata::PROBE) == Some("1"),
+        attempt: number(metadata, metadata::ATTEMPT)?.unwrap_or(1),
+        trace_id: trace::current_trace_id().unwrap_or_default(),
+        body,
+    })
+}
+
+fn text<'a>(metadata: &'a MetadataMap, name: &str) -> Option<&'a str> {
+    metadata.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn number<N: std::str::FromStr>(metadata: &MetadataMap, name: &str) -> Result<Option<N>, Refusal> {
+    text(metadata, name)
+        .map(|value| {
+            value
+                .parse()
+                .map_err(|_| malformed(name, &format!("`{value}` is no number")))
+        })
+        .transpose()
+}
+
+fn malformed(name: &str, what: &str) -> Refusal {
+    Refusal::new(
+        FailureCode::InvalidArgument,
+        format!("metadata `{name}`: {what}"),
+    )
+}
+
+fn status(refusal: &Refusal) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert(
+        metadata::FAILURE,
+        MetadataValue::from_static(refusal.code.as_str()),
+    );
+    if let Some(after) = refusal.retry_after {
+        // Rounded up: a caller that comes back a moment too early has come for nothing.
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        metadata.insert(metadata::RETRY_AFTER, MetadataValue::from(seconds));
+    }
+    Status::with_metadata(refusal.code.grpc_code(), refusal.message.clone(), metadata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::{Unrecorded, fixtures};
+    use async_trait::async_trait;
+    use slipway_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
+    use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
+    use slipway_proto::oip::{Tensor, response_tensors};
+    use slipway_proto::slipway::inference::v1::InferenceResult;
+    use slipway_runtime::Clock;
+    use std::sync::Mutex;
+    use tokio::net::TcpListener;
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tokio_util::sync::{CancellationToken, DropGuard};
+    use tonic::Code;
+    use tonic::transport::{Channel, Endpoint, Server};
+
+    #[derive(Default)]
+    struct Recorded {
+        results: Mutex<Vec<InferenceResult>>,
+        failure: Mutex<Option<Unrecorded>>,
+    }
+
+    #[async_trait]
+    impl Recorder for Recorded {
+        async fn record(&self, result: &InferenceResult) -> Result<(), Unrecorded> {
+            if let Some(failure) = self.failure.lock().unwrap().clone() {
+                return Err(failure);
+            }
+            self.results.lock().unwrap().push(result.clone());
+            Ok(())
+        }
+    }
+
+    struct Served {
+        client: GrpcInferenceServiceClient<Channel>,
+        inference: Arc<Inference>,
+        recorded: Arc<Recorded>,
+        _server: DropGuard,
+    }
+
+    /// The service over a real connection.
+    async fn served() -> Served {
+        let inference = Arc::new(fixtures::serving(Clock::system()));
+        let recorded = Arc::new(Recorded::default());
+        let direct = Direct::new(Arc::clone(&inference), Arc::clone(&recorded) as _);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let server = Server::builder()
+            .add_service(GrpcInferenceServiceServer::new(direct))
+            .serve_with_incoming_shutdown(
+                TcpListenerStream::new(listener),
+                shutdown.clone().cancelled_owned(),
+            );
+        tokio::spawn(server);
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        let client = GrpcInferenceServiceClient::new(channel);
+        Served {
+            client,
+            inference,
+            recorded,
+            _server: shutdown.drop_guard(),
+        }
+    }
+
+    fn request(rows: usize, pairs: &[(&'static str, &str)]) -> Request<ModelInferRequest> {
+        let mut request = Request::new(fixtures::call(rows).body);
+        for (name, value) in pairs {
+            request.metadata_mut().insert(*name, value.parse().unwrap());
+        }
+        request
+    }
+
+    const ID: (&str, &str) = (metadata::REQUEST_ID, "r-7");
+
+    #[tokio::test]
+    async fn a_result_is_recorded_with_the_callers_metadata_before_it_is_answered() {
+        let mut served = served().await;
+        let pairs = [
+            ID,
+            (metadata::CORRELATION_ID, "c-7"),
+            (metadata::PRINCIPAL, "jane"),
+            (metadata::ACCEPTED_MS, "1234"),
+            (metadata::PROBE, "1"),
+            (metadata::ATTEMPT, "2"),
+        ];
+        let response = served.client.model_infer(request(2, &pairs)).await.unwrap().into_inner();
+        let results = served.recorded.results.lock().unwrap().clone();
+        assert_eq!(results.len(), 1);
+        let result = &results[0];
+        assert_eq!(result.request_id, "r-7");
+        assert_eq!(result.correlation_id, "c-7");
+        assert_eq!(result.principal, "jane");
+        assert_eq!(result.accepted_unix_ms, 1234);
+        assert!(result.probe);
+        assert_eq!(result.attempt, 2);
+        assert_eq!(result.outcome, Some(Outcome::Response(response)));
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_recorded_is_not_answered() {
+        let mut served = served().await;
+        let cases = [
+            (Unrecorded::Unavailable("away".into()), Code::Unavailable, "unavailable"),
+            (Unrecorded::TooLarge("9".into()), Code::InvalidArgument, "payload-too-large"),
+        ];
+        for (failure, code, word) in cases {
+            *served.recorded.failure.lock().unwrap() = Some(failure);
+            let status = served.client.model_infer(request(1, &[ID])).await.unwrap_err();
+            assert_eq!(status.code(), code);
+            assert_eq!(text(status.metadata(), metadata::FAILURE), Some(word));
+        }
+        assert_eq!(served.inference.telemetry().record_failures.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn refusals_carry_code_word_and_time_to_come_back_and_record_nothing() {
+        let mut served = served().await;
+        let late = [ID, (metadata::DEADLINE_MS, "1000")];
+        let bad_deadline = [ID, (metadata::DEADLINE_MS, "soon")];
+        let bad_id = [(metadata::REQUEST_ID, "a b")];
+        let mut wrong = request(1, &[ID]);
+        wrong.get_mut().inputs[0].shape = vec![1, 5];
+        let cases = [
+            (request(1, &[]), Code::InvalidArgument, "invalid-argument", "`slipway-request-id`: it is missing"),
+            (request(1, &bad_id), Code::InvalidArgument, "invalid-argument", "slipway-request-id"),
+            (request(1, &bad_deadline), Code::InvalidArgument, "invalid-argument", "`soon` is no number"),
+            (request(1, &late), Code::DeadlineExceeded, "deadline-exceeded", "deadline"),
+            (wrong, Code::InvalidArgument, "invalid-argument", "16 bytes where type and shape need 20"),
+        ];
+        for (request, code, word, message) in cases {
+            let status = served.client.model_infer(request).await.unwrap_err();
+            assert_eq!(status.code(), code, "{status:?}");
+            assert_eq!(text(status.metadata(), metadata::FAILURE), Some(word));
+            assert!(status.message().contains(message), "{status:?}");
+        }
+        served.inference.enter(Phase::Draining);
+        let status = served.client.model_infer(request(1, &[ID])).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(text(status.metadata(), metadata::RETRY_AFTER), Some("1"));
+        assert!(served.recorded.results.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn metadata_and_readiness_are_those_of_the_model() {
+        let mut served = served().await;
+        let model = served
+            .client
+            .model_metadata(ModelMetadataRequest {
+                name: "digits".into(),
+                version: String::new(),
+            })
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!((model.name.as_str(), model.platform.as_str()), ("digits", "onnx_tract"));
+        assert_eq!(model.versions, ["2-1"]);
+        assert_eq!(model.inputs[0].datatype, "FP32");
+        assert_eq!(model.inputs[0].shape, [-1, 4]);
+        assert_eq!(model.outputs[0].name, "label");
+        let unknown = served
+            .client
+            .model_ready(ModelReadyRequest {
+                name: "cats".into(),
+                version: String::new(),
+            })
+            .await
+            .unwrap_err();
+        assert_eq!(unknown.code(), Code::NotFound);
+        let ready = |client: GrpcInferenceServiceClient<Channel>| async move {
+            let mut client = client;
+            client.server_ready(ServerReadyRequest {}).await.unwrap().into_inner().ready
+        };
+        assert!(ready(served.client.clone()).await);
+        assert!(served.client.server_live(ServerLiveRequest {}).await.unwrap().into_inner().live);
+        served.inference.enter(Phase::Draining);
+        assert!(!ready(served.client.clone()).await);
+        assert!(served.client.server_live(ServerLiveRequest {}).await.unwrap().into_inner().live);
+    }
+
+    #[tokio::test]
+    async fn many_callers_at_once_each_get_their_own_answer() {
+        let served = served().await;
+        let mut alone = served.client.clone();
+        let mut expected = Vec::new();
+        for rows in 1..4 {
+            let request = request(rows, &[ID]);
+            expected.push(alone.model_infer(request).await.unwrap().into_inner());
+        }
+        let calls: Vec<_> = (0..12_usize)
+            .map(|number| {
+                let mut client = served.client.clone();
+                let rows = number % 3 + 1;
+                tokio::spawn(async move { (rows, client.model_infer(request(rows, &[ID])).await) })
+            })
+            .collect();
+        for call in calls {
+            let (rows, response) = call.await.unwrap();
+            let found = response_tensors(&response.unwrap().into_inner()).unwrap();
+            let expected = response_tensors(&expected[rows - 1]).unwrap();
+            assert_eq!(found[0], expected[0]);
+            // Batches of other sizes add in another order, so the last bits may differ.
+            let values = |tensors: &[Tensor]| tensors[1].as_f32().unwrap();
+            let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
+            assert!(values(&found).iter().zip(&values(&expected)).all(close));
+        }
+    }
+}

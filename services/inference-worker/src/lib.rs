@@ -1,0 +1,63 @@
+//! The inference worker: one model of one revision, served directly over gRPC and from its queue.
+//!
+//! What it does: it fetches the artifact by digest, loads it behind an [`engine::Engine`], tries it out, measures it, says so in
+//! the registry of workers, asks security for an identity, and then answers requests in batches until it is wanted no more.
+//!
+//! What it never does: it never reads or writes the log, never loads bytes whose digest is not the assigned one, never serves
+//! without an identity, and never decides whether it should live; the controller does, by its lease.
+//!
+//! What holds:
+//! - *Record before reply*: a result is in the results stream before anyone is answered.
+//! - *One bad request fails alone*: a failing batch is run again request by request, a redelivered request runs alone.
+//! - *Nothing waits for ever*: every queue is bounded, every deadline is checked at the door, in the queue and before the run.
+//! - *The async runtime runs no kernel*: engines run on their own threads.
+//! - *An engine may panic*; that is an error of one request.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stdout
+    )
+)]
+
+pub mod artifact;
+pub mod batcher;
+pub mod config;
+pub mod domain;
+pub mod door;
+pub mod engine;
+pub mod error;
+pub mod findings;
+pub mod grpc;
+pub mod identity;
+pub mod inference;
+pub mod lifetime;
+pub mod load;
+pub mod memory;
+pub mod queue;
+pub mod recorder;
+pub mod registration;
+pub mod serve;
+pub mod signature;
+pub mod telemetry;
+
+use slipway_runtime::Frame;
+
+pub use config::Config;
+/// Runs the worker until it has drained.
+///
+/// # Errors
+/// When it fails; the reason is also in the findings file that the controller reads.
+pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
+    let Err(error) = serve::serve(&config, &frame).await else {
+        return Ok(());
+    };
+    let path = findings::path(&frame.data_dir, &config.worker.instance);
+    if let Err(unwritten) = findings::write(&path, &[findings::finding(&error)]) {
+        tracing::error!(error = %unwritten, path = %path.display(), "the findings cannot be written");
+    }
+    Err(error.into())
+}

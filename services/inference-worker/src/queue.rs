@@ -1,0 +1,312 @@
+//! The queued path: the request queue of the worker's revision.
+//!
+//! A request is acknowledged only after its result is recorded, so that neither a crash nor a lost connection loses one. It may
+//! then be delivered twice; the second time it runs alone (it may be what brought the first worker down), and when its result is
+//! there already it is not run at all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message as _;
+use slipway_bus::topology::request_queue;
+use slipway_bus::{Bus, DeadLetter, QueuedRequest, RequestQueue};
+use slipway_kernel::{Service, Timestamp};
+use slipway_proto::failure::FailureCode;
+use slipway_proto::slipway::inference::v1::inference_result::Outcome;
+use slipway_proto::slipway::inference::v1::{InferenceRequest, InferenceResult};
+use slipway_runtime::{CancellationToken, trace};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use crate::inference::{Call, Inference, Recorder, Refusal, Unrecorded};
+use crate::telemetry::Path;
+
+/// How long one look into the queue waits. Draining waits for a look that is under way, so it is short; an empty look costs the
+/// broker next to nothing.
+const LOOK: Duration = Duration::from_millis(500);
+/// A third of the broker's `ack_wait` of 30 s: two heartbeats may be lost.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// A request that was delivered so often without a result is given up. Drains and restarts give requests back too, so it is more
+/// than a request that breaks its worker needs to be recognised.
+const MAX_ATTEMPTS: u64 = 8;
+/// First pause after a failure of the bus; doubled up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Often enough to notice the broker coming back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Pulls and answers queued requests.
+#[derive(Clone)]
+pub struct Consumer {
+    bus: Bus,
+    inference: Arc<Inference>,
+    recorder: Arc<dyn Recorder>,
+    in_hand: usize,
+}
+
+/// What becomes of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// The result is recorded.
+    Done,
+    /// Another worker shall have it.
+    GivenBack,
+}
+
+impl Consumer {
+    /// A consumer with at most so many requests in hand.
+    #[must_use]
+    pub const fn new(
+        bus: Bus,
+        inference: Arc<Inference>,
+        recorder: Arc<dyn Recorder>,
+        in_hand: usize,
+    ) -> Self {
+        Self {
+            bus,
+            inference,
+            recorder,
+            in_hand,
+        }
+    }
+
+    /// Consumes until `stop`, then finishes what is in hand.
+    pub async fn run(self, stop: CancellationToken) {
+        let tracker = TaskTracker::new();
+        let permits = Arc::new(Semaphore::new(self.in_hand.max(1)));
+        let assignment = self.inference.assignment().clone();
+        let requests = self.bus.requests();
+        let mut pause = FIRST_PAUSE;
+        while !stop.is_cancelled() {
+            let pulled = tokio::select! {
+                () = stop.cancelled() => break,
+                pulled = requests.pull(&assignment.deployment, assignment.revision) => pulled,
+            };
+            match pulled {
+                Ok(queue) => {
+                    pause = FIRST_PAUSE;
+                    self.consume(&queue, &permits, &tracker, &stop).await;
+                }
+                Err(error) => tracing::warn!(%error, "the request queue cannot be pulled yet"),
+            }
+            if !rest(self.inference.clock(), &mut pause, &stop).await {
+                break;
+            }
+        }
+        tracker.close();
+        tracker.wait().await;
+    }
+
+    /// Returns when the queue must be opened anew, or to stop.
+    async fn consume(
+        &self,
+        queue: &RequestQueue,
+        permits: &Arc<Semaphore>,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        while !stop.is_cancelled() {
+            let first = tokio::select! {
+                () = stop.cancelled() => return,
+                permit = Arc::clone(permits).acquire_owned() => permit,
+            };
+            // Nobody closes the semaphore.
+            let Ok(first) = first else { return };
+            let room = permits.available_permits() + 1;
+            drop(first);
+            // Not raced against `stop`: what is delivered while nobody listens would lie still until `ack_wait` is over.
+            match queue.next(room, LOOK).await {
+                Ok(requests) => {
+                    for request in requests {
+                        let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
+                            return;
+                        };
+                        let (consumer, stop) = (self.clone(), stop.clone());
+                        tracker.spawn(async move {
+                            consumer.handle(request, &stop).await;
+                            drop(permit);
+                        });
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the request queue gave nothing");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn handle(&self, request: QueuedRequest, stop: &CancellationToken) {
+        let span = tracing::info_span!(
+            "infer",
+            otel.kind = "consumer",
+            deployment = %self.inference.assignment().deployment,
+            revision = %self.inference.assignment().revision,
+            request_id = %request.request_id,
+            attempt = request.attempt,
+        );
+        if let Some(traceparent) = &request.traceparent {
+            // A traceparent that cannot be read begins a new trace, as the W3C recommendation wants.
+            trace::parent_from(&span, traceparent);
+        }
+        async {
+            let settled = self.settle(&request, stop).await;
+            let told = match settled {
+                Settled::Done => request.ack().await,
+                Settled::GivenBack => request.give_back().await,
+            };
+            if let Err(error) = told {
+                // It is delivered again, and then found recorded.
+                tracing::warn!(%error, ?settled, "the broker could not be told what became of a request");
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    /// Sees the request to its end, with a heartbeat for as long as it takes.
+    async fn settle(&self, request: &QueuedRequest, stop: &CancellationToken) -> Settled {
+        let mut work = std::pin::pin!(self.work(request, stop));
+        loop {
+            tokio::select! {
+                settled = &mut work => return settled,
+                () = self.inference.clock().sleep(HEARTBEAT) => {
+                    if let Err(error) = request.working().await {
+                        tracing::debug!(%error, "a heartbeat was lost");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn work(&self, request: &QueuedRequest, stop: &CancellationToken) -> Settled {
+        let call = match self.read(request) {
+            Ok(call) => call,
+            Err(reason) => return self.bury(request, &reason).await,
+        };
+        if request.attempt > 1 && self.is_recorded(&call).await {
+            return Settled::Done;
+        }
+        let outcome = if request.attempt > MAX_ATTEMPTS {
+            let reason = format!("delivered {} times without a result", request.attempt - 1);
+            tracing::error!(%reason, "a request is given up");
+            Outcome::Failure(FailureCode::Internal.with(reason))
+        } else {
+            match self.outcome(&call, stop).await {
+                Some(outcome) => outcome,
+                None => return Settled::GivenBack,
+            }
+        };
+        self.record(self.inference.result(&call, outcome), stop).await
+    }
+
+    fn read(&self, request: &QueuedRequest) -> Result<Call, String> {
+        let envelope = InferenceRequest::decode(request.payload.clone())
+            .map_err(|error| format!("not an inference request: {error}"))?;
+        let own = &self.inference.assignment().deployment;
+        if envelope.namespace != own.namespace.as_str() || envelope.deployment != own.name.as_str() {
+            return Err(format!(
+                "a request for {}.{} in the queue of {own}",
+                envelope.namespace, envelope.deployment
+            ));
+        }
+        let mut body = envelope.body.ok_or("an inference request without a body")?;
+        // Which revision answers was decided by the queue: after a rollback, requests are moved to the good one.
+        body.model_version.clear();
+        let at = |unix_ms: i64| u64::try_from(unix_ms).ok().filter(|ms| *ms > 0).map(Timestamp);
+        Ok(Call {
+            request_id: request.request_id.clone(),
+            correlation_id: envelope.correlation_id,
+            principal: envelope.principal,
+            deadline: at(envelope.deadline_unix_ms),
+            accepted: at(envelope.accepted_unix_ms).unwrap_or(request.at),
+            probe: envelope.probe,
+            attempt: u32::try_from(request.attempt).unwrap_or(u32::MAX),
+            trace_id: trace::current_trace_id().unwrap_or_default(),
+            body,
+        })
+    }
+
+    /// The final outcome; `None` when the worker is to stop before there is one.
+    async fn outcome(&self, call: &Call, stop: &CancellationToken) -> Option<Outcome> {
+        loop {
+            match self.inference.compute(Path::Queued, call).await {
+                Ok(response) => return Some(Outcome::Response(response)),
+                Err(Refusal { code, retry_after: Some(after), .. }) if code.is_retryable() => {
+                    // The direct path has filled the batcher. The request was accepted long ago and waits its turn here.
+                    tokio::select! {
+                        () = stop.cancelled() => return None,
+                        () = self.inference.clock().sleep(after) => {}
+                    }
+                }
+                Err(refusal) => return Some(Outcome::Failure(refusal.code.with(refusal.message))),
+            }
+        }
+    }
+
+    async fn is_recorded(&self, call: &Call) -> bool {
+        let deployment = &self.inference.assignment().deployment;
+        // When it cannot be known, the request is run again: recording is what decides, and it is write-once.
+        matches!(
+            self.bus.results().get(deployment, &call.request_id).await,
+            Ok(Some(_))
+        )
+    }
+
+    async fn record(&self, mut result: InferenceResult, stop: &CancellationToken) -> Settled {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.recorder.record(&result).await {
+                Ok(()) => return Settled::Done,
+                Err(error @ Unrecorded::TooLarge(_)) => {
+                    result.outcome = Some(Outcome::Failure(
+                        FailureCode::PayloadTooLarge.with(error.to_string()),
+                    ));
+                }
+                Err(error) => {
+                    self.inference.telemetry().record_failures.inc();
+                    tracing::warn!(%error, "trying again");
+                    if !rest(self.inference.clock(), &mut pause, stop).await {
+                        return Settled::GivenBack;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What nobody can answer is kept for a person, with the reason, and taken out of the queue.
+    async fn bury(&self, request: &QueuedRequest, reason: &str) -> Settled {
+        tracing::error!(%reason, "a queued request is dead-lettered");
+        let assignment = self.inference.assignment();
+        let mut headers = vec![("slipway-request-id".to_owned(), request.request_id.to_string())];
+        headers.extend(request.traceparent.clone().map(|traceparent| ("traceparent".to_owned(), traceparent)));
+        let letter = DeadLetter {
+            service: Service::InferenceWorker.name().to_owned(),
+            subject: request_queue(&assignment.deployment, assignment.revision),
+            headers,
+            payload: request.payload.clone(),
+            reason: reason.to_owned(),
+        };
+        match self.bus.dead().put(&letter).await {
+            Ok(_) => Settled::Done,
+            Err(error) => {
+                tracing::warn!(%error, "the dead letter could not be kept yet");
+                Settled::GivenBack
+            }
+        }
+    }
+}
+
+/// Waits and doubles the pause; `false` when it is time to stop.
+async fn rest(
+    clock: &slipway_runtime::Clock,
+    pause: &mut Duration,
+    stop: &CancellationToken,
+) -> bool {
+    let waited = tokio::select! {
+        () = stop.cancelled() => false,
+        () = clock.sleep(*pause) => true,
+    };
+    *pause = (*pause * 2).min(LONGEST_PAUSE);
+    waited
+}

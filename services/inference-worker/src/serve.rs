@@ -1,0 +1,271 @@
+//! The life of a worker, from the first entry in the registry to the last answered request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slipway_bus::{Bus, Principal, Registration, WorkerRecord, WorkerState};
+use slipway_kernel::Service;
+use slipway_runtime::tls::Reloadable;
+use slipway_runtime::{CancellationToken, Frame};
+
+use crate::batcher::{Batcher, BatcherOptions};
+use crate::config::{Assignment, Config, WorkerConfig};
+use crate::domain::lifetime::Verdict;
+use crate::door::Door;
+use crate::engine::tract::TractEngine;
+use crate::error::WorkerError;
+use crate::identity::Applicant;
+use crate::inference::{Inference, Phase, Recorder};
+use crate::load::{Loaded, load};
+use crate::queue::Consumer;
+use crate::recorder::BusRecorder;
+use crate::signature::Rules;
+use crate::telemetry::Telemetry;
+use crate::{artifact, door, lifetime, memory, registration, telemetry};
+
+/// How long requests are still served after the registry says `draining`: every ingress must have read it by then. Entries
+/// travel in milliseconds; the rest is for a busy machine.
+const NOTICE: Duration = Duration::from_millis(500);
+
+/// Lives until the process is to end, the controller does not want the worker any more, or something fails.
+///
+/// # Errors
+/// [`WorkerError`], for the report.
+pub async fn serve(config: &Config, frame: &Frame) -> Result<(), WorkerError> {
+    let assignment = config.worker.assignment().ok_or(WorkerError::Unassigned)?;
+    let bus = Bus::connect(&config.bus, Principal::Service(Service::InferenceWorker), frame).await?;
+    let leave = frame.shutdown.child_token();
+    let worker = Worker {
+        config: &config.worker,
+        frame,
+        bus: bus.clone(),
+        assignment: assignment.clone(),
+        leave: leave.clone(),
+    };
+    let mut living = std::pin::pin!(worker.live());
+    let ended = tokio::select! {
+        ended = &mut living => ended,
+        verdict = lifetime::over(&bus, &frame.clock, &assignment, config.worker.stop_unwanted_after.0) => {
+            match verdict {
+                Verdict::Orphaned => tracing::warn!("nobody answers for this worker; it ends"),
+                _ => tracing::info!("the controller does not want this worker any more; it ends"),
+            }
+            leave.cancel();
+            living.await
+        }
+        error = memory::exceeded(config.worker.memory, &frame.clock) => {
+            leave.cancel();
+            living.await.and(Err(error))
+        }
+    };
+    bus.close().await;
+    ended
+}
+
+struct Worker<'a> {
+    config: &'a WorkerConfig,
+    frame: &'a Frame,
+    bus: Bus,
+    assignment: Assignment,
+    /// Cancelled when the worker is to drain and end.
+    leave: CancellationToken,
+}
+
+impl Worker<'_> {
+    async fn live(self) -> Result<(), WorkerError> {
+        let telemetry = Telemetry::default();
+        let labels = telemetry::labels(&self.assignment);
+        self.frame.metrics.with(|registry| telemetry.register(registry, labels));
+        let model_ready = self.frame.health.condition("model");
+        let record = registration::starting(
+            &self.assignment,
+            self.config.fencing_token,
+            self.frame.admin,
+            self.frame.clock.now(),
+        );
+        let registration = self.bus.workers().register(record).await?;
+
+        let Some(loaded) = self.load(&telemetry).await? else {
+            deregister(registration).await;
+            return Ok(());
+        };
+        let door = Door::open(self.config.listen).await?;
+        let address = self.config.advertised.unwrap_or(door.address());
+        tell(&registration, |record| registration::warm(record, &loaded, address)).await;
+        self.frame.status.set("measurement", &loaded.measurement);
+        model_ready.set_ready();
+
+        let inference = self.inference(loaded, telemetry)?;
+        let served = self.serve(door, &registration, &inference).await;
+        // Whatever happened, nobody shall be sent here any more.
+        deregister(registration).await;
+        self.finish(inference).await;
+        served
+    }
+
+    /// `None` when the worker is to end first.
+    async fn load(&self, telemetry: &Telemetry) -> Result<Option<Loaded>, WorkerError> {
+        let fetched = artifact::fetch(
+            &self.bus,
+            &self.frame.clock,
+            &self.leave,
+            &self.frame.data_dir,
+            &self.assignment.digest,
+        )
+        .await?;
+        let Some(bytes) = fetched else {
+            return Ok(None);
+        };
+        let loaded = tokio::select! {
+            () = self.leave.cancelled() => return Ok(None),
+            loaded = load(Arc::new(TractEngine), bytes, self.config) => loaded?,
+        };
+        telemetry.load_seconds.set(loaded.measurement.load_ms / 1e3);
+        telemetry
+            .useful_batch
+            .set(i64::try_from(loaded.measurement.useful_batch).unwrap_or(i64::MAX));
+        tracing::info!(
+            load_ms = loaded.measurement.load_ms,
+            useful_batch = loaded.measurement.useful_batch,
+            max_rows = loaded.max_rows,
+            plan = %loaded.measurement.plan,
+            alone = %loaded.measurement.alone,
+            "the model is loaded"
+        );
+        Ok(Some(loaded))
+    }
+
+    fn inference(&self, loaded: Loaded, telemetry: Telemetry) -> Result<Arc<Inference>, WorkerError> {
+        let alone = *loaded.model.batching() != crate::engine::Batching::Rows;
+        let options = BatcherOptions {
+            max_rows: if alone { 1 } else { loaded.max_rows },
+            // Who may not share a run has nothing to wait for.
+            max_delay: if alone || loaded.max_rows == 1 {
+                Duration::ZERO
+            } else {
+                self.config.max_delay.0
+            },
+            queue_requests: self.config.queue_limit,
+            queue_bytes: usize::try_from(self.config.queue_bytes.0).unwrap_or(usize::MAX),
+            threads: self.config.threads,
+        };
+        let batcher = Batcher::start(&loaded.model, options, telemetry.batcher.clone())
+            .map_err(WorkerError::Thread)?;
+        let rules = Rules {
+            allow_non_finite: self.config.allow_non_finite,
+            max_rows: self.config.request_rows,
+        };
+        Ok(Arc::new(Inference::new(
+            self.assignment.clone(),
+            loaded.model,
+            batcher,
+            rules,
+            self.frame.clock.clone(),
+            telemetry,
+        )))
+    }
+
+    /// From warm to drained.
+    async fn serve(
+        &self,
+        door: Door,
+        registration: &Registration,
+        inference: &Arc<Inference>,
+    ) -> Result<(), WorkerError> {
+        let Some(identity) = self.identity().await else {
+            return Ok(());
+        };
+        let recorder: Arc<dyn Recorder> = Arc::new(BusRecorder::new(
+            self.bus.clone(),
+            self.assignment.deployment.clone(),
+        ));
+        inference.enter(Phase::Serving);
+        let (closing, stop_pulling) = (CancellationToken::new(), CancellationToken::new());
+        // Ended by any way out of here, a failure included.
+        let _guards = (closing.clone().drop_guard(), stop_pulling.clone().drop_guard());
+        let consumer = Consumer::new(
+            self.bus.clone(),
+            Arc::clone(inference),
+            Arc::clone(&recorder),
+            self.config.queued_in_hand,
+        );
+        let mut knocking = std::pin::pin!(door.serve(
+            door::direct(inference, &recorder),
+            &identity,
+            closing.clone()
+        ));
+        let mut pulling = std::pin::pin!(consumer.run(stop_pulling.clone()));
+        let announced = async {
+            tell(registration, |record| record.state = WorkerState::Ready).await;
+            tracing::info!("serving");
+            self.leave.cancelled().await;
+        };
+        let mut pulled = false;
+        let mut announced = std::pin::pin!(announced);
+        loop {
+            tokio::select! {
+                served = &mut knocking => return served,
+                () = &mut pulling, if !pulled => pulled = true,
+                () = &mut announced => break,
+            }
+        }
+        tracing::info!("draining");
+        tell(registration, |record| record.state = WorkerState::Draining).await;
+        stop_pulling.cancel();
+        let notice = async {
+            self.frame.clock.sleep(NOTICE).await;
+            closing.cancel();
+        };
+        let rest = async {
+            if !pulled {
+                pulling.await;
+            }
+        };
+        let (served, (), ()) = tokio::join!(knocking, notice, rest);
+        served
+    }
+
+    async fn identity(&self) -> Option<Reloadable> {
+        let condition = self.frame.health.condition("identity");
+        let advertised = self.config.advertised.unwrap_or(self.config.listen);
+        let applicant = Applicant::new(
+            self.bus.clone(),
+            self.frame.clock.clone(),
+            &self.assignment,
+            advertised.ip(),
+        );
+        let identity = applicant.first(&self.leave, &condition).await?;
+        condition.set_ready();
+        let (kept, leave) = (identity.clone(), self.leave.clone());
+        self.frame.tasks.spawn_restarting("identity", move || {
+            let keeping = applicant.clone().keep(kept.clone(), condition.clone());
+            let leave = leave.clone();
+            async move { leave.run_until_cancelled(keeping).await.unwrap_or(Ok(())) }
+        });
+        Some(identity)
+    }
+
+    /// Lets what still waits in the batcher run.
+    async fn finish(&self, inference: Arc<Inference>) {
+        inference.enter(Phase::Draining);
+        if let Some(inference) = Arc::into_inner(inference) {
+            let drained = tokio::task::spawn_blocking(|| inference.drain()).await;
+            if drained.is_err() {
+                tracing::error!("draining the batcher failed");
+            }
+        }
+    }
+}
+
+/// Changes the registry's entry. When the broker is away just now, the change goes out with the next renewal.
+async fn tell(registration: &Registration, change: impl FnOnce(&mut WorkerRecord) + Send) {
+    if let Err(error) = registration.update(change).await {
+        tracing::warn!(%error, "the registry could not be told at once");
+    }
+}
+
+async fn deregister(registration: Registration) {
+    if let Err(error) = registration.deregister().await {
+        tracing::warn!(%error, "the registration is left to expire");
+    }
+}

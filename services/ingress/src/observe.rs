@@ -1,0 +1,132 @@
+//! The outermost layers: the span, the figures and the identifying headers of every request; a panic is one request's failure.
+
+use crate::{
+    error::RequestError,
+    respond,
+    telemetry::IngressMetrics,
+    trail::{TRACEPARENT, Trail},
+};
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use slipway_runtime::trace;
+use std::{any::Any, sync::Arc};
+use tokio::time::Instant;
+use tracing::{Instrument as _, Span, field::Empty, info_span};
+
+/// What nginx made known as "client closed request".
+const CLIENT_GONE: u16 = 499;
+
+/// Follows a request from its head to its answer.
+pub async fn observe(State(metrics): State<IngressMetrics>, mut request: Request, next: Next) -> Response {
+    let span = span(&request);
+    let given = given_traceparent(&request);
+    if let Some(given) = &given {
+        trace::parent_from(&span, given);
+    }
+    // Where nobody traces, what the client gave is passed on as it came.
+    let trail = Arc::new(Trail::new(trace::traceparent_of(&span).or(given)));
+    request.extensions_mut().insert(Arc::clone(&trail));
+    let mut inside = Inside::enter(metrics, Arc::clone(&trail));
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let status = response.status().as_u16();
+    span.record("http.response.status_code", status);
+    if status >= 500 {
+        span.record("otel.status_code", "ERROR");
+    }
+    trail.write(response.headers_mut());
+    inside.answered = Some(status);
+    response
+}
+
+fn span(request: &Request) -> Span {
+    info_span!(
+        target: "slipway_ingress::stack",
+        "request",
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = %request.method(),
+        url.path = %request.uri().path().chars().take(256).collect::<String>(),
+        http.response.status_code = Empty,
+        slipway.deployment = Empty,
+        slipway.revision = Empty,
+        slipway.request_id = Empty,
+        slipway.correlation_id = Empty,
+    )
+}
+
+/// The client's trace context, if it is one and only one.
+fn given_traceparent(request: &Request) -> Option<String> {
+    let mut values = request.headers().get_all(TRACEPARENT).iter();
+    let (value, second) = (values.next()?, values.next());
+    let text = value.to_str().ok().filter(|text| second.is_none() && is_traceparent(text))?;
+    Some(text.to_owned())
+}
+
+/// Version 00 of W3C trace context: four parts of lower-case hexadecimal digits, ids not zero.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let some = |part: &str| part.bytes().any(|b| b != b'0');
+    matches!(parts[..], ["00", trace, span, flags]
+        if hex(trace, 32) && some(trace) && hex(span, 16) && some(span) && hex(flags, 2))
+}
+
+/// A request that is inside. It is counted when it leaves, also when its client went away and the future was dropped.
+struct Inside {
+    metrics: IngressMetrics,
+    trail: Arc<Trail>,
+    answered: Option<u16>,
+}
+
+impl Inside {
+    fn enter(metrics: IngressMetrics, trail: Arc<Trail>) -> Self {
+        metrics.in_flight.inc();
+        Self { metrics, trail, answered: None }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.metrics.in_flight.dec();
+        if let Some(subject) = self.trail.subject() {
+            let took = Instant::now().duration_since(self.trail.arrived);
+            self.metrics.answered(&subject, self.answered.unwrap_or(CLIENT_GONE), took);
+        }
+    }
+}
+
+/// What becomes of a panic in a handler.
+#[must_use]
+pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    respond::failure(&RequestError::Internal(anyhow::anyhow!("panic: {}", said.unwrap_or("no message"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_trace_context_is_taken_for_one() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert!(is_traceparent(good));
+        for text in [
+            "",
+            "00",
+            &good[1..],
+            &good.to_uppercase(),
+            &good.replace("b7ad6b7169203331", "0000000000000000"),
+            &good.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32)),
+            &format!("{good}-more"),
+            &good.replacen("00", "01", 1),
+        ] {
+            assert!(!is_traceparent(text), "{text}");
+        }
+    }
+}

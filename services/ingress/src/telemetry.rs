@@ -1,0 +1,143 @@
+//! What ingress counts. Labels hold names from the log and HTTP statuses only, never what a client sent.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+};
+use slipway_kernel::{DeploymentId, RevisionId};
+use slipway_runtime::Metrics;
+use std::time::Duration;
+
+/// Upper edges in seconds, from the cost of this service alone to the longest timeout: about two per octave where objectives
+/// lie (5 to 500 ms), so that a p99 read from them is at most half off.
+const SECONDS: [f64; 18] = [
+    0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
+
+/// Labels of what a revision did.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RevisionLabels {
+    namespace: String,
+    deployment: String,
+    revision: String,
+    probe: &'static str,
+}
+
+/// The same with the HTTP status.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    namespace: String,
+    deployment: String,
+    revision: String,
+    code: u16,
+    probe: &'static str,
+}
+
+/// Labels of a fetch of issuers' keys, of a change of the own identity, and the like.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+/// The metrics of ingress.
+#[derive(Clone, Debug)]
+pub struct IngressMetrics {
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RevisionLabels, Histogram>,
+    identities: Family<OutcomeLabels, Counter>,
+    /// Requests inside.
+    pub in_flight: Gauge,
+    /// Workers that can be reached.
+    pub workers: Gauge,
+    /// Sequence of the log up to which requests are routed by.
+    pub applied: Gauge,
+}
+
+/// Which series a request belongs to. What is not known (an unknown deployment, a revision that was never picked) is empty.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    /// The deployment, if it exists.
+    pub deployment: Option<DeploymentId>,
+    /// The revision.
+    pub revision: Option<RevisionId>,
+    /// Whether it is marked traffic.
+    pub probe: bool,
+}
+
+impl IngressMetrics {
+    /// Registers all of them.
+    #[must_use]
+    pub fn register(metrics: &Metrics) -> Self {
+        let own = Self {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            identities: Family::default(),
+            in_flight: Gauge::default(),
+            workers: Gauge::default(),
+            applied: Gauge::default(),
+        };
+        metrics.with(|registry| {
+            registry.register("ingress_requests", "Inference requests answered, by HTTP status", own.requests.clone());
+            registry.register(
+                "ingress_request_duration_seconds",
+                "Time from the head of a request to its answer",
+                own.durations.clone(),
+            );
+            registry.register("ingress_in_flight", "Requests inside", own.in_flight.clone());
+            registry.register("ingress_workers", "Workers that can be reached", own.workers.clone());
+            registry.register("ingress_routes_applied", "Sequence of the log that requests are routed by", own.applied.clone());
+            registry.register("ingress_identities", "Requests for the own certificate, by outcome", own.identities.clone());
+        });
+        own
+    }
+
+    /// Counts one answered inference request.
+    pub fn answered(&self, subject: &Subject, code: u16, took: Duration) {
+        let (namespace, deployment) = match &subject.deployment {
+            Some(id) => (id.namespace.to_string(), id.name.to_string()),
+            None => Default::default(),
+        };
+        let revision = subject.revision.map(|revision| revision.to_string()).unwrap_or_default();
+        let probe = if subject.probe { "true" } else { "false" };
+        let labels = RevisionLabels { namespace, deployment, revision, probe };
+        self.durations.get_or_create(&labels).observe(took.as_secs_f64());
+        let RevisionLabels { namespace, deployment, revision, probe } = labels;
+        self.requests.get_or_create(&RequestLabels { namespace, deployment, revision, code, probe }).inc();
+    }
+
+    /// Counts a request for the own certificate.
+    pub fn identity(&self, granted: bool) {
+        self.identities.get_or_create(&OutcomeLabels { outcome: if granted { "granted" } else { "failed" } }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::{encoding::text::encode, registry::Registry};
+
+    #[test]
+    fn the_series_bear_the_names_and_labels_that_rules_and_dashboards_refer_to() {
+        let frame = slipway_runtime::Frame::for_test("ingress");
+        let metrics = IngressMetrics::register(&frame.metrics);
+        let mut registry = Registry::with_prefix("slipway");
+        registry.register("ingress_requests", "", metrics.requests.clone());
+        registry.register("ingress_request_duration_seconds", "", metrics.durations.clone());
+        let subject = Subject {
+            deployment: Some("default.digits".parse().unwrap()),
+            revision: Some(RevisionId::new(2, 1)),
+            probe: true,
+        };
+        metrics.answered(&subject, 200, Duration::from_millis(4));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let labels = r#"namespace="default",deployment="digits",revision="2-1""#;
+        for series in [
+            format!("slipway_ingress_requests_total{{{labels},code=\"200\",probe=\"true\"}} 1"),
+            format!("slipway_ingress_request_duration_seconds_bucket{{le=\"0.005\",{labels},probe=\"true\"}} 1"),
+            format!("slipway_ingress_request_duration_seconds_count{{{labels},probe=\"true\"}} 1"),
+        ] {
+            assert!(text.contains(&series), "{series} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What becomes known of a request on its way, for its answer's headers, its span and its metrics.
+
+use crate::telemetry::Subject;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use slipway_kernel::{DeploymentId, RequestId, RevisionId};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
+use tracing::Span;
+
+/// Header of the id under which the effect of a request happens once.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("slipway-request-id");
+/// Header of what the caller sees as one piece of work.
+pub const CORRELATION_ID: HeaderName = HeaderName::from_static("slipway-correlation-id");
+/// Header of the revision: asked for in a request, telling in an answer.
+pub const REVISION: HeaderName = HeaderName::from_static("slipway-revision");
+/// W3C trace context.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What is known of one request. Shared by the layer that observes it and the handler that learns it.
+#[derive(Debug)]
+pub struct Trail {
+    /// When its head was read.
+    pub arrived: Instant,
+    /// The trace context of its span.
+    pub traceparent: Option<String>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Whether it is an inference request, which the metrics are about.
+    inference: bool,
+    subject: Subject,
+    request_id: Option<RequestId>,
+    correlation_id: Option<String>,
+}
+
+impl Trail {
+    /// Nothing known yet.
+    #[must_use]
+    pub fn new(traceparent: Option<String>) -> Self {
+        Self { arrived: Instant::now(), traceparent, known: Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It asks for an inference.
+    pub fn is_inference(&self) {
+        self.known().inference = true;
+    }
+
+    /// The deployment it addresses, which exists.
+    pub fn deployment(&self, id: &DeploymentId) {
+        Span::current().record("slipway.deployment", tracing::field::display(id));
+        self.known().subject.deployment = Some(id.clone());
+    }
+
+    /// Whether its sender is the mesh itself.
+    pub fn probe(&self, probe: bool) {
+        self.known().subject.probe = probe;
+    }
+
+    /// The revision it meets.
+    pub fn revision(&self, revision: RevisionId) {
+        Span::current().record("slipway.revision", tracing::field::display(revision));
+        self.known().subject.revision = Some(revision);
+    }
+
+    /// Its ids.
+    pub fn ids(&self, request_id: &RequestId, correlation_id: &str) {
+        Span::current().record("slipway.request_id", request_id.as_str());
+        Span::current().record("slipway.correlation_id", correlation_id);
+        let mut known = self.known();
+        known.request_id = Some(request_id.clone());
+        known.correlation_id = Some(correlation_id.to_owned());
+    }
+
+    /// Which series it belongs to; none if it is no inference request.
+    #[must_use]
+    pub fn subject(&self) -> Option<Subject> {
+        let known = self.known();
+        known.inference.then(|| known.subject.clone())
+    }
+
+    /// Writes what is known into the headers of the answer.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        let known = self.known();
+        let revision = known.subject.revision.map(|revision| revision.to_string());
+        for (name, value) in [
+            (REQUEST_ID, known.request_id.as_ref().map(RequestId::as_str)),
+            (CORRELATION_ID, known.correlation_id.as_deref()),
+            (REVISION, revision.as_deref()),
+            (TRACEPARENT, self.traceparent.as_deref()),
+        ] {
+            // Each was checked when it came in, or made here.
+            if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The way to the workers: gRPC over mTLS, a worker's certificate being that of exactly its revision.
+//!
+//! A request goes to one of two workers taken at random, the one with less to do. When its connection fails it goes to
+//! another; when there is none it waits for one to appear, within its deadline. Every try bears the same request id, so
+//! that its effect happens once.
+
+pub mod balance;
+pub mod pool;
+pub mod retry;
+pub mod worker;
+
+pub use pool::Pool;
+pub use worker::Seat;
+
+use crate::{
+    error::RequestError,
+    limits,
+    table::{Routing, State, Table},
+};
+use pool::Found;
+use retry::Verdict;
+use slipway_kernel::{DeploymentId, RequestId, RevisionId};
+use slipway_proto::inference::{ModelInferRequest, ModelInferResponse};
+use std::{fmt::Display, time::Duration};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::{Request, metadata::MetadataValue};
+use tracing::debug;
+
+/// What goes with a request beside its tensors.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Whose model.
+    pub deployment: DeploymentId,
+    /// Which revision.
+    pub revision: RevisionId,
+    /// The id under which the effect happens once.
+    pub request_id: RequestId,
+    /// What the caller sees as one piece of work.
+    pub correlation_id: String,
+    /// Who asks.
+    pub principal: String,
+    /// Whether it is the validator's, or our own proof.
+    pub probe: bool,
+    /// Until when an answer is of use.
+    pub deadline: Instant,
+    /// The same, in milliseconds since the epoch.
+    pub deadline_unix_ms: u64,
+    /// When it came, in milliseconds since the epoch.
+    pub accepted_unix_ms: u64,
+    /// The trace it belongs to.
+    pub traceparent: Option<String>,
+}
+
+/// How a request ended at the workers.
+#[derive(Debug)]
+pub enum Ended {
+    /// With an answer.
+    Answer(Box<ModelInferResponse>),
+    /// Without.
+    Failed(RequestError),
+    /// The route moved while it waited: it belongs to another revision now.
+    Moved,
+}
+
+/// Sends a request to a worker of its revision. `moved` says whether the route leads elsewhere by now.
+pub async fn infer(
+    pool: &Pool,
+    routing: &Routing,
+    state: &State,
+    worker_wait: Duration,
+    call: &Call,
+    message: &ModelInferRequest,
+    moved: impl Fn(&Table) -> bool,
+) -> Ended {
+    state.retries.earn();
+    let key = (call.deployment.clone(), call.revision);
+    let (mut attempt, mut counted, mut avoid) = (0, 0, None);
+    let mut waiting_since = None;
+    loop {
+        // Subscribed before looking, so that no change between looking and waiting is missed.
+        let (mut changes, mut routes) = (pool.changes(), routing.changes());
+        let now = Instant::now();
+        let (since, until) = match pool.find(&key, avoid.as_deref(), now.into_std(), rand::random()) {
+            Found::Worker(worker) => {
+                let Some(taken) = pool::take(&worker) else { continue };
+                attempt += 1;
+                let Ok(answered) = timeout_at(call.deadline, taken.infer(request(call, attempt, message))).await else {
+                    return Ended::Failed(RequestError::DeadlineExceeded);
+                };
+                let status = match answered {
+                    Ok(response) => return Ended::Answer(Box::new(response)),
+                    Err(status) => status,
+                };
+                let error = match retry::verdict(&status) {
+                    Verdict::Final(error) => return Ended::Failed(error),
+                    Verdict::ElseWhere(error) => {
+                        let alone = pool.count(&call.deployment, call.revision) < 2;
+                        let overloaded = RequestError::is_overload(&error);
+                        if alone && overloaded {
+                            return Ended::Failed(error);
+                        }
+                        if !overloaded {
+                            worker.eject(Instant::now().into_std());
+                        }
+                        error
+                    }
+                    Verdict::Gone(reason) => {
+                        debug!(instance = worker.seat().instance, reason, "a worker does not answer");
+                        worker.eject(Instant::now().into_std());
+                        RequestError::NoWorker { revision: call.revision }
+                    }
+                };
+                // Finding out whether a worker is back is bounded by how often that is done, for all requests together.
+                let finding_out = taken.is_probing();
+                drop(taken);
+                counted += u32::from(!finding_out);
+                if !finding_out && (counted >= limits::TRIES || !state.retries.take()) {
+                    return Ended::Failed(error);
+                }
+                avoid = Some(worker.seat().instance.clone());
+                if moved(&routing.load()) {
+                    return Ended::Moved;
+                }
+                continue;
+            }
+            Found::Later(until) => (now, until.map(Instant::from_std)),
+            Found::Nobody(since) => (Instant::from_std(since), None),
+        };
+        if moved(&routing.load()) {
+            return Ended::Moved;
+        }
+        // A revision that has been without a worker for long is not waited for again.
+        let since = *waiting_since.get_or_insert(since.min(now));
+        let patience = call.deadline.min(since + worker_wait);
+        if now >= patience {
+            return Ended::Failed(RequestError::NoWorker { revision: call.revision });
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            _ = routes.changed() => {}
+            () = sleep_until(until.map_or(patience, |until| until.min(patience))) => {}
+        }
+    }
+}
+
+/// The message with its metadata. None of it is taken from the client's headers as it stands: each is made here from what
+/// was checked, so no header of a client can pose as ours.
+fn request(call: &Call, attempt: u32, message: &ModelInferRequest) -> Request<ModelInferRequest> {
+    // Names are copied, tensors are shared.
+    let mut request = Request::new(message.clone());
+    let metadata = request.metadata_mut();
+    let mut set = |name: &'static str, value: &dyn Display| {
+        // All of it is visible ASCII by construction.
+        if let Ok(value) = MetadataValue::try_from(value.to_string()) {
+            metadata.insert(name, value);
+        }
+    };
+    set("slipway-request-id", &call.request_id);
+    set("slipway-correlation-id", &call.correlation_id);
+    set("slipway-principal", &call.principal);
+    set("slipway-deadline-ms", &call.deadline_unix_ms);
+    set("slipway-accepted-ms", &call.accepted_unix_ms);
+    set("slipway-attempt", &attempt);
+    if call.probe {
+        set("slipway-probe", &1);
+    }
+    if let Some(traceparent) = &call.traceparent {
+        set("traceparent", traceparent);
+    }
+    request
+}

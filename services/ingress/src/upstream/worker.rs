@@ -1,0 +1,224 @@
+//! One worker: its connection, what it has to do, and whether it is passed over at present.
+
+use super::retry;
+use crate::limits;
+use slipway_kernel::{DeploymentId, RevisionId};
+use slipway_proto::inference::{
+    ModelInferRequest, ModelInferResponse, grpc_inference_service_client::GrpcInferenceServiceClient,
+};
+use slipway_runtime::tls::{self, Reloadable, SpiffeId, TlsError};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+use tonic::{
+    Request, Status,
+    transport::{Channel, Endpoint},
+};
+
+/// Where a worker of which revision serves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Seat {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The revision.
+    pub revision: RevisionId,
+    /// The worker's name.
+    pub instance: String,
+    /// Its address.
+    pub address: SocketAddr,
+}
+
+/// One worker with its connection, which is made when the first request needs it and again whenever it broke.
+#[derive(Debug)]
+pub struct Worker {
+    seat: Seat,
+    client: GrpcInferenceServiceClient<Channel>,
+    outstanding: AtomicU32,
+    health: Mutex<Health>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Health {
+    /// Failures of the connection in a row.
+    strikes: u32,
+    /// Passed over until then.
+    ejected: Option<Instant>,
+    /// One request is finding out whether it is back; the others wait for what it finds.
+    probing: bool,
+}
+
+/// Whether a worker can be taken now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Yes.
+    Healthy,
+    /// It failed before; whoever takes it now finds out for all.
+    Due,
+    /// Not before this.
+    Ejected(Instant),
+    /// Somebody is finding out.
+    Probing,
+}
+
+impl Worker {
+    /// A worker at its seat, to be talked to only if it shows the identity of exactly that revision.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(
+        seat: Seat,
+        identity: &Reloadable,
+        connect_timeout: Duration,
+        changed: watch::Sender<u64>,
+    ) -> Result<Self, TlsError> {
+        let revision = SpiffeId::Revision { deployment: seat.deployment.clone(), revision: seat.revision };
+        let connector = tls::connector(seat.address, identity.client_config(revision)?);
+        let channel = Endpoint::from(uri(seat.address))
+            .connect_timeout(connect_timeout)
+            .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
+            // A worker that is stopped (not dead) answers no ping; eight seconds later its requests go elsewhere.
+            .http2_keep_alive_interval(Duration::from_secs(5))
+            .keep_alive_timeout(Duration::from_secs(3))
+            .keep_alive_while_idle(true)
+            .connect_with_connector_lazy(connector);
+        let client = GrpcInferenceServiceClient::new(channel)
+            .max_decoding_message_size(limits::MESSAGE_BYTES)
+            .max_encoding_message_size(limits::MESSAGE_BYTES);
+        Ok(Self { seat, client, outstanding: AtomicU32::new(0), health: Mutex::default(), changed })
+    }
+
+    /// Its seat.
+    #[must_use]
+    pub const fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// Requests it has from here.
+    #[must_use]
+    pub fn outstanding(&self) -> u32 {
+        self.outstanding.load(Ordering::Relaxed)
+    }
+
+    /// Whether it can be taken now.
+    #[must_use]
+    pub fn standing(&self, now: Instant) -> Standing {
+        let health = self.health();
+        match health.ejected {
+            None => Standing::Healthy,
+            Some(_) if health.probing => Standing::Probing,
+            Some(until) if until > now => Standing::Ejected(until),
+            Some(_) => Standing::Due,
+        }
+    }
+
+    /// Takes it for one request; `None` if it was due and somebody else is finding out already.
+    pub fn take(&self, now: Instant) -> Option<Taken<'_>> {
+        let mut health = self.health();
+        let probing = match health.ejected {
+            None => false,
+            Some(until) if until > now || health.probing => return None,
+            Some(_) => {
+                health.probing = true;
+                true
+            }
+        };
+        self.outstanding.fetch_add(1, Ordering::Relaxed);
+        Some(Taken { worker: self, probing })
+    }
+
+    /// Passes it over for a while.
+    pub fn eject(&self, now: Instant) {
+        let mut health = self.health();
+        // Many requests fail with one connection; they are one failure.
+        if health.ejected.is_none_or(|until| until <= now) {
+            health.strikes = health.strikes.saturating_add(1);
+            health.ejected = Some(now + retry::ejection(health.strikes));
+        }
+    }
+
+    fn restore(&self) {
+        let mut health = self.health();
+        if health.ejected.is_some() || health.strikes > 0 {
+            *health = Health { probing: health.probing, ..Health::default() };
+        }
+    }
+
+    fn health(&self) -> std::sync::MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A worker taken for one request.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    worker: &'a Worker,
+    probing: bool,
+}
+
+impl Taken<'_> {
+    /// Sends the request.
+    ///
+    /// # Errors
+    /// What the worker or the transport says.
+    pub async fn infer(&self, request: Request<ModelInferRequest>) -> Result<ModelInferResponse, Status> {
+        // A clone of the client is a handle on the same connection.
+        let mut client = self.worker.client.clone();
+        let result = client.model_infer(request).await.map(tonic::Response::into_inner);
+        let able = match &result {
+            Ok(_) => true,
+            Err(status) => match retry::verdict(status) {
+                retry::Verdict::Final(_) => true,
+                retry::Verdict::ElseWhere(error) => error.is_overload(),
+                retry::Verdict::Gone(_) => false,
+            },
+        };
+        if able {
+            self.worker.restore();
+        }
+        result
+    }
+
+    /// Whether this request finds out for all whether the worker is back.
+    #[must_use]
+    pub const fn is_probing(&self) -> bool {
+        self.probing
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.worker.outstanding.fetch_sub(1, Ordering::Relaxed);
+        if self.probing {
+            // Also when the request was dropped and nothing was found out: the next one tries.
+            self.worker.health().probing = false;
+            self.worker.changed.send_modify(|version| *version += 1);
+        }
+    }
+}
+
+/// The address as a URI of plain HTTP: TLS is the connector's.
+fn uri(address: SocketAddr) -> http::Uri {
+    let authority = http::uri::Authority::try_from(address.to_string());
+    let parts = authority.map(|authority| http::Uri::builder().scheme("http").authority(authority).path_and_query("/").build());
+    // An address with a port is always an authority.
+    parts.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_becomes_a_uri() {
+        assert_eq!(uri("127.0.0.1:81".parse().unwrap()).to_string(), "http://127.0.0.1:81/");
+        assert_eq!(uri("[::1]:81".parse().unwrap()).to_string(), "http://[::1]:81/");
+    }
+}

@@ -1,0 +1,116 @@
+//! What an artifact is, told from its content: never from its name, and never from what somebody says about it.
+//!
+//! Everything here meets hostile files. Nothing is trusted before it is checked against the size of the file, nothing is
+//! held that the file can make large, nothing nests without a bound; and nothing of a file's content is ever quoted,
+//! because a refused file may not be a model at all but somebody's secret.
+
+pub mod content;
+mod foreign;
+pub mod format;
+pub mod onnx;
+mod safetensors;
+mod wire;
+mod zip;
+
+use content::Content;
+use slipway_kernel::{ModelFormat, OperatorCount, TensorSpec};
+use std::collections::BTreeSet;
+
+/// Why a file is no artifact that can be served. The text says what was found and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{found}; {advice}")]
+pub struct Invalid {
+    /// What the file is, or where it is broken.
+    pub found: String,
+    /// What a person does about it.
+    pub advice: String,
+}
+
+impl Invalid {
+    pub(crate) fn new(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { found: found.into(), advice: advice.into() }
+    }
+}
+
+/// What was read of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The format.
+    pub format: ModelFormat,
+    /// The inputs, without those that are constants of the file.
+    pub inputs: Vec<TensorSpec>,
+    /// The outputs.
+    pub outputs: Vec<TensorSpec>,
+    /// The operators, sorted by name.
+    pub operators: Vec<OperatorCount>,
+    /// How many parameters.
+    pub parameters: u64,
+    /// What the parameters take in the file, in bytes.
+    pub weight_bytes: u64,
+    /// What one loaded copy is expected to need, in bytes; 0 if that cannot be told.
+    pub memory_estimate_bytes: u64,
+    /// Version of the default operator set, 0 where there is none.
+    pub opset: u32,
+    /// The program that wrote it, as it says itself.
+    pub producer: String,
+    /// What an engine must be careful about.
+    pub cautions: Cautions,
+}
+
+impl Model {
+    /// A model of which nothing is known but its format.
+    #[must_use]
+    pub const fn of_format(format: ModelFormat) -> Self {
+        Self {
+            format,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            operators: Vec::new(),
+            parameters: 0,
+            weight_bytes: 0,
+            memory_estimate_bytes: 0,
+            opset: 0,
+            producer: String::new(),
+            cautions: Cautions { untyped: Vec::new(), patterns: BTreeSet::new() },
+        }
+    }
+}
+
+/// What an engine must be careful about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cautions {
+    /// Inputs and outputs that the Open Inference Protocol cannot carry, each with the reason.
+    pub untyped: Vec<String>,
+    /// Patterns that some engine is known to compute wrongly.
+    pub patterns: BTreeSet<Pattern>,
+}
+
+/// A pattern in a graph that some engine is known to compute wrongly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pattern {
+    /// A Softmax between dequantisation and quantisation.
+    QuantizedSoftmax,
+    /// A TreeEnsembleClassifier of two classes.
+    BinaryTreeClassifier,
+}
+
+/// Reads what the file is and holds.
+///
+/// # Errors
+/// [`Invalid`], when it is nothing that can be served, or is broken.
+pub fn read<C: Content + ?Sized>(content: &C) -> Result<Model, Invalid> {
+    match format::detect(content)? {
+        format::Detected::Onnx => onnx::read(content),
+        format::Detected::Safetensors(tensors) => Ok(Model {
+            parameters: tensors.parameters,
+            weight_bytes: tensors.bytes,
+            ..Model::of_format(ModelFormat::Safetensors)
+        }),
+        format::Detected::SavedModel => Ok(Model::of_format(ModelFormat::SavedModel)),
+        format::Detected::Torchscript => Ok(Model::of_format(ModelFormat::Torchscript)),
+        format::Detected::TensorrtPlan => Ok(Model::of_format(ModelFormat::TensorrtPlan)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! A Kubernetes cluster that is there already.
+
+use super::ATTEST_OWN;
+use crate::domain::{
+    choose::offer::{Gpus, Grade, Offer},
+    demands::{ArtifactPlace, Demands},
+    surroundings::Surroundings,
+};
+use slipway_kernel::spec::Target;
+
+/// Memory of the largest GPU a cluster is expected to have (H200: 141 GB); what its nodes really have, the scheduler knows.
+const LARGEST_GPU_BYTES: u64 = 141_000_000_000;
+
+/// What it offers.
+#[must_use]
+pub fn offer(demands: &Demands, surroundings: &Surroundings) -> Offer {
+    let place = &surroundings.kubernetes;
+    let prices = surroundings.prices.of(Target::Kubernetes);
+    Offer {
+        target: Target::Kubernetes,
+        regions: place.regions.clone(),
+        compliance: place.compliance.clone(),
+        attest: ATTEST_OWN,
+        capacity: None,
+        gpus: if surroundings.kubernetes_gpus {
+            Gpus::Rented(LARGEST_GPU_BYTES)
+        } else {
+            Gpus::None("no nodes with GPUs are configured (`kubernetes.gpus`)".to_owned())
+        },
+        latency: place.latency,
+        cost_per_hour: prices.per_hour(demands, demands.workers),
+        cost_at_most: prices.per_hour(demands, demands.max_workers),
+        elasticity: Grade::new(0.7, "pods scale within minutes, up to the nodes of the cluster"),
+        effort: Grade::new(0.7, "the cluster is there; its upkeep is shared with others"),
+        locality: match demands.artifact {
+            ArtifactPlace::File => Grade::new(0.5, "the artifact travels to the cluster"),
+            ArtifactPlace::Bus | ArtifactPlace::Web => Grade::new(0.7, "the artifact is fetched inside the cluster"),
+        },
+        access: surroundings.access(Target::Kubernetes),
+    }
+}

@@ -1,0 +1,76 @@
+//! A GPU is required: where there is none, or none large enough, or too few, the model cannot run.
+
+use super::{Demands, Offer, Veto, veto as excluded};
+use crate::domain::choose::offer::Gpus;
+use slipway_kernel::{ByteSize, spec::Gpu};
+
+/// Excludes what has no GPU for every worker.
+#[must_use]
+pub fn veto(offer: &Offer, demands: &Demands) -> Option<Veto> {
+    if demands.gpu != Gpu::Required {
+        return None;
+    }
+    let memory = demands.gpu_memory;
+    let reason = match &offer.gpus {
+        Gpus::None(why) => format!("a GPU is required and there is none: {why}"),
+        Gpus::Rented(largest) if memory.0 > *largest => {
+            format!("a GPU with {memory} is required; the largest to be had has {}", ByteSize(*largest))
+        }
+        Gpus::Rented(_) => return None,
+        Gpus::These(gpus) => {
+            let fitting = gpus.iter().filter(|gpu| gpu.memory_bytes >= memory.0).count();
+            let wanted = demands.gpus(demands.workers);
+            if u32::try_from(fitting).unwrap_or(u32::MAX) >= wanted {
+                return None;
+            }
+            let there: Vec<String> =
+                gpus.iter().map(|gpu| format!("{} with {}", gpu.name, ByteSize(gpu.memory_bytes))).collect();
+            format!("{wanted} GPUs with {memory} are required; there are: {}", there.join(", "))
+        }
+    };
+    Some(excluded("gpu", reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        choose::candidates::{gcp, local},
+        demands::tests::modest,
+        surroundings::{Surroundings, tests::small_machine},
+    };
+    use slipway_kernel::GpuFacts;
+
+    #[test]
+    fn gpus_are_counted_by_those_that_are_large_enough() {
+        let mut here = small_machine();
+        let demands = Demands { gpu: Gpu::Required, gpu_memory: ByteSize(20 << 30), workers: 2, ..modest() };
+        let reason = |here: &Surroundings| veto(&local::offer(&demands, here), &demands).map(|veto| veto.reason);
+        assert_eq!(reason(&here).unwrap(), "a GPU is required and there is none: no NVIDIA driver");
+        let gpu = |gibibytes: u64| GpuFacts {
+            name: "A100".into(),
+            memory_bytes: gibibytes << 30,
+            compute_capability: "8.0".into(),
+        };
+        here.machine.gpus = vec![gpu(40), gpu(16)];
+        assert_eq!(
+            reason(&here).unwrap(),
+            "2 GPUs with 20Gi are required; there are: A100 with 40Gi, A100 with 16Gi"
+        );
+        here.machine.gpus.push(gpu(24));
+        assert_eq!(reason(&here), None);
+    }
+
+    #[test]
+    fn no_gpu_can_be_rented_beyond_the_largest() {
+        let demands = Demands { gpu: Gpu::Required, gpu_memory: ByteSize(1 << 40), ..modest() };
+        let offer = gcp::offer(&demands, &small_machine());
+        assert!(veto(&offer, &demands).unwrap().reason.contains("a GPU with 1Ti is required"));
+    }
+
+    #[test]
+    fn an_optional_gpu_excludes_nothing() {
+        let demands = Demands { gpu: Gpu::Optional, ..modest() };
+        assert_eq!(veto(&local::offer(&demands, &small_machine()), &demands), None);
+    }
+}

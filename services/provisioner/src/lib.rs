@@ -1,0 +1,67 @@
+//! Decides where a model shall run, and makes that place ready.
+//!
+//! On `requested` it looks at this machine and at what else is in reach, weighs local, Kubernetes, bare metal, AWS, Azure
+//! and Google Cloud by rules and scores, and writes `infrastructure-chosen` with every candidate and every reason. Where
+//! the spec wants a person's approval it waits for it. Then it makes the place ready, proves each part on the spot, and
+//! writes `infrastructure-ready`; or `infrastructure-failed` with typed findings. When a deployment is retired it removes
+//! what lies on this machine for it.
+//!
+//! It never fetches a model, starts a worker, or uses a credential it finds: access is looked for, not tried.
+//!
+//! Invariants:
+//! - The same demands in the same surroundings give the same choice ([`domain::choose`]).
+//! - What a rule excludes is never chosen; an explicit target is excluded by hard facts only.
+//! - Nothing is provisioned before the approval that the choice asked for.
+//! - Nothing on this machine is touched without a lease, and nothing at all by a holder that a newer one has overtaken
+//!   ([`local`]).
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
+
+pub mod config;
+pub mod domain;
+pub mod effects;
+pub mod local;
+pub mod machine;
+mod reconcile;
+mod telemetry;
+
+pub use config::{Config, PriceTableError};
+pub use effects::{Effects, Installation};
+
+use domain::{choose::choose, demands::Demands};
+use slipway_bus::{Bus, Principal};
+use slipway_kernel::{InfrastructureChosen, Service, spec::Spec};
+use slipway_runtime::Frame;
+
+/// Lives until shutdown.
+///
+/// # Errors
+/// When the price table cannot be read, or the broker cannot be reached at the start.
+pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
+    let installation = Installation::new(config.clone(), frame.data_dir.clone())?;
+    run_with(config, frame, installation).await
+}
+
+/// [`run`] with the world given: a bench or test puts a simulated one in its place.
+///
+/// # Errors
+/// When the broker cannot be reached at the start.
+pub async fn run_with(config: Config, frame: Frame, effects: impl Effects) -> anyhow::Result<()> {
+    let bus = Bus::connect(&config.bus, Principal::Service(Service::Provisioner), &frame).await?;
+    let provisioner = reconcile::Provisioner::new(effects, &frame);
+    slipway_bus::react(&bus, &frame, provisioner).await?;
+    Ok(())
+}
+
+/// What would be chosen for `spec` here and now; changes nothing (`slipway plan`).
+///
+/// # Errors
+/// When the price table cannot be read.
+pub async fn preview(
+    config: &Config,
+    data_dir: &std::path::Path,
+    spec: &Spec,
+) -> Result<InfrastructureChosen, PriceTableError> {
+    let installation = Installation::new(config.clone(), data_dir.to_owned())?;
+    let surroundings = installation.surroundings().await;
+    Ok(choose(&Demands::of(spec), &surroundings))
+}

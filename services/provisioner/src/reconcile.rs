@@ -1,0 +1,217 @@
+//! Carries out what is due: decide, act under a lease, write the answer.
+
+use crate::{
+    domain::{
+        choose::choose,
+        demands::Demands,
+        due::{self, Duty},
+        surroundings::name,
+    },
+    effects::Effects,
+    local::{Claim, NotReady, Order},
+    telemetry::Telemetry,
+};
+use async_trait::async_trait;
+use slipway_bus::{Actor, Done, Due, DutyError, Lease, Scene};
+use slipway_kernel::{
+    Answer, Attempt, Deployment, Failed, FactKey, Finding, FindingKind, Generation, GenerationState, InfrastructureChosen,
+    InfrastructureReady, Removed, Revision, RevisionId, Service, Slot, Timestamp, spec::Target,
+};
+use slipway_runtime::Frame;
+use std::time::Duration;
+
+/// How long a replica may be silent before another takes over. Making a place ready takes well under a second; ten cover
+/// a broker that changes its leader.
+const LEASE: Duration = Duration::from_secs(10);
+/// The lease's work: making ready and cleaning up exclude each other.
+const WORK: &str = "provision";
+/// How soon it is looked again whether the last worker is gone. The controller stops them; nothing tells when it has.
+const WORKERS_LEAVE: Duration = Duration::from_secs(1);
+
+pub(crate) struct Provisioner<E> {
+    effects: E,
+    telemetry: Telemetry,
+}
+
+impl<E: Effects> Provisioner<E> {
+    pub(crate) fn new(effects: E, frame: &Frame) -> Self {
+        Self { effects, telemetry: Telemetry::register(frame) }
+    }
+
+    async fn choose(&self, state: &GenerationState, scene: &Scene) -> Result<Done, DutyError> {
+        let surroundings = self.effects.surroundings().await;
+        let chosen = choose(&Demands::of(state.spec()), &surroundings);
+        self.telemetry.chosen(&scene.id, &chosen);
+        let key = key(scene, state.generation, Slot::Choice, Attempt(0));
+        write(scene, &key, Answer::InfrastructureChosen(chosen)).await
+    }
+
+    async fn refuse(&self, state: &GenerationState, scene: &Scene) -> Result<Done, DutyError> {
+        let Some(chosen) = chosen(state) else { return Ok(Done::Again) };
+        let message = format!("{}; change what spec.infrastructure and spec.resources demand", chosen.reason);
+        let finding = Finding::deterministic(FindingKind::InfrastructureUnsuitable, message);
+        let key = key(scene, state.generation, Slot::Infrastructure, Attempt(0));
+        let finding = finding.with_evidence(self::key(scene, state.generation, Slot::Choice, Attempt(0)).to_string());
+        self.fail(scene, &key, vec![finding]).await
+    }
+
+    async fn provision(&self, state: &GenerationState, attempt: Attempt, scene: &Scene) -> Result<Done, DutyError> {
+        let Some(chosen) = chosen(state) else { return Ok(Done::Again) };
+        let key = key(scene, state.generation, Slot::Infrastructure, attempt);
+        if chosen.target != name(Target::Local) {
+            return self.fail(scene, &key, vec![executor_missing(&chosen.target)]).await;
+        }
+        let Some(lease) = scene.lease(WORK, LEASE).await? else { return Ok(Done::Elsewhere) };
+        let order = order(state, scene, &lease).await?;
+        let prepared = tokio::select! {
+            prepared = self.effects.prepare_local(&order) => prepared,
+            () = lease.lost() => return Ok(Done::Elsewhere),
+        };
+        match prepared {
+            Ok(prepared) => {
+                let ready = InfrastructureReady {
+                    target: chosen.target.clone(),
+                    machine: prepared.machine,
+                    proofs: prepared.proofs,
+                };
+                write(scene, &key, Answer::InfrastructureReady(ready)).await
+            }
+            Err(NotReady::Findings(findings)) => self.fail(scene, &key, findings).await,
+            Err(NotReady::Overtaken(newer)) => Ok(overtaken(scene, newer)),
+        }
+    }
+
+    async fn remove(&self, state: &GenerationState, attempt: Attempt, scene: &Scene) -> Result<Done, DutyError> {
+        let workers = scene.bus.workers().list().await?;
+        let retired = |revision: RevisionId| revision.generation <= state.generation;
+        if workers.iter().any(|worker| worker.deployment == scene.id && retired(worker.revision)) {
+            return Ok(Done::Later(WORKERS_LEAVE));
+        }
+        let Some(lease) = scene.lease(WORK, LEASE).await? else { return Ok(Done::Elsewhere) };
+        let order = order(state, scene, &lease).await?;
+        let removed = tokio::select! {
+            removed = self.effects.remove_local(&order) => removed,
+            () = lease.lost() => return Ok(Done::Elsewhere),
+        };
+        let key = key(scene, state.generation, Slot::Removal(Service::Provisioner), attempt);
+        match removed {
+            Ok(items) => write(scene, &key, Answer::Removed(Removed { items })).await,
+            Err(NotReady::Overtaken(newer)) => Ok(overtaken(scene, newer)),
+            Err(NotReady::Findings(findings)) => {
+                self.telemetry.failed(&scene.id, &findings);
+                // A removal is tried until it is done, whatever stands in its way.
+                let findings = findings.into_iter().map(transient).collect();
+                write(scene, &key, Answer::RemovalFailed(Failed { findings })).await
+            }
+        }
+    }
+
+    async fn fail(&self, scene: &Scene, key: &FactKey, findings: Vec<Finding>) -> Result<Done, DutyError> {
+        self.telemetry.failed(&scene.id, &findings);
+        write(scene, key, Answer::InfrastructureFailed(Failed { findings })).await
+    }
+}
+
+#[async_trait]
+impl<E: Effects> Actor for Provisioner<E> {
+    type Duty = Duty;
+
+    fn service(&self) -> Service {
+        Service::Provisioner
+    }
+
+    fn due(&self, deployment: &Deployment, now: Timestamp) -> Due<Duty> {
+        match due::due(deployment, now) {
+            due::Due::Nothing => Due::Nothing,
+            due::Due::Wait(until) => Due::Wait(until),
+            due::Due::Now(duty) => Due::Now(duty),
+        }
+    }
+
+    async fn perform(&self, duty: Duty, scene: Scene) -> Result<Done, DutyError> {
+        let (Duty::Choose(generation)
+        | Duty::Refuse(generation)
+        | Duty::Provision { generation, .. }
+        | Duty::Remove { generation, .. }) = duty;
+        let folded = scene.folded.clone();
+        let Some(state) = folded.deployment.generations.get(&generation) else { return Ok(Done::Again) };
+        match duty {
+            Duty::Choose(_) => self.choose(state, &scene).await,
+            Duty::Refuse(_) => self.refuse(state, &scene).await,
+            Duty::Provision { attempt, .. } => self.provision(state, attempt, &scene).await,
+            Duty::Remove { attempt, .. } => self.remove(state, attempt, &scene).await,
+        }
+    }
+
+    fn label(&self, duty: &Duty) -> &'static str {
+        match duty {
+            Duty::Choose(_) => "choose",
+            Duty::Refuse(_) => "refuse",
+            Duty::Provision { .. } => "provision",
+            Duty::Remove { .. } => "remove",
+        }
+    }
+}
+
+fn chosen(state: &GenerationState) -> Option<&InfrastructureChosen> {
+    match state.answer(Slot::Choice) {
+        Some(Answer::InfrastructureChosen(chosen)) => Some(chosen),
+        _ => None,
+    }
+}
+
+fn key(scene: &Scene, generation: Generation, slot: Slot, attempt: Attempt) -> FactKey {
+    scene.key(RevisionId { generation, revision: Revision(0) }, slot).at(attempt)
+}
+
+async fn write(scene: &Scene, key: &FactKey, answer: Answer) -> Result<Done, DutyError> {
+    scene.append(key, answer).await?;
+    Ok(Done::Wrote)
+}
+
+async fn order(state: &GenerationState, scene: &Scene, lease: &Lease) -> Result<Order, DutyError> {
+    let demands = Demands::of(state.spec());
+    Ok(Order {
+        deployment: scene.id.clone(),
+        generation: state.generation,
+        claim: Claim { log_created: scene.bus.log().state().await?.created, token: lease.token() },
+        workers: demands.workers,
+        memory: demands.memory,
+    })
+}
+
+fn overtaken(scene: &Scene, newer: crate::local::Overtaken) -> Done {
+    tracing::warn!(deployment = %scene.id, token = newer.by.token, "a newer holder of the lease was here; nothing was done");
+    Done::Elsewhere
+}
+
+fn executor_missing(target: &str) -> Finding {
+    let message = format!(
+        "`{target}` was chosen, and the executor for `{target}` is not part of this version of Slipway: nothing was provisioned; set spec.infrastructure.target to `local`, or relax what excludes this machine (see the choice)"
+    );
+    Finding::deterministic(FindingKind::ExecutorMissing, message).with_evidence("spec.infrastructure.target")
+}
+
+fn transient(finding: Finding) -> Finding {
+    Finding { cause: slipway_kernel::Cause::Transient, ..finding }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slipway_kernel::Cause;
+
+    #[test]
+    fn a_target_without_executor_is_said_plainly_and_for_good() {
+        let finding = executor_missing("aws");
+        assert_eq!((finding.kind, finding.cause), (FindingKind::ExecutorMissing, Cause::Deterministic));
+        assert!(finding.message.contains("the executor for `aws` is not part of this version"), "{}", finding.message);
+        assert!(finding.message.contains("`local`"), "{}", finding.message);
+    }
+
+    #[test]
+    fn a_removal_never_fails_for_good() {
+        let lasting = Finding::deterministic(FindingKind::Misconfigured, "no right");
+        assert_eq!(transient(lasting).cause, Cause::Transient);
+    }
+}

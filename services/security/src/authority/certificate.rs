@@ -1,0 +1,187 @@
+//! Making certificates: the authority's own, and those it signs. Everything in them is decided here; of a request only its
+//! public key is taken.
+
+use crate::domain::{
+    authority::Term,
+    identity::{Grant, PeerId, Usage},
+};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, date_time_ymd, string::Ia5String,
+};
+use slipway_kernel::Timestamp;
+use slipway_runtime::tls::SpiffeId;
+use std::time::Duration;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// Clocks of one mesh may differ by this much: a certificate is valid from a little before it was made.
+pub(crate) const SKEW: Duration = Duration::from_secs(300);
+
+/// Bytes of a serial number: 159 random bits, the most that fit the 20 bytes of RFC 5280 as a positive number.
+const SERIAL_BYTES: usize = 20;
+
+/// Why a certificate could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// Making it failed.
+    #[error("the certificate cannot be made")]
+    Make(#[from] rcgen::Error),
+    /// A name cannot stand in a certificate.
+    #[error("{0:?} cannot stand in a certificate")]
+    Name(String),
+    /// It cannot be read.
+    #[error("the certificate cannot be read: {0}")]
+    Read(String),
+    /// The key is not the certificate's.
+    #[error("key and certificate do not belong together")]
+    Mismatch,
+}
+
+/// One of the authority's certificates with its key.
+pub(crate) struct Signer {
+    issuer: Issuer<'static, KeyPair>,
+    /// The certificate.
+    pub(crate) pem: String,
+    /// Its times.
+    pub(crate) term: Term,
+}
+
+/// A fresh key and certificate of the authority, as text.
+pub(crate) struct Made {
+    pub(crate) key_pem: String,
+    pub(crate) pem: String,
+}
+
+/// Makes a new key and certificate of the authority, valid from `now` for `lifetime`.
+pub(crate) fn make_authority(now: Timestamp, lifetime: Duration) -> Result<Made, CertificateError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, "slipway");
+    // Tells authorities apart that follow each other.
+    params.distinguished_name.push(DnType::CommonName, format!("slipway authority {}", now.0 / 1_000));
+    // It signs members of the mesh, never another authority.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.serial_number = Some(serial());
+    (params.not_before, params.not_after) = (at(before(now)), at(now.after(lifetime)));
+    let key = KeyPair::generate()?;
+    let pem = params.self_signed(&key)?.pem();
+    Ok(Made { key_pem: key.serialize_pem(), pem })
+}
+
+impl Signer {
+    /// From what was kept.
+    ///
+    /// # Errors
+    /// When one of them cannot be read or they do not belong together.
+    pub(crate) fn read(pem: &str, key_pem: &str) -> Result<Self, CertificateError> {
+        let key = KeyPair::from_pem(key_pem)?;
+        let (term, public_key) = inspect(pem)?;
+        if key.public_key_raw() != public_key {
+            return Err(CertificateError::Mismatch);
+        }
+        Ok(Self { issuer: Issuer::from_ca_cert_pem(pem, key)?, pem: pem.to_owned(), term })
+    }
+
+    /// Signs what was granted, for the holder of `key`, until `lifetime` from `now` or the authority's own end.
+    ///
+    /// # Errors
+    /// When a name cannot stand in a certificate or signing fails.
+    pub(crate) fn sign(
+        &self,
+        grant: &Grant,
+        key: &impl PublicKeyData,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<(String, Timestamp), CertificateError> {
+        // Whole seconds, as certificates have them.
+        let until = now.after(lifetime).min(self.term.until);
+        let until = Timestamp(until.0 / 1_000 * 1_000);
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "slipway");
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = match grant.usage {
+            Usage::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+            Usage::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
+            Usage::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        };
+        params.serial_number = Some(serial());
+        params.subject_alt_names = names(grant)?;
+        (params.not_before, params.not_after) = (at(before(now)), at(until));
+        let certificate: Certificate = params.signed_by(key, &self.issuer)?;
+        Ok((certificate.pem(), until))
+    }
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer").field("term", &self.term).finish_non_exhaustive()
+    }
+}
+
+/// The times of a certificate of the authority, without its key.
+pub(crate) fn term(pem: &str) -> Result<Term, CertificateError> {
+    inspect(pem).map(|(term, _)| term)
+}
+
+fn inspect(pem: &str) -> Result<(Term, Vec<u8>), CertificateError> {
+    let unreadable = |reason: String| CertificateError::Read(reason);
+    let (_, block) =
+        x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|error| unreadable(error.to_string()))?;
+    let (_, certificate) = X509Certificate::from_der(&block.contents).map_err(|error| unreadable(error.to_string()))?;
+    let validity = certificate.validity();
+    let millis = |seconds: i64| Timestamp(u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000));
+    let since = millis(validity.not_before.timestamp()).after(SKEW);
+    let term = Term { since, until: millis(validity.not_after.timestamp()) };
+    Ok((term, certificate.public_key().subject_public_key.data.to_vec()))
+}
+
+fn names(grant: &Grant) -> Result<Vec<SanType>, CertificateError> {
+    let text = |text: &str| Ia5String::try_from(text).map_err(|_| CertificateError::Name(text.to_owned()));
+    let mut names = vec![SanType::URI(text(&spiffe(&grant.id).to_string())?)];
+    for host in &grant.hosts {
+        names.push(SanType::DnsName(text(host)?));
+    }
+    names.extend(grant.addresses.iter().copied().map(SanType::IpAddress));
+    Ok(names)
+}
+
+/// The id as certificates hold it.
+pub(crate) fn spiffe(id: &PeerId) -> SpiffeId {
+    match id.clone() {
+        PeerId::Service(service) => SpiffeId::Service(service),
+        PeerId::Revision { deployment, revision } => SpiffeId::Revision { deployment, revision },
+    }
+}
+
+/// The id as the decisions know it.
+pub(crate) fn peer(id: SpiffeId) -> PeerId {
+    match id {
+        SpiffeId::Service(service) => PeerId::Service(service),
+        SpiffeId::Revision { deployment, revision } => PeerId::Revision { deployment, revision },
+    }
+}
+
+fn before(now: Timestamp) -> Timestamp {
+    Timestamp(now.0.saturating_sub(u64::try_from(SKEW.as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// `rcgen` speaks in times of another crate, which std's durations can be added to.
+fn at(time: Timestamp) -> impl_time::Time {
+    date_time_ymd(1970, 1, 1) + Duration::from_secs(time.0 / 1_000)
+}
+
+mod impl_time {
+    /// What [`rcgen::date_time_ymd`] returns.
+    pub(super) type Time = <fn(i32, u8, u8) -> TimeOf as Returns>::Output;
+}
+
+fn serial() -> SerialNumber {
+    let mut bytes = rand::random::<[u8; SERIAL_BYTES]>();
+    // Positive, and as long as the rest of it says.
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    SerialNumber::from_slice(&bytes)
+}

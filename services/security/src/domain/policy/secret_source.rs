@@ -1,0 +1,64 @@
+//! Secrets of outputs stand in the spec by reference, and only to places where secrets may lie. Whether the secret is there
+//! is told by the service that reads it, in its own environment.
+
+use super::{Policy, Subject, Violation, listed};
+use slipway_kernel::spec::{Output, SecretReference};
+
+pub(super) const NAME: &str = "secret-source";
+
+pub(super) fn check(subject: &Subject<'_>, policy: &Policy) -> Vec<Violation> {
+    let references = subject.spec.outputs.iter().enumerate().filter_map(|(n, output)| match output {
+        Output::Postgres(postgres) => Some((format!("spec.outputs[{n}].postgres.url"), &postgres.url)),
+        Output::Sqlite(_) | Output::Files(_) => None,
+    });
+    references.filter_map(|(path, reference)| one(path, reference, policy)).collect()
+}
+
+fn one(path: String, reference: &SecretReference, policy: &Policy) -> Option<Violation> {
+    let (source, file) = match reference {
+        SecretReference::Environment(_) => ("env", None),
+        SecretReference::File(file) => ("file", Some(file)),
+    };
+    if !policy.secret_sources.iter().any(|one| one == source) {
+        let allowed = format!("a reference to {} (policy.secret_sources)", listed(&policy.secret_sources));
+        return Some(Violation::new(NAME, path, reference, allowed));
+    }
+    let outside = |file: &String| !policy.secret_folders.iter().any(|folder| is_below(file, folder));
+    if !policy.secret_folders.is_empty() && file.is_some_and(outside) {
+        let allowed = format!("a file below {} (policy.secret_folders)", listed(&policy.secret_folders));
+        return Some(Violation::new(NAME, path, reference, allowed));
+    }
+    None
+}
+
+/// Whether a file lies below a folder, by whole names: `/run/secrets-of-others` is not below `/run/secrets`. The spec has no
+/// `..` in it, its reader sees to that.
+fn is_below(file: &str, folder: &str) -> bool {
+    file.strip_prefix(folder.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::broken, *};
+    use serde_json::{Value, json};
+
+    fn spec(url: &str) -> Value {
+        json!({ "outputs": [{ "sqlite": {} }, { "postgres": { "url": url } }] })
+    }
+
+    #[test]
+    fn secrets_come_from_where_secrets_may_lie() {
+        let none = [] as [&str; 0];
+        let files = Policy {
+            secret_sources: vec!["file".to_owned()],
+            secret_folders: vec!["/run/secrets/".to_owned()],
+            ..Policy::default()
+        };
+        assert_eq!(broken(&spec("env:DATABASE"), &Policy::default()), none);
+        assert_eq!(broken(&spec("file:/anywhere/db"), &Policy::default()), none);
+        assert_eq!(broken(&spec("env:DATABASE"), &files), [NAME]);
+        assert_eq!(broken(&spec("file:/run/secrets/db"), &files), none);
+        assert_eq!(broken(&spec("file:/run/secrets-of-others/db"), &files), [NAME]);
+        assert_eq!(broken(&spec("file:/etc/shadow"), &files), [NAME]);
+    }
+}

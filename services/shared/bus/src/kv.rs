@@ -1,0 +1,365 @@
+//! A bucket: the last value of each key, guarded by revision, with a lifetime.
+
+use crate::{
+    connect::Bus,
+    error::BusError,
+    follow::{Course, Followed, Mode, follow},
+    topology::{Bucket, bucket_key, parse_bucket_key},
+    watched::Watched,
+    wire::{self, MOVED, Stored},
+};
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+const OPERATION: &str = "KV-Operation";
+const MARKER: &str = "Nats-Marker-Reason";
+const TTL: &str = "Nats-TTL";
+const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
+
+/// A bucket of this connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    bus: Bus,
+    bucket: Bucket,
+}
+
+/// How a guarded write came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guarded {
+    /// Written, with this revision.
+    Written(u64),
+    /// The key is not at the expected revision.
+    Conflict,
+}
+
+/// A value with its revision.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    pub(crate) stored: Stored,
+    /// `None`: removed or expired; the revision is that of the marker.
+    pub(crate) live: bool,
+}
+
+impl Table {
+    pub(crate) const fn new(bus: Bus, bucket: Bucket) -> Self {
+        Self { bus, bucket }
+    }
+
+    fn subject(&self, key: &str) -> String {
+        bucket_key(self.bucket.as_str(), key)
+    }
+
+    /// Writes, whatever is there.
+    pub(crate) async fn put(&self, key: &str, value: &impl Serialize) -> Result<u64, BusError> {
+        let ack = wire::publish(&self.bus, self.subject(key), HeaderMap::new(), json(key, value)?).await?;
+        Ok(ack.sequence)
+    }
+
+    /// Writes if the key is at `expected` (0: nothing was ever there).
+    pub(crate) async fn put_at(
+        &self,
+        key: &str,
+        value: &impl Serialize,
+        expected: u64,
+        ttl: Option<Duration>,
+    ) -> Result<Guarded, BusError> {
+        let mut headers = HeaderMap::new();
+        if let Some(ttl) = ttl {
+            headers.insert(TTL, seconds(ttl));
+        }
+        self.guarded(key, headers, json(key, value)?, expected).await
+    }
+
+    /// Writes if there is no live value; `None` if there is one.
+    pub(crate) async fn create(
+        &self,
+        key: &str,
+        value: &impl Serialize,
+        ttl: Option<Duration>,
+    ) -> Result<Option<u64>, BusError> {
+        let mut expected = 0;
+        loop {
+            match self.put_at(key, value, expected, ttl).await? {
+                Guarded::Written(revision) => return Ok(Some(revision)),
+                Guarded::Conflict => match self.read(key).await? {
+                    Some(there) if there.live => return Ok(None),
+                    // A marker in its place, or one that has just gone: write over exactly that.
+                    Some(marker) if marker.stored.sequence != expected => expected = marker.stored.sequence,
+                    Some(_) => return Ok(None),
+                    None if expected == 0 => return Ok(None),
+                    None => expected = 0,
+                },
+            }
+        }
+    }
+
+    /// Removes the key, whatever is there.
+    pub(crate) async fn remove(&self, key: &str) -> Result<(), BusError> {
+        wire::publish(&self.bus, self.subject(key), deletion(), Bytes::new()).await.map(drop)
+    }
+
+    /// Removes the key if it is at `expected`.
+    pub(crate) async fn remove_at(&self, key: &str, expected: u64) -> Result<Guarded, BusError> {
+        self.guarded(key, deletion(), Bytes::new(), expected).await
+    }
+
+    async fn guarded(
+        &self,
+        key: &str,
+        mut headers: HeaderMap,
+        payload: Bytes,
+        expected: u64,
+    ) -> Result<Guarded, BusError> {
+        headers.insert(EXPECTED, expected.to_string());
+        match wire::publish(&self.bus, self.subject(key), headers, payload).await {
+            Ok(ack) => Ok(Guarded::Written(ack.sequence)),
+            Err(BusError::Refused { code, .. }) if MOVED.contains(&code) => Ok(Guarded::Conflict),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the key, or its marker, from the leader.
+    pub(crate) async fn read(&self, key: &str) -> Result<Option<Value>, BusError> {
+        let stored = wire::last_of(&self.bus, &self.bucket.stream(), &self.subject(key)).await?;
+        Ok(stored.map(|stored| Value { live: is_live(&stored), stored }))
+    }
+
+    /// Reads and decodes the live value of a key.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, BusError> {
+        match self.read(key).await? {
+            Some(value) if value.live => decode(key, &value.stored).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// All live values whose key matches `filter` now.
+    pub(crate) async fn list(&self, filter: &str) -> Result<BTreeMap<String, Stored>, BusError> {
+        let mut told = self.follow_raw(filter);
+        let mut found = BTreeMap::new();
+        let reading = async {
+            while let Some(what) = told.recv().await {
+                match what {
+                    Followed::Anew { .. } => found.clear(),
+                    Followed::Message(stored) => self.note(&mut found, stored),
+                    Followed::CaughtUp { .. } => return Ok(()),
+                }
+            }
+            Err(BusError::Connection("closed".to_owned()))
+        };
+        match tokio::time::timeout(self.bus.request_timeout() * 2, reading).await {
+            Ok(done) => done.map(|()| found),
+            Err(_) => Err(BusError::Timeout {
+                action: format!("list {}", self.bucket.as_str()),
+                waited: self.bus.request_timeout() * 2,
+            }),
+        }
+    }
+
+    fn follow_raw(&self, filter: &str) -> mpsc::Receiver<Followed> {
+        follow(
+            &self.bus,
+            Course { stream: self.bucket.stream(), filter: self.subject(filter), mode: Mode::Latest },
+        )
+    }
+
+    fn note(&self, found: &mut BTreeMap<String, Stored>, stored: Stored) {
+        let Some(key) = parse_bucket_key(self.bucket.as_str(), &stored.subject).map(str::to_owned) else { return };
+        if is_live(&stored) {
+            found.insert(key, stored);
+        } else {
+            found.remove(&key);
+        }
+    }
+
+    /// Follows all values whose key matches `filter`, as what `project` makes of them. Returns when it has seen all once.
+    pub(crate) async fn follow<T: Send + Sync + 'static>(
+        &self,
+        filter: &str,
+        project: impl Fn(&BTreeMap<String, Stored>) -> T + Send + 'static,
+    ) -> Result<Watched<T>, BusError> {
+        let mut told = self.follow_raw(filter);
+        let mut view = Latest::new(self.bucket.max_age());
+        let first = async {
+            while let Some(what) = told.recv().await {
+                let caught_up = matches!(what, Followed::CaughtUp { .. });
+                view.hear(self, what);
+                if caught_up {
+                    return true;
+                }
+            }
+            false
+        };
+        let budget = self.bus.request_timeout() * 4;
+        if !tokio::time::timeout(budget, first).await.unwrap_or(false) {
+            return Err(BusError::Timeout { action: format!("follow {}", self.bucket.as_str()), waited: budget });
+        }
+        let (sender, receiver) = watch::channel(Arc::new(project(&view.known)));
+        let table = self.clone();
+        self.bus.background(async move {
+            view.run(&table, &mut told, &sender, project).await;
+        });
+        Ok(Watched::new(receiver))
+    }
+}
+
+/// What is known of a bucket. After a new session, keys that were not seen again are kept for one more lifetime: a broker that was
+/// away longer than that has expired every entry, though their owners live and are about to renew them.
+struct Latest {
+    known: BTreeMap<String, Stored>,
+    /// What the running session has told before it caught up.
+    fresh: Option<BTreeMap<String, Stored>>,
+    grace: Option<Duration>,
+    /// Keys kept from before, and until when.
+    doubtful: BTreeMap<String, Instant>,
+}
+
+impl Latest {
+    const fn new(grace: Option<Duration>) -> Self {
+        Self { known: BTreeMap::new(), fresh: None, grace, doubtful: BTreeMap::new() }
+    }
+
+    /// Whether what is known may have changed.
+    fn hear(&mut self, table: &Table, what: Followed) -> bool {
+        match what {
+            Followed::Anew { .. } => {
+                self.fresh = Some(BTreeMap::new());
+                false
+            }
+            Followed::Message(stored) => match &mut self.fresh {
+                Some(fresh) => {
+                    table.note(fresh, stored);
+                    false
+                }
+                None => {
+                    if let Some(key) = parse_bucket_key(table.bucket.as_str(), &stored.subject) {
+                        self.doubtful.remove(key);
+                    }
+                    table.note(&mut self.known, stored);
+                    true
+                }
+            },
+            Followed::CaughtUp { .. } => self.settle(),
+        }
+    }
+
+    fn settle(&mut self) -> bool {
+        let Some(mut fresh) = self.fresh.take() else { return false };
+        self.doubtful.clear();
+        // Only entries that expire by themselves can be missing without having been removed.
+        if let Some(grace) = self.grace {
+            let until = Instant::now() + grace;
+            for (key, stored) in std::mem::take(&mut self.known) {
+                if let std::collections::btree_map::Entry::Vacant(gap) = fresh.entry(key.clone()) {
+                    gap.insert(stored);
+                    self.doubtful.insert(key, until);
+                }
+            }
+        }
+        self.known = fresh;
+        true
+    }
+
+    fn drop_overdue(&mut self) -> bool {
+        let now = Instant::now();
+        let overdue: Vec<String> =
+            self.doubtful.iter().filter(|(_, until)| **until <= now).map(|(key, _)| key.clone()).collect();
+        for key in &overdue {
+            self.doubtful.remove(key);
+            self.known.remove(key);
+        }
+        !overdue.is_empty()
+    }
+
+    async fn run<T>(
+        mut self,
+        table: &Table,
+        told: &mut mpsc::Receiver<Followed>,
+        sender: &watch::Sender<Arc<T>>,
+        project: impl Fn(&BTreeMap<String, Stored>) -> T,
+    ) {
+        loop {
+            let overdue = self.doubtful.values().min().copied();
+            let mut changed = tokio::select! {
+                what = told.recv() => match what {
+                    Some(what) => self.hear(table, what),
+                    None => return,
+                },
+                () = sleep_until(overdue) => self.drop_overdue(),
+                () = sender.closed() => return,
+            };
+            // Many changes at once are told as one.
+            while let Ok(what) = told.try_recv() {
+                changed |= self.hear(table, what);
+            }
+            if changed {
+                sender.send_replace(Arc::new(project(&self.known)));
+            }
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn is_live(stored: &Stored) -> bool {
+    stored.header(OPERATION).is_none() && stored.header(MARKER).is_none()
+}
+
+fn deletion() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(OPERATION, "DEL");
+    // The marker need not outlive those who have to hear of it.
+    headers.insert(TTL, "60s");
+    headers
+}
+
+/// The broker counts lifetimes in whole seconds, at least one.
+fn seconds(ttl: Duration) -> String {
+    format!("{}s", ttl.as_secs_f64().ceil().max(1.0))
+}
+
+fn json(key: &str, value: &impl Serialize) -> Result<Bytes, BusError> {
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|error| BusError::Unreadable { action: format!("write `{key}`"), reason: error.to_string() })
+}
+
+/// Decodes a value.
+pub(crate) fn decode<T: DeserializeOwned>(key: &str, stored: &Stored) -> Result<T, BusError> {
+    serde_json::from_slice(&stored.payload)
+        .map_err(|error| BusError::Unreadable { action: format!("read `{key}`"), reason: error.to_string() })
+}
+
+/// Decodes all values; what cannot be decoded is left out with a warning, since one bad entry must not hide the others.
+pub(crate) fn decode_all<T: DeserializeOwned>(entries: &BTreeMap<String, Stored>) -> Vec<(String, T)> {
+    let decoded = entries.iter().filter_map(|(key, stored)| match decode(key, stored) {
+        Ok(value) => Some((key.clone(), value)),
+        Err(error) => {
+            tracing::warn!(key, %error, "an entry is left out");
+            None
+        }
+    });
+    decoded.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_a_whole_number_of_seconds() {
+        assert_eq!(seconds(Duration::from_millis(200)), "1s");
+        assert_eq!(seconds(Duration::from_millis(2_500)), "3s");
+        assert_eq!(seconds(Duration::from_secs(15)), "15s");
+    }
+}

@@ -1,0 +1,123 @@
+//! The configuration of the broker, with the keys and permissions of every principal in it.
+
+use super::{Permissions, Rules};
+use crate::{keys::KeyRing, topology::MAX_MESSAGE_BYTES};
+use std::{fmt::Write as _, path::PathBuf};
+
+/// One broker.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Its name; unique in a cluster.
+    pub server_name: String,
+    /// Address to listen on.
+    pub host: String,
+    /// Port to listen on.
+    pub port: u16,
+    /// Where JetStream keeps its files.
+    pub store_dir: PathBuf,
+    /// Port of the HTTP monitor on the same host, if there is to be one.
+    pub monitor_port: Option<u16>,
+    /// The largest message in bytes.
+    pub max_payload: usize,
+    /// The cluster it belongs to, if it does.
+    pub cluster: Option<ClusterConfig>,
+}
+
+/// How the servers of a cluster find each other.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// Name of the cluster.
+    pub name: String,
+    /// Port for the other servers.
+    pub port: u16,
+    /// `nats://host:port` of the others.
+    pub routes: Vec<String>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            server_name: "slipway".to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: 4222,
+            store_dir: PathBuf::from("nats"),
+            monitor_port: None,
+            max_payload: MAX_MESSAGE_BYTES,
+            cluster: None,
+        }
+    }
+}
+
+/// The text of `nats.conf`.
+#[must_use]
+pub fn server_config(config: &ServerConfig, keys: &KeyRing) -> String {
+    let users = keys.iter().map(|(principal, key)| user(key, &super::of(principal)));
+    let users: Vec<String> = users.collect();
+    format!("{}authorization {{\n  users: [\n{}\n  ]\n}}\n", open_config(config), users.join(",\n"))
+}
+
+/// The text of `nats.conf` of a broker without permissions: for tests.
+#[must_use]
+pub fn open_config(config: &ServerConfig) -> String {
+    let mut text = String::new();
+    // Writing into a string does not fail.
+    let _ = writeln!(text, "server_name: {}", quoted(&config.server_name));
+    let _ = writeln!(text, "listen: {}", quoted(&format!("{}:{}", config.host, config.port)));
+    if let Some(port) = config.monitor_port {
+        let _ = writeln!(text, "http: {}", quoted(&format!("{}:{port}", config.host)));
+    }
+    let _ = writeln!(text, "max_payload: {}", config.max_payload);
+    // An acknowledgement of a single server means that the disk has it; in a cluster the other copies vouch for it, and the disk is
+    // written every two minutes.
+    let sync = if config.cluster.is_none() { "  sync_interval: always\n" } else { "" };
+    let store = quoted(&config.store_dir.display().to_string());
+    let _ = writeln!(text, "jetstream {{\n  store_dir: {store}\n{sync}}}");
+    if let Some(cluster) = &config.cluster {
+        let routes: Vec<String> = cluster.routes.iter().map(|route| quoted(route)).collect();
+        let listen = quoted(&format!("{}:{}", config.host, cluster.port));
+        let _ = writeln!(
+            text,
+            "cluster {{\n  name: {}\n  listen: {listen}\n  routes: [{}]\n}}",
+            quoted(&cluster.name),
+            routes.join(", ")
+        );
+    }
+    text
+}
+
+fn user(key: &str, permissions: &Permissions) -> String {
+    let respond = if permissions.respond { ", allow_responses: { max: 1, expires: \"1m\" }" } else { "" };
+    format!(
+        "    {{ nkey: {key}, permissions: {{\n      publish: {},\n      subscribe: {}{respond}\n    }} }}",
+        rules(&permissions.publish),
+        rules(&permissions.subscribe)
+    )
+}
+
+fn rules(rules: &Rules) -> String {
+    let list = |patterns: &[String]| patterns.iter().map(|pattern| quoted(pattern)).collect::<Vec<_>>().join(", ");
+    format!("{{ allow: [{}], deny: [{}] }}", list(&rules.allow), list(&rules.deny))
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{keys, principal::Principal};
+
+    #[test]
+    fn the_configuration_names_every_principal_and_no_seed() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = keys::make_all(dir.path()).unwrap();
+        let text = server_config(&ServerConfig::default(), &keys);
+        for principal in Principal::ALL {
+            assert!(text.contains(keys.public(principal)), "{principal}");
+            let seed = std::fs::read_to_string(keys.seed_file(principal)).unwrap();
+            assert!(!text.contains(seed.trim()), "{principal}");
+        }
+        assert!(text.contains("listen: \"127.0.0.1:4222\"") && text.contains("sync_interval: always"));
+    }
+}

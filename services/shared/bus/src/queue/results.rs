@@ -1,0 +1,207 @@
+//! Recorded results: each request id has one, written before the client has it.
+
+use super::{Held, QueueError, take};
+use crate::{
+    connect::Bus,
+    error::BusError,
+    react::open_consumer,
+    topology::{MAX_INFERENCE_BYTES, StreamName, WorkConsumer, parse_result, result},
+    wire::{self, Stored},
+};
+use async_nats::{
+    HeaderMap,
+    jetstream::{
+        AckKind,
+        consumer::{Consumer, pull},
+    },
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use slipway_kernel::{DeploymentId, RequestId, Timestamp};
+use std::time::Duration;
+
+/// How a record came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is recorded.
+    Stored,
+    /// There was one for this request already; this one is dropped.
+    Already,
+}
+
+/// The results.
+#[derive(Clone, Debug)]
+pub struct Results {
+    bus: Bus,
+}
+
+impl Results {
+    pub(crate) const fn new(bus: Bus) -> Self {
+        Self { bus }
+    }
+
+    /// Records a result, once per request.
+    ///
+    /// # Errors
+    /// When it is too large or it is not known whether it is recorded: then the client must not have it.
+    pub async fn publish(
+        &self,
+        id: &DeploymentId,
+        request: &RequestId,
+        payload: Bytes,
+        traceparent: Option<&str>,
+    ) -> Result<Recorded, QueueError> {
+        if payload.len() > MAX_INFERENCE_BYTES {
+            return Err(QueueError::TooLarge { bytes: payload.len(), limit: MAX_INFERENCE_BYTES });
+        }
+        let mut headers = HeaderMap::new();
+        crate::envelope::insert(&mut headers, "traceparent", traceparent);
+        match wire::publish(&self.bus, result(id, request), headers, payload).await {
+            Ok(_) => Ok(Recorded::Stored),
+            Err(error) if wire::is_taken(&error) => Ok(Recorded::Already),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads the result of a request.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn get(&self, id: &DeploymentId, request: &RequestId) -> Result<Option<Bytes>, BusError> {
+        let stored = wire::direct_last_of(&self.bus, StreamName::Results.as_str(), &result(id, request)).await?;
+        Ok(stored.map(|stored| stored.payload))
+    }
+
+    /// Opens the consumer of all results (sink-writer).
+    ///
+    /// # Errors
+    /// When the broker does not answer or it is not allowed.
+    pub async fn consume(&self) -> Result<ResultQueue, BusError> {
+        Ok(ResultQueue { consumer: open_consumer(&self.bus, WorkConsumer::Results).await? })
+    }
+
+    /// How many results the sink-writer has not acknowledged.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn lag(&self) -> Result<u64, BusError> {
+        let info = self.consumer_info().await?;
+        let number = |path: &str| info.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+        Ok(number("/num_pending") + number("/num_ack_pending"))
+    }
+
+    async fn consumer_info(&self) -> Result<Value, BusError> {
+        let consumer = WorkConsumer::Results;
+        let what = format!("CONSUMER.INFO.{}.{}", consumer.stream().as_str(), consumer.as_str());
+        wire::api(&self.bus, &what, &json!({})).await
+    }
+
+    /// Makes room when the stream is more than half full: drops the older half of what the sinks have (sink-writer, after a batch).
+    /// Returns how many were dropped. A dropped result can no longer be fetched by an asynchronous client; the sinks have it.
+    ///
+    /// # Errors
+    /// When the broker does not answer or it is not allowed.
+    pub async fn trim(&self) -> Result<u64, BusError> {
+        let stream = StreamName::Results.as_str();
+        let info = wire::api(&self.bus, &format!("STREAM.INFO.{stream}"), &json!({})).await?;
+        let number = |info: &Value, path: &str| info.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+        if number(&info, "/state/bytes") * 2 <= number(&info, "/config/max_bytes") {
+            return Ok(0);
+        }
+        let acknowledged = number(&self.consumer_info().await?, "/ack_floor/stream_seq");
+        let first = number(&info, "/state/first_seq");
+        // At least one, as soon as one is acknowledged; up to the middle, so that the newest can still be asked for.
+        let before = first + (acknowledged + 1).saturating_sub(first).div_ceil(2);
+        if before <= first {
+            return Ok(0);
+        }
+        let purged = wire::api(&self.bus, &format!("STREAM.PURGE.{stream}"), &json!({ "seq": before })).await?;
+        Ok(number(&purged, "/purged"))
+    }
+}
+
+/// All results, shared by the replicas of the sink-writer.
+#[derive(Debug)]
+pub struct ResultQueue {
+    consumer: Consumer<pull::Config>,
+}
+
+impl ResultQueue {
+    /// Takes up to `max` results; returns as soon as there is one, or after `wait` with none.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn next(&self, max: usize, wait: Duration) -> Result<Vec<RecordedResult>, BusError> {
+        let taken = take(&self.consumer, max, wait).await?;
+        Ok(taken.into_iter().filter_map(RecordedResult::read).collect())
+    }
+}
+
+/// One result. It comes again unless it is acknowledged within 30 s or kept alive.
+#[derive(Debug)]
+pub struct RecordedResult {
+    /// Whose deployment.
+    pub deployment: DeploymentId,
+    /// Of which request.
+    pub request_id: RequestId,
+    /// `slipway.inference.v1.InferenceResult`.
+    pub payload: Bytes,
+    /// Where it stands in the stream.
+    pub sequence: u64,
+    /// When it was recorded, by the broker's clock.
+    pub at: Timestamp,
+    /// Its trace.
+    pub traceparent: Option<String>,
+    /// Which delivery this is; 1 = the first.
+    pub attempt: u64,
+    held: Held,
+}
+
+impl RecordedResult {
+    fn read(message: async_nats::jetstream::Message) -> Option<Self> {
+        let (stored, delivery) = Stored::of_delivery(&message)?;
+        let (deployment, request_id) = parse_result(&stored.subject)?;
+        Some(Self {
+            deployment,
+            request_id,
+            sequence: stored.sequence,
+            at: stored.at,
+            traceparent: stored.header("traceparent").map(str::to_owned),
+            attempt: delivery.count,
+            payload: stored.payload,
+            held: Held::new(message.split().1),
+        })
+    }
+
+    /// Durable in every required sink.
+    ///
+    /// # Errors
+    /// When the connection is gone; it then comes again.
+    pub async fn ack(self) -> Result<(), BusError> {
+        self.held.say(AckKind::Ack).await
+    }
+
+    /// Still at work: to be said at least each 10 s.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn working(&self) -> Result<(), BusError> {
+        self.held.say(AckKind::Progress).await
+    }
+
+    /// Never to be delivered again: there is a dead letter.
+    ///
+    /// # Errors
+    /// When the connection is gone; it then comes again.
+    pub async fn bury(self) -> Result<(), BusError> {
+        self.held.say(AckKind::Term).await
+    }
+
+    /// Not written: to be delivered again at once.
+    ///
+    /// # Errors
+    /// When the connection is gone; it then comes back by itself.
+    pub async fn give_back(self) -> Result<(), BusError> {
+        self.held.say(AckKind::Nak(None)).await
+    }
+}

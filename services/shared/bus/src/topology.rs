@@ -1,0 +1,15 @@
+//! Every subject, stream, consumer and bucket, each with its limits and the reason for them. No other file names a subject.
+
+mod buckets;
+mod consumers;
+mod ensure;
+mod streams;
+mod subjects;
+
+pub use buckets::{BLOBS, Bucket, ROUTE_TTL, WORKER_TTL, blobs_stream};
+pub use consumers::{MAX_ACK_PENDING_DUTIES, WORK_ACK_WAIT, WorkConsumer};
+pub use ensure::{TopologyConfig, ensure};
+pub use streams::{MAX_FACT_BYTES, MAX_INFERENCE_BYTES, MAX_MESSAGE_BYTES, MAX_QUEUED_REQUESTS, StreamName};
+pub use subjects::*;
+
+pub(crate) use consumers::request_consumer;

@@ -1,0 +1,142 @@
+//! The buckets: small tables that each have one writer per key and a lifetime.
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
+use std::time::Duration;
+
+const MIB: i64 = 1 << 20;
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// How long a worker that says nothing is still believed. It renews each 3 s: two renewals may be lost.
+pub const WORKER_TTL: Duration = Duration::from_secs(10);
+/// How long an ingress replica that says nothing is still waited for. It reports each 5 s: two reports may be lost.
+pub const ROUTE_TTL: Duration = Duration::from_secs(15);
+/// How long the marker of an expired or deleted key stays, so that who was away for a moment still hears of it.
+const MARKER_TTL: Duration = Duration::from_secs(60);
+/// The object store of artifacts, manifests and reports.
+pub const BLOBS: &str = "slipway-blobs";
+
+/// The buckets of Slipway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bucket {
+    /// Who may act on the world, and under which fencing token.
+    Leases,
+    /// Which inference workers live, and where.
+    Workers,
+    /// Which part of the log each ingress replica routes by.
+    Routes,
+    /// Certificate requests and what was issued.
+    Identities,
+    /// Hashed API keys per deployment.
+    ApiKeys,
+    /// Accepted asynchronous requests.
+    Accepted,
+    /// Deployments that nobody may act on.
+    Flags,
+}
+
+impl Bucket {
+    /// Every bucket.
+    pub const ALL: [Self; 7] = [
+        Self::Leases,
+        Self::Workers,
+        Self::Routes,
+        Self::Identities,
+        Self::ApiKeys,
+        Self::Accepted,
+        Self::Flags,
+    ];
+
+    /// The bucket's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Leases => "slipway-leases",
+            Self::Workers => "slipway-workers",
+            Self::Routes => "slipway-routes",
+            Self::Identities => "slipway-identities",
+            Self::ApiKeys => "slipway-api-keys",
+            Self::Accepted => "slipway-requests",
+            Self::Flags => "slipway-flags",
+        }
+    }
+
+    /// The stream that carries it.
+    #[must_use]
+    pub fn stream(self) -> String {
+        format!("KV_{}", self.as_str())
+    }
+
+    /// How long an entry lives; `None`: until it is removed (leases: each entry says so itself).
+    #[must_use]
+    pub const fn max_age(self) -> Option<Duration> {
+        match self {
+            Self::Workers => Some(WORKER_TTL),
+            Self::Routes => Some(ROUTE_TTL),
+            // A process asks again when it starts and long before its certificate ends; nothing here is needed for longer.
+            Self::Identities => Some(Duration::from_secs(7 * 24 * 3_600)),
+            // As long as a result can be asked for.
+            Self::Accepted => Some(DAY),
+            Self::Leases | Self::ApiKeys | Self::Flags => None,
+        }
+    }
+
+    /// How large the bucket may become: a bound against a runaway writer, far above what is needed.
+    const fn max_bytes(self) -> i64 {
+        match self {
+            Self::Accepted => 256 * MIB,
+            Self::Leases | Self::Workers | Self::Routes | Self::Identities | Self::ApiKeys | Self::Flags => 64 * MIB,
+        }
+    }
+
+    /// Its configuration with `replicas` copies.
+    #[must_use]
+    pub fn config(self, replicas: usize) -> Config {
+        let max_age = self.max_age().unwrap_or_default();
+        Config {
+            name: self.stream(),
+            subjects: vec![format!("$KV.{}.>", self.as_str())],
+            // The last value is the value; who needs history reads the log.
+            max_messages_per_subject: 1,
+            discard: DiscardPolicy::New,
+            allow_rollup: true,
+            deny_delete: true,
+            allow_direct: true,
+            max_age,
+            max_bytes: self.max_bytes(),
+            // Certificates with their chains are the largest values.
+            max_message_size: 128 << 10,
+            // Writers guard themselves by revision; the window only costs memory.
+            duplicate_window: Duration::from_millis(100),
+            allow_message_ttl: true,
+            subject_delete_marker_ttl: Some(MARKER_TTL),
+            storage: StorageType::File,
+            num_replicas: replicas,
+            ..Config::default()
+        }
+    }
+}
+
+/// The stream under the object store.
+#[must_use]
+pub fn blobs_config(replicas: usize) -> Config {
+    Config {
+        name: blobs_stream(),
+        description: Some("artifacts, manifests, reports: named by their digest".to_owned()),
+        subjects: vec![format!("$O.{BLOBS}.C.>"), format!("$O.{BLOBS}.M.>")],
+        discard: DiscardPolicy::New,
+        allow_rollup: true,
+        allow_direct: true,
+        // No bound of its own: blobs live as long as the facts that name them, and the disk is the limit. A full disk is a failed
+        // put, which the fact then never names.
+        storage: StorageType::File,
+        duplicate_window: Duration::from_millis(100),
+        num_replicas: replicas,
+        ..Config::default()
+    }
+}
+
+/// The name of the stream under the object store.
+#[must_use]
+pub fn blobs_stream() -> String {
+    format!("OBJ_{BLOBS}")
+}

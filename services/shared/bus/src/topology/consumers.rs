@@ -1,0 +1,140 @@
+//! The durable consumers. They are made at installation, so that no service needs the right to make or change one.
+
+use super::{StreamName, subjects::request_queue};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull::Config};
+use slipway_kernel::{DeploymentId, RevisionId, Service};
+use std::time::Duration;
+
+/// How long a delivery may go without a sign of life before another replica gets it: the failover time of work. Handlers say
+/// "working" each 10 s, so two may be lost.
+pub const WORK_ACK_WAIT: Duration = Duration::from_secs(30);
+/// How many doorbells may be out at once. Each running or waiting duty holds one, and a thousand deployments may be at work at
+/// once, some with several facts under way; past this the rest waits in the log, and the sweep finds it.
+pub const MAX_ACK_PENDING_DUTIES: i64 = 4_096;
+/// Demands in work at the gate: each is a few milliseconds, and more would only wait in memory instead of in the stream.
+const MAX_ACK_PENDING_INTAKE: i64 = 256;
+/// Results under way to the sinks: four batches of a thousand, so that one is written while others are fetched.
+const MAX_ACK_PENDING_RESULTS: i64 = 4_000;
+/// Requests held by all workers of a revision: the bound of the queue itself.
+const MAX_ACK_PENDING_REQUESTS: i64 = super::streams::MAX_QUEUED_REQUESTS;
+
+/// A durable consumer made at installation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkConsumer {
+    /// The doorbell of one service.
+    Duties(Service),
+    /// The gate's: what arrived while no gate was up.
+    Gate,
+    /// The sink-writer's.
+    Results,
+}
+
+impl WorkConsumer {
+    /// Every durable consumer made at installation. Workers do not answer questions of the log, so they have none there.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let answering = Service::ALL.into_iter().filter(|service| *service != Service::InferenceWorker);
+        answering.map(Self::Duties).chain([Self::Gate, Self::Results]).collect()
+    }
+
+    /// The stream it reads.
+    #[must_use]
+    pub const fn stream(self) -> StreamName {
+        match self {
+            Self::Duties(_) => StreamName::Lifecycle,
+            Self::Gate => StreamName::Intake,
+            Self::Results => StreamName::Results,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Duties(service) => service.name(),
+            Self::Gate => "gate",
+            Self::Results => Service::SinkWriter.name(),
+        }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn owner(self) -> Service {
+        match self {
+            Self::Duties(service) => service,
+            Self::Gate => Service::Controller,
+            Self::Results => Service::SinkWriter,
+        }
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(self) -> Config {
+        Config {
+            durable_name: Some(self.as_str().to_owned()),
+            name: Some(self.as_str().to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            // From the beginning: a service installed later is rung for everything that is still open. Doorbells for what is done
+            // cost one look each.
+            deliver_policy: DeliverPolicy::All,
+            ack_wait: WORK_ACK_WAIT,
+            // Never skipped in silence: the service itself writes the dead letter.
+            max_deliver: -1,
+            max_ack_pending: match self {
+                Self::Duties(_) => MAX_ACK_PENDING_DUTIES,
+                Self::Gate => MAX_ACK_PENDING_INTAKE,
+                Self::Results => MAX_ACK_PENDING_RESULTS,
+            },
+            // Each replica has one pull open; this is a bound on replicas.
+            max_waiting: 128,
+            ..Config::default()
+        }
+    }
+}
+
+/// The shared consumer of one revision's queue: name and configuration. Workers make it, since revisions come and go.
+pub(crate) fn request_consumer(id: &DeploymentId, revision: RevisionId) -> (String, Config) {
+    // Labels have no '_', so the parts cannot run into each other.
+    let name = format!("{}_{}_{revision}", id.namespace, id.name);
+    let config = Config {
+        durable_name: Some(name.clone()),
+        name: Some(name.clone()),
+        filter_subject: request_queue(id, revision),
+        ack_policy: AckPolicy::Explicit,
+        deliver_policy: DeliverPolicy::All,
+        ack_wait: WORK_ACK_WAIT,
+        // Poison is dead-lettered by the worker, which sees the count of deliveries.
+        max_deliver: -1,
+        max_ack_pending: MAX_ACK_PENDING_REQUESTS,
+        max_waiting: 512,
+        // A Raft group per revision would cost more than the count of deliveries is worth; the stream itself keeps its copies.
+        num_replicas: 1,
+        ..Config::default()
+    };
+    (name, config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_service_that_answers_questions_has_a_doorbell() {
+        let all = WorkConsumer::all();
+        assert_eq!(all.len(), 10);
+        for consumer in all {
+            assert_eq!(consumer.config().max_deliver, -1, "{consumer:?}");
+            assert!(consumer.config().max_ack_pending > 0, "{consumer:?}");
+        }
+    }
+
+    #[test]
+    fn revisions_of_different_deployments_never_share_a_consumer() {
+        let name = |id: &str, generation| {
+            request_consumer(&id.parse().unwrap(), RevisionId::new(generation, 1)).0
+        };
+        assert_ne!(name("a.b-1", 1), name("a-b.1", 1));
+        assert_ne!(name("a.b", 1), name("a.b", 2));
+        assert!(!name("a.b", 1).contains('.'));
+    }
+}

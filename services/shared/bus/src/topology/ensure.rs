@@ -1,0 +1,80 @@
+//! Makes what the topology names. Run at installation and upgrade by the one principal that may; services never do.
+
+use super::{Bucket, StreamName, WorkConsumer, buckets::blobs_config};
+use crate::{connect::Bus, error::BusError, wire};
+use async_nats::jetstream::{consumer::IntoConsumerConfig, stream::Config};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long to wait for a cluster to elect its meta leader: elections take 4-9 s, a cold start of three servers some more.
+const BUDGET: Duration = Duration::from_secs(60);
+/// No such stream.
+const NOT_FOUND: u64 = 10_059;
+
+/// How the topology is laid out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TopologyConfig {
+    /// Copies of every stream: 1 on one server, 3 on a cluster.
+    pub replicas: usize,
+}
+
+impl Default for TopologyConfig {
+    fn default() -> Self {
+        Self { replicas: 1 }
+    }
+}
+
+/// Creates or updates every stream, bucket and consumer.
+///
+/// # Errors
+/// When the broker refuses one of them, or has no leader after a minute.
+pub async fn ensure(bus: &Bus, config: &TopologyConfig) -> Result<(), BusError> {
+    let deadline = Instant::now() + BUDGET;
+    let streams = StreamName::ALL.map(|stream| stream.config(config.replicas));
+    let buckets = Bucket::ALL.map(|bucket| bucket.config(config.replicas));
+    for stream in streams.into_iter().chain(buckets).chain([blobs_config(config.replicas)]) {
+        retry(deadline, || ensure_stream(bus, &stream)).await?;
+    }
+    for consumer in WorkConsumer::all() {
+        retry(deadline, || ensure_consumer(bus, consumer)).await?;
+    }
+    Ok(())
+}
+
+async fn retry<F: Future<Output = Result<(), BusError>>>(
+    deadline: Instant,
+    mut attempt: impl FnMut() -> F,
+) -> Result<(), BusError> {
+    loop {
+        match attempt().await {
+            Err(error) if error.is_transient() && Instant::now() < deadline => {
+                tracing::debug!(%error, "the broker is not ready yet");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn ensure_stream(bus: &Bus, config: &Config) -> Result<(), BusError> {
+    match wire::api(bus, &format!("STREAM.UPDATE.{}", config.name), config).await {
+        Ok(_) => Ok(()),
+        Err(BusError::Refused { code: NOT_FOUND, .. }) => {
+            wire::api(bus, &format!("STREAM.CREATE.{}", config.name), config).await.map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn ensure_consumer(bus: &Bus, consumer: WorkConsumer) -> Result<(), BusError> {
+    let stream = consumer.stream().as_str();
+    let request = json!({
+        "stream_name": stream,
+        "config": consumer.config().into_consumer_config(),
+        "action": "",
+    });
+    wire::api(bus, &format!("CONSUMER.CREATE.{stream}.{}", consumer.as_str()), &request).await.map(drop)
+}

@@ -1,0 +1,306 @@
+//! Serving until the shutdown, and then ending in order within a bound.
+//!
+//! On shutdown a server goes on accepting for a notice (so that whoever routes to it has seen that it is not ready),
+//! then accepts no more, finishes what is in flight, and after the bound drops the rest.
+
+mod silence;
+
+use axum::{Router, extract::ConnectInfo, serve::Listener};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use silence::{Heard, Listening};
+use std::{fmt, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use tokio::{sync::Semaphore, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt as _;
+use tracing::debug;
+
+/// The bounds of an HTTP server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Connections at once; more wait in the listen queue of the kernel. 1,024: with its buffers a connection holds some
+    /// 20 KiB, so all of them stay near 20 MiB.
+    pub max_connections: usize,
+    /// Requests at once on one HTTP/2 connection. 256: more than a client needs, less than lets one connection hold the
+    /// whole server.
+    pub max_streams: u32,
+    /// How long a client may take to send the head of a request, which for hyper is also how long it may idle between
+    /// two on HTTP/1.1. 75 s: longer than the 60 s that load balancers keep their side open, so that it is never the
+    /// server who closes just as the next request arrives; clients that hold connections by sending a byte now and then
+    /// are bounded by `max_connections` and ended after this.
+    pub header_timeout: Duration,
+    /// How long to go on accepting after the shutdown began. None unless something routes by readiness.
+    pub notice: Duration,
+    /// How long requests in flight may take after that. 15 s: it leaves the process time for the rest of its drain.
+    pub bound: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 1_024,
+            max_streams: 256,
+            header_timeout: Duration::from_secs(75),
+            notice: Duration::ZERO,
+            bound: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What was being served did not end within the bound, and was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not drained within {} ms, the rest was dropped", bound.as_millis())]
+pub struct NotDrained {
+    /// The bound.
+    pub bound: Duration,
+}
+
+/// Runs a server that ends by itself on shutdown (tonic's `serve_with_incoming_shutdown`), and drops it when it has not
+/// ended `bound` after that: a client that never closes must not hold the process.
+///
+/// # Errors
+/// When it was dropped.
+pub async fn bounded<T>(
+    shutdown: &CancellationToken,
+    bound: Duration,
+    serving: impl Future<Output = T>,
+) -> Result<T, NotDrained> {
+    let mut serving = pin!(serving);
+    tokio::select! {
+        served = &mut serving => return Ok(served),
+        () = shutdown.cancelled() => {}
+    }
+    timeout(bound, serving).await.map_err(|_| NotDrained { bound })
+}
+
+/// Serves HTTP/1.1 and HTTP/2 until the shutdown, then drains. Handlers find the peer in `ConnectInfo<L::Addr>`.
+///
+/// # Errors
+/// When requests in flight had to be dropped.
+pub async fn http<L>(
+    mut listener: L,
+    app: Router,
+    limits: HttpLimits,
+    shutdown: CancellationToken,
+) -> Result<(), NotDrained>
+where
+    L: Listener,
+    L::Addr: Clone + fmt::Debug + Sync + 'static,
+{
+    let permits = Arc::new(Semaphore::new(limits.max_connections));
+    let (finish, connections) = (CancellationToken::new(), TaskTracker::new());
+    // Dropping this future (a bound further out, a test that ends) must not leave connections behind.
+    let drop_all = CancellationToken::new();
+    let _drop_guard = drop_all.clone().drop_guard();
+    let mut closing = pin!(async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(limits.notice).await;
+    });
+    loop {
+        let permit = tokio::select! {
+            biased;
+            () = &mut closing => break,
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+        };
+        let (io, peer) = tokio::select! {
+            biased;
+            () = &mut closing => break,
+            accepted = listener.accept() => accepted,
+        };
+        let serving = connection::<L>(io, peer.clone(), app.clone(), limits, finish.clone());
+        let drop_all = drop_all.clone();
+        connections.spawn(async move {
+            tokio::select! {
+                result = serving => if let Err(error) = result {
+                    debug!(?peer, error, "connection ended with an error");
+                },
+                () = drop_all.cancelled() => {}
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    finish.cancel();
+    connections.close();
+    timeout(limits.bound, connections.wait()).await.map_err(|_| NotDrained { bound: limits.bound })
+}
+
+async fn connection<L: Listener>(
+    io: L::Io,
+    peer: L::Addr,
+    app: Router,
+    limits: HttpLimits,
+    finish: CancellationToken,
+) -> Result<(), String>
+where
+    L::Addr: Clone + Sync + 'static,
+{
+    let heard = Heard::default();
+    let io = Listening::new(io, heard.clone());
+    let silence = async {
+        tokio::time::sleep(limits.header_timeout).await;
+        if heard.enough() { std::future::pending().await } else { Err("the client said nothing".to_owned()) }
+    };
+    let talked = heard.clone();
+    let service = app.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+        talked.request();
+        request.extensions_mut().insert(ConnectInfo(peer.clone()));
+        request.map(axum::body::Body::new)
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(limits.max_streams);
+    let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service)));
+    let result = tokio::select! {
+        result = serving.as_mut() => result,
+        silent = silence => return silent,
+        () = finish.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    result.map_err(|error| error.to_string())
+}
+
+/// The address a listener took.
+///
+/// # Errors
+/// When the address cannot be had.
+pub async fn bind(address: SocketAddr) -> std::io::Result<(tokio::net::TcpListener, SocketAddr)> {
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+        sync::Notify,
+    };
+
+    async fn loopback() -> (tokio::net::TcpListener, SocketAddr) {
+        bind("127.0.0.1:0".parse().unwrap()).await.unwrap()
+    }
+
+    async fn send(address: SocketAddr, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn all(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    const REQUEST: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_request_in_flight_is_finished_and_no_new_one_accepted() {
+        let (listener, address) = loopback().await;
+        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let app = Router::new().route(
+            "/",
+            get({
+                let (entered, leave) = (Arc::clone(&entered), Arc::clone(&leave));
+                move |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move {
+                    entered.notify_one();
+                    leave.notified().await;
+                    format!("to {}", peer.ip())
+                }
+            }),
+        );
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(http(listener, app, HttpLimits::default(), shutdown.clone()));
+        let stream = send(address, REQUEST).await;
+        entered.notified().await;
+        shutdown.cancel();
+        // The listener is gone as soon as a connection is refused; until then the server has not seen the shutdown.
+        timeout(Duration::from_secs(5), async { while TcpStream::connect(address).await.is_ok() {} }).await.unwrap();
+        leave.notify_one();
+        let answer = all(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("to 127.0.0.1"), "{answer}");
+        assert_eq!(server.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_does_not_end_is_dropped_at_the_bound() {
+        let (listener, address) = loopback().await;
+        let entered = Arc::new(Notify::new());
+        let app = Router::new().route(
+            "/",
+            get({
+                let entered = Arc::clone(&entered);
+                move || async move {
+                    entered.notify_one();
+                    std::future::pending::<()>().await;
+                }
+            }),
+        );
+        let shutdown = CancellationToken::new();
+        let limits = HttpLimits { bound: Duration::from_millis(50), ..HttpLimits::default() };
+        let server = tokio::spawn(http(listener, app, limits, shutdown.clone()));
+        let stream = send(address, REQUEST).await;
+        entered.notified().await;
+        shutdown.cancel();
+        assert_eq!(server.await.unwrap(), Err(NotDrained { bound: limits.bound }));
+        assert_eq!(all(stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_dawdles_over_its_head_is_cut_off() {
+        let (listener, address) = loopback().await;
+        let limits = HttpLimits { header_timeout: Duration::from_millis(50), ..HttpLimits::default() };
+        let server = tokio::spawn(http(listener, Router::new(), limits, CancellationToken::new()));
+        for head in ["", "PRI * HT", "GET / HT"] {
+            let stream = send(address, head).await;
+            timeout(Duration::from_secs(5), all(stream)).await.unwrap();
+        }
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_the_limit_wait_for_a_place() {
+        let (listener, address) = loopback().await;
+        let limits = HttpLimits { max_connections: 1, ..HttpLimits::default() };
+        let app = Router::new().route("/", get(|| async { "hello" }));
+        let server = tokio::spawn(http(listener, app, limits, CancellationToken::new()));
+        let mut first = send(address, REQUEST).await;
+        let mut byte = [0];
+        first.read_exact(&mut byte).await.unwrap();
+        let second = send(address, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        let answered = Arc::new(AtomicBool::new(false));
+        let waiting = tokio::spawn({
+            let answered = Arc::clone(&answered);
+            async move {
+                let text = all(second).await;
+                answered.store(true, Ordering::SeqCst);
+                text
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!answered.load(Ordering::SeqCst), "the only place is taken");
+        drop(first);
+        assert!(waiting.await.unwrap().ends_with("hello"));
+        server.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_end_is_dropped_at_the_bound() {
+        let shutdown = CancellationToken::new();
+        let bound = Duration::from_secs(3);
+        assert_eq!(bounded(&shutdown, bound, async { 1 }).await, Ok(1));
+        shutdown.cancel();
+        assert_eq!(bounded(&shutdown, bound, async { 2 }).await, Ok(2));
+        assert_eq!(bounded(&shutdown, bound, std::future::pending::<()>()).await, Err(NotDrained { bound }));
+    }
+}

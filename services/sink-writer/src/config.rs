@@ -1,0 +1,113 @@
+//! Settings.
+
+use serde::{Deserialize, Serialize};
+use slipway_bus::BusConfig;
+use slipway_kernel::{Refusal, Span};
+use slipway_runtime::{Common, ServiceConfig};
+
+/// Settings of the sink-writer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// What every service has.
+    pub common: Common,
+    /// The broker.
+    pub bus: BusConfig,
+    /// Embedded databases.
+    pub embedded: Embedded,
+    /// How results are taken from the queue.
+    pub batch: Batch,
+    /// The copy of the log.
+    pub ledger: LedgerConfig,
+}
+
+/// Embedded databases, in the data folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Embedded {
+    /// Results of deployments with a `sqlite` output.
+    pub results_file: String,
+    /// Results of validation traffic.
+    pub probes_file: String,
+}
+
+impl Default for Embedded {
+    fn default() -> Self {
+        Self { results_file: "outputs.db".to_owned(), probes_file: "probes.db".to_owned() }
+    }
+}
+
+/// How results are taken from the queue.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Batch {
+    /// The most results of one transaction. A thousand rows an UNNEST is where PostgreSQL stops getting faster.
+    pub max: usize,
+    /// How long the first result of a batch waits for others.
+    pub max_delay: Span,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { max: 1_000, max_delay: Span::millis(20) }
+    }
+}
+
+/// The copy of the log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LedgerConfig {
+    /// The database, in the data folder.
+    pub file: String,
+    /// How often the whole log is read and compared. Every fact is read: a million take about ten seconds.
+    pub verify_every: Span,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self { file: "ledger.db".to_owned(), verify_every: Span::seconds(300) }
+    }
+}
+
+impl ServiceConfig for Config {
+    const SERVICE: &'static str = "sink-writer";
+    const ABOUT: &'static str = "Writes every result into every sink once, and keeps the ledger of the log.";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn check(&self) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        if !(1..=5_000).contains(&self.batch.max) {
+            refusals.push(Refusal::new("batch.max", self.batch.max, "1 to 5000"));
+        }
+        if self.batch.max_delay > Span::seconds(5) {
+            refusals.push(Refusal::new("batch.max_delay", self.batch.max_delay, "at most 5s"));
+        }
+        if self.ledger.verify_every < Span::seconds(1) {
+            refusals.push(Refusal::new("ledger.verify_every", self.ledger.verify_every, "at least 1s"));
+        }
+        let files = [
+            ("embedded.results_file", &self.embedded.results_file),
+            ("embedded.probes_file", &self.embedded.probes_file),
+            ("ledger.file", &self.ledger.file),
+        ];
+        for (path, file) in files {
+            if file.is_empty() || file.contains('/') {
+                refusals.push(Refusal::new(path, file, "a file name in the data folder"));
+            }
+        }
+        refusals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_lists_the_settings_as_they_are() {
+        slipway_runtime::check_readme::<Config>(include_str!("../README.md")).unwrap();
+    }
+}

@@ -1,0 +1,173 @@
+//! From the queue of results into the sinks: decode, refuse, write, then acknowledge.
+
+use crate::{
+    config::{Batch, Config},
+    domain::{Fence, Row},
+    error::SinkError,
+    outputs::Outputs,
+    sinks::Sink as _,
+    telemetry::SinkMetrics,
+};
+use prost::Message as _;
+use slipway_bus::{Bus, BusError, DeadLetter, Folded, RecordedResult};
+use slipway_kernel::{DeploymentId, Generation, Service};
+use slipway_proto::slipway::inference::v1::InferenceResult;
+use slipway_runtime::CancellationToken;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// How long a fetch waits when nothing comes.
+const IDLE: Duration = Duration::from_secs(5);
+/// How long a result of a revision that the own view does not know yet waits for it: the view is pushed to and this fast behind
+/// at most under load.
+const VIEW_LAG: Duration = Duration::from_secs(5);
+
+/// Takes results from the queue.
+#[derive(Clone)]
+pub(crate) struct Consumer {
+    bus: Bus,
+    outputs: Arc<Outputs>,
+    metrics: SinkMetrics,
+    batch: Batch,
+}
+
+/// Results that go to the same sinks.
+type Groups = BTreeMap<(DeploymentId, Target), Vec<(Row, RecordedResult)>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    Probes,
+    Outputs(Generation),
+}
+
+impl Consumer {
+    pub(crate) fn new(bus: Bus, outputs: Arc<Outputs>, metrics: SinkMetrics, config: &Config) -> Self {
+        Self { bus, outputs, metrics, batch: config.batch }
+    }
+
+    /// Until shutdown.
+    pub(crate) async fn run(&self, shutdown: &CancellationToken) -> Result<(), BusError> {
+        let queue = self.bus.results().consume().await?;
+        while !shutdown.is_cancelled() {
+            let results = tokio::select! {
+                results = queue.next(self.batch.max, IDLE) => results?,
+                () = shutdown.cancelled() => break,
+            };
+            if results.is_empty() {
+                continue;
+            }
+            for ((deployment, target), group) in self.sort(results).await {
+                self.write(&deployment, target, group).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes results and groups them by where they go; poison and results behind the fence are settled on the spot.
+    async fn sort(&self, results: Vec<RecordedResult>) -> Groups {
+        let mut groups = Groups::new();
+        for result in results {
+            match decode(&result) {
+                Ok((row, probe)) => {
+                    let target = if probe { Target::Probes } else { Target::Outputs(row.revision.generation) };
+                    groups.entry((result.deployment.clone(), target)).or_default().push((row, result));
+                }
+                Err(reason) => self.bury(result, reason).await,
+            }
+        }
+        groups
+    }
+
+    async fn bury(&self, result: RecordedResult, reason: String) {
+        self.metrics.refused("malformed");
+        let letter = DeadLetter {
+            service: Service::SinkWriter.to_string(),
+            subject: slipway_bus::topology::result(&result.deployment, &result.request_id),
+            headers: Vec::new(),
+            payload: result.payload.clone(),
+            reason,
+        };
+        match self.bus.dead().put(&letter).await {
+            Ok(_) => settle(result.ack().await),
+            Err(error) => {
+                tracing::warn!(%error, "a dead letter could not be written; the result comes again");
+                settle(result.give_back().await);
+            }
+        }
+    }
+
+    async fn write(&self, deployment: &DeploymentId, target: Target, group: Vec<(Row, RecordedResult)>) {
+        let outcome = match target {
+            Target::Probes => self.write_probes(&group).await,
+            Target::Outputs(generation) => self.write_outputs(deployment, generation, &group).await,
+        };
+        match outcome {
+            Ok(()) => {
+                for (_, result) in group {
+                    settle(result.ack().await);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%deployment, error = &error as &dyn std::error::Error, "results could not be written; they come again");
+                self.metrics.write_failed(deployment);
+                for (_, result) in group {
+                    settle(result.give_back().await);
+                }
+            }
+        }
+    }
+
+    async fn write_probes(&self, group: &[(Row, RecordedResult)]) -> Result<(), SinkError> {
+        let rows: Vec<Row> = group.iter().map(|(row, _)| row.clone()).collect();
+        self.outputs.probes().write(&rows).await.map(drop)
+    }
+
+    async fn write_outputs(
+        &self,
+        deployment: &DeploymentId,
+        generation: Generation,
+        group: &[(Row, RecordedResult)],
+    ) -> Result<(), SinkError> {
+        let Some(folded) = self.known(deployment, generation).await else {
+            // Nobody asked for these: a deployment that was purged, or never was.
+            self.metrics.refused("unknown-deployment");
+            return Ok(());
+        };
+        let fence = Fence::of(&folded.deployment);
+        let (refused, rows): (Vec<Row>, Vec<Row>) =
+            group.iter().map(|(row, _)| row.clone()).partition(|row| fence.refuses(row.revision));
+        if !refused.is_empty() {
+            tracing::info!(%deployment, rows = refused.len(), "results of a revision that was taken back are refused");
+            self.metrics.refused("fenced");
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let outputs = Outputs::of(&folded.deployment, generation);
+        for (sink, written) in self.outputs.write(outputs, &rows).await? {
+            self.metrics.wrote(deployment, &sink, written);
+        }
+        if let Some(oldest) = rows.iter().map(|row| row.completed_at).min() {
+            self.metrics.lag(self.bus.clock().now().since(oldest));
+        }
+        Ok(())
+    }
+
+    async fn known(&self, deployment: &DeploymentId, generation: Generation) -> Option<Arc<Folded>> {
+        let knows = |folded: &Folded| folded.deployment.generations.contains_key(&generation);
+        self.outputs.view().wait_until(deployment, VIEW_LAG, knows).await
+    }
+}
+
+/// The row, and whether it is validation traffic.
+fn decode(result: &RecordedResult) -> Result<(Row, bool), String> {
+    let decoded = InferenceResult::decode(result.payload.clone()).map_err(|error| error.to_string())?;
+    let row = Row::of(&result.deployment, &result.request_id, &decoded).map_err(|error| error.to_string())?;
+    Ok((row, decoded.probe))
+}
+
+/// An acknowledgement that is lost brings the result again, which changes nothing.
+fn settle(outcome: Result<(), BusError>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "an acknowledgement was lost");
+    }
+}

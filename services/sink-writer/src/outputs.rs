@@ -1,0 +1,153 @@
+//! Which sinks a result goes to: those of the spec its revision was made from, opened once and kept.
+
+use crate::{
+    config::Config,
+    domain::{Fence, Row},
+    error::SinkError,
+    sinks::{FilesSink, PostgresSink, Sink, SqliteSink, open_sqlite},
+};
+use slipway_bus::{Change, View};
+use slipway_kernel::{Deployment, DeploymentId, Generation, RevisionId, spec::Output};
+use slipway_runtime::CancellationToken;
+use sqlx::SqlitePool;
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
+use tokio::sync::Mutex;
+
+type Opened = Arc<dyn Sink>;
+
+/// The open sinks of all deployments.
+pub(crate) struct Outputs {
+    view: View,
+    embedded: SqlitePool,
+    probes: Arc<SqliteSink>,
+    /// By what the spec says of the output: equal outputs of many generations share one connection.
+    open: Mutex<HashMap<String, Opened>>,
+    marked: Mutex<BTreeMap<DeploymentId, Vec<RevisionId>>>,
+}
+
+impl Outputs {
+    pub(crate) async fn open(config: &Config, data: &Path, view: View) -> anyhow::Result<Self> {
+        let embedded = open_sqlite(&data.join(&config.embedded.results_file)).await?;
+        let probes = SqliteSink::new(open_sqlite(&data.join(&config.embedded.probes_file)).await?, "probes").await?;
+        Ok(Self {
+            view,
+            embedded,
+            probes: Arc::new(probes),
+            open: Mutex::new(HashMap::new()),
+            marked: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    /// Where validation traffic goes.
+    pub(crate) const fn probes(&self) -> &Arc<SqliteSink> {
+        &self.probes
+    }
+
+    pub(crate) const fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The table of a deployment's own results in the embedded database, if it has one.
+    pub(crate) async fn embedded(&self, id: &DeploymentId) -> Result<Option<SqliteSink>, SinkError> {
+        let Some(folded) = self.view.get(id) else { return Ok(None) };
+        let table = folded.deployment.newest().and_then(|generation| {
+            generation.spec().outputs.iter().find_map(|output| match output {
+                Output::Sqlite(sqlite) => Some(sqlite.table.clone()),
+                Output::Postgres(_) | Output::Files(_) => None,
+            })
+        });
+        match table {
+            Some(table) => SqliteSink::new(self.embedded.clone(), &table).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens one output; a secret is read anew each time it is not open yet.
+    pub(crate) async fn sink(&self, output: &Output) -> Result<Opened, SinkError> {
+        let key = serde_json::to_string(output).unwrap_or_default();
+        let mut open = self.open.lock().await;
+        if let Some(sink) = open.get(&key) {
+            return Ok(Arc::clone(sink));
+        }
+        let sink: Opened = match output {
+            Output::Sqlite(sqlite) => Arc::new(SqliteSink::new(self.embedded.clone(), &sqlite.table).await?),
+            Output::Postgres(postgres) => Arc::new(PostgresSink::new(&postgres.url, &postgres.table)?),
+            Output::Files(files) => Arc::new(FilesSink::new(&files.uri)?),
+        };
+        open.insert(key, Arc::clone(&sink));
+        Ok(sink)
+    }
+
+    /// Forgets an output, so that the next use opens it anew (a rotated secret, a restarted database).
+    pub(crate) async fn forget(&self, output: &Output) {
+        self.open.lock().await.remove(&serde_json::to_string(output).unwrap_or_default());
+    }
+
+    /// The outputs that rows of `generation` go to; none if the generation is unknown.
+    pub(crate) fn of(deployment: &Deployment, generation: Generation) -> &[Output] {
+        deployment.generations.get(&generation).map_or(&[], |state| &state.spec().outputs)
+    }
+
+    /// Writes rows of one deployment and generation into all sinks; done only when all have them.
+    pub(crate) async fn write(&self, outputs: &[Output], rows: &[Row]) -> Result<Vec<(String, u64)>, SinkError> {
+        let mut written = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            let sink = self.sink(output).await?;
+            match sink.write(rows).await {
+                Ok(count) => written.push((sink.name().to_owned(), count)),
+                Err(error) => {
+                    self.forget(output).await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(written)
+    }
+
+    /// Marks suspect rows whenever a revision is taken back, until shutdown.
+    pub(crate) async fn follow_rollbacks(&self, shutdown: &CancellationToken) -> Result<(), SinkError> {
+        let mut changes = self.view.changes();
+        for id in self.view.ids() {
+            self.mark(&id).await?;
+        }
+        loop {
+            let change = tokio::select! {
+                change = changes.next() => change,
+                () = shutdown.cancelled() => return Ok(()),
+            };
+            match change {
+                Change::Deployment(id) => self.mark(&id).await?,
+                Change::All => {
+                    for id in self.view.ids() {
+                        self.mark(&id).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn mark(&self, id: &DeploymentId) -> Result<(), SinkError> {
+        match self.view.get(id) {
+            Some(folded) => self.mark_suspects(&folded.deployment).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Marks the rows of revisions that were taken back, once per process and revision; marking again changes nothing.
+    async fn mark_suspects(&self, deployment: &Deployment) -> Result<(), SinkError> {
+        let fence = Fence::of(deployment);
+        let mut marked = self.marked.lock().await;
+        let done = marked.entry(deployment.id.clone()).or_default();
+        for revision in fence.suspects().filter(|revision| !done.contains(revision)).collect::<Vec<_>>() {
+            for output in Self::of(deployment, revision.generation) {
+                self.sink(output).await?.mark_suspect(&deployment.id, revision).await?;
+            }
+            done.push(revision);
+        }
+        Ok(())
+    }
+}

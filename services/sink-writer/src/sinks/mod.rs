@@ -1,0 +1,53 @@
+//! The sinks: one file per kind.
+
+mod files;
+mod postgres;
+mod sqlite;
+
+pub(crate) use files::FilesSink;
+pub(crate) use postgres::PostgresSink;
+pub(crate) use sqlite::{SqliteSink, open as open_sqlite};
+
+use crate::{domain::Row, error::SinkError};
+use async_trait::async_trait;
+use slipway_kernel::{DeploymentId, Proof, RevisionId};
+
+/// A place where rows are kept, each once per (namespace, deployment, request id).
+#[async_trait]
+pub(crate) trait Sink: Send + Sync {
+    /// What it is called in metrics and messages; never holds a secret.
+    fn name(&self) -> &str;
+
+    /// Makes what is needed, writes a probe, reads it back, takes it away again.
+    async fn prove(&self, deployment: &DeploymentId) -> Result<Proof, SinkError>;
+
+    /// Writes rows durably; a row whose key is there already changes nothing. Returns how many were new.
+    async fn write(&self, rows: &[Row]) -> Result<u64, SinkError>;
+
+    /// Marks the rows of a revision that was taken back. Returns how many.
+    async fn mark_suspect(&self, deployment: &DeploymentId, revision: RevisionId) -> Result<u64, SinkError>;
+}
+
+/// The id of the row a sink proves itself with. No request has it: request ids are chosen by callers, the underscores keep it apart
+/// from the ids that ingress makes, and the row is gone when the proof is done.
+pub(crate) const PROBE_ID: &str = "__slipway_probe__";
+
+/// The probe as a row.
+pub(crate) fn probe_row(deployment: &DeploymentId) -> Row {
+    Row {
+        namespace: deployment.namespace.to_string(),
+        deployment: deployment.name.to_string(),
+        request_id: PROBE_ID.to_owned(),
+        correlation_id: String::new(),
+        revision: RevisionId::new(0, 0),
+        model_digest: String::new(),
+        trace_id: String::new(),
+        principal: "sink-writer".to_owned(),
+        attempt: 1,
+        accepted_at: slipway_kernel::Timestamp(0),
+        completed_at: slipway_kernel::Timestamp(0),
+        ok: true,
+        code: String::new(),
+        outputs: serde_json::json!([{ "name": "probe", "datatype": "FP32", "shape": [2], "data": [0.5, -1.25] }]),
+    }
+}

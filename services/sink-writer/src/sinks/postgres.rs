@@ -1,0 +1,145 @@
+//! A PostgreSQL table, written in batches by UNNEST.
+
+use super::{PROBE_ID, Sink, probe_row};
+use crate::{domain::Row, error::SinkError};
+use async_trait::async_trait;
+use slipway_kernel::{DeploymentId, Proof, RevisionId, spec::SecretReference};
+use sqlx::{
+    AssertSqlSafe, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use std::{env, fs, time::Duration};
+
+/// A PostgreSQL table.
+#[derive(Clone, Debug)]
+pub(crate) struct PostgresSink {
+    pool: PgPool,
+    table: String,
+    name: String,
+}
+
+impl PostgresSink {
+    /// The sink for `table`, a checked identifier, in the database that `reference` names. Connects when it is first used.
+    pub(crate) fn new(reference: &SecretReference, table: &str) -> Result<Self, SinkError> {
+        let missing = || SinkError::SecretMissing { reference: reference.to_string() };
+        let url = match reference {
+            SecretReference::Environment(name) => env::var(name).map_err(|_| missing())?,
+            SecretReference::File(path) => fs::read_to_string(path).map_err(|_| missing())?,
+        };
+        // The parser's own error is dropped: it may repeat a part of the URL.
+        let options: PgConnectOptions =
+            url.trim().parse().map_err(|_| SinkError::SecretUnusable { reference: reference.to_string() })?;
+        let pool = PgPoolOptions::new()
+            // One writes a batch, one proves or marks; more would only compete for the same table.
+            .max_connections(2)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy_with(options.application_name("slipway-sink-writer"));
+        Ok(Self { pool, table: table.to_owned(), name: format!("postgres:{table}") })
+    }
+
+    fn failed(&self, action: &'static str, source: sqlx::Error) -> SinkError {
+        SinkError::Database { sink: self.name.clone(), action, source }
+    }
+
+    async fn make_table(&self) -> Result<(), SinkError> {
+        let table = &self.table;
+        let create = format!(
+            "CREATE TABLE IF NOT EXISTS {table} (
+                namespace text NOT NULL, deployment text NOT NULL, request_id text NOT NULL,
+                correlation_id text NOT NULL, revision text NOT NULL, model_digest text NOT NULL,
+                trace_id text NOT NULL, principal text NOT NULL, attempt integer NOT NULL,
+                accepted_unix_ms bigint NOT NULL, completed_unix_ms bigint NOT NULL,
+                ok boolean NOT NULL, code text NOT NULL, outputs jsonb NOT NULL, suspect boolean NOT NULL DEFAULT false,
+                PRIMARY KEY (namespace, deployment, request_id))"
+        );
+        match sqlx::raw_sql(AssertSqlSafe(create)).execute(&self.pool).await {
+            Ok(_) => Ok(()),
+            // Two replicas that make it at once: one is told that the type of the table's row exists (23505). It is there then.
+            Err(error) if is_unique_violation(&error) => Ok(()),
+            Err(error) => Err(self.failed("making the table", error)),
+        }
+    }
+}
+
+fn is_unique_violation(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+#[async_trait]
+impl Sink for PostgresSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn prove(&self, deployment: &DeploymentId) -> Result<Proof, SinkError> {
+        self.make_table().await?;
+        let row = probe_row(deployment);
+        self.write(std::slice::from_ref(&row)).await?;
+        // Taken away and read back in one statement: nobody sees the probe in between but by chance.
+        let delete = format!(
+            "DELETE FROM {} WHERE namespace = $1 AND deployment = $2 AND request_id = $3 RETURNING outputs",
+            self.table
+        );
+        let read: serde_json::Value = sqlx::query_scalar(AssertSqlSafe(delete))
+            .bind(&row.namespace)
+            .bind(&row.deployment)
+            .bind(PROBE_ID)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| self.failed("reading the probe back", error))?;
+        if read != row.outputs {
+            return Err(SinkError::ProbeDiffers { sink: self.name.clone() });
+        }
+        Ok(Proof { name: self.name.clone(), detail: "a row was written, read back, compared and removed".to_owned() })
+    }
+
+    async fn write(&self, rows: &[Row]) -> Result<u64, SinkError> {
+        let insert = format!(
+            "INSERT INTO {} (namespace, deployment, request_id, correlation_id, revision, model_digest, trace_id, principal,
+                attempt, accepted_unix_ms, completed_unix_ms, ok, code, outputs)
+             SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                $8::text[], $9::int4[], $10::int8[], $11::int8[], $12::bool[], $13::text[], $14::jsonb[])
+             ON CONFLICT DO NOTHING",
+            self.table
+        );
+        let texts = |of: fn(&Row) -> String| rows.iter().map(of).collect::<Vec<String>>();
+        let numbers = |of: fn(&Row) -> u64| {
+            rows.iter().map(|row| i64::try_from(of(row)).unwrap_or(i64::MAX)).collect::<Vec<i64>>()
+        };
+        let attempts: Vec<i32> = rows.iter().map(|row| i32::try_from(row.attempt).unwrap_or(i32::MAX)).collect();
+        let done = sqlx::query(AssertSqlSafe(insert))
+            .bind(texts(|row| row.namespace.clone()))
+            .bind(texts(|row| row.deployment.clone()))
+            .bind(texts(|row| row.request_id.clone()))
+            .bind(texts(|row| row.correlation_id.clone()))
+            .bind(texts(|row| row.revision.to_string()))
+            .bind(texts(|row| row.model_digest.clone()))
+            .bind(texts(|row| row.trace_id.clone()))
+            .bind(texts(|row| row.principal.clone()))
+            .bind(attempts)
+            .bind(numbers(|row| row.accepted_at.0))
+            .bind(numbers(|row| row.completed_at.0))
+            .bind(rows.iter().map(|row| row.ok).collect::<Vec<bool>>())
+            .bind(texts(|row| row.code.clone()))
+            .bind(rows.iter().map(|row| row.outputs.clone()).collect::<Vec<serde_json::Value>>())
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.failed("writing", error))?;
+        Ok(done.rows_affected())
+    }
+
+    async fn mark_suspect(&self, deployment: &DeploymentId, revision: RevisionId) -> Result<u64, SinkError> {
+        let update = format!(
+            "UPDATE {} SET suspect = true WHERE namespace = $1 AND deployment = $2 AND revision = $3 AND NOT suspect",
+            self.table
+        );
+        let done = sqlx::query(AssertSqlSafe(update))
+            .bind(deployment.namespace.as_str())
+            .bind(deployment.name.as_str())
+            .bind(revision.to_string())
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.failed("marking suspect rows", error))?;
+        Ok(done.rows_affected())
+    }
+}

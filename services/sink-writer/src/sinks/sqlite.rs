@@ -1,0 +1,223 @@
+//! A table of the embedded database.
+
+use super::{PROBE_ID, Sink, probe_row};
+use crate::{domain::Row, error::SinkError};
+use async_trait::async_trait;
+use slipway_bus::{SinkQuery, SinkRow};
+use slipway_kernel::{DeploymentId, Proof, RevisionId};
+use sqlx::{
+    AssertSqlSafe, Row as _, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use std::{path::Path, time::Duration};
+
+/// A table of an embedded database.
+#[derive(Clone, Debug)]
+pub(crate) struct SqliteSink {
+    pool: SqlitePool,
+    table: String,
+    name: String,
+}
+
+/// Opens an embedded database, private to its owner, with every commit on disk before it is reported.
+pub(crate) async fn open(file: &Path) -> Result<SqlitePool, sqlx::Error> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // With a write-ahead log, FULL syncs it at each commit: what was acknowledged survives a power cut.
+        .synchronous(SqliteSynchronous::Full)
+        // Two replicas on one machine share the file; a commit takes milliseconds.
+        .busy_timeout(Duration::from_secs(10));
+    // One writer at a time is SQLite's nature; a second connection reads.
+    SqlitePoolOptions::new().max_connections(2).connect_with(options).await
+}
+
+impl SqliteSink {
+    /// The sink for `table`, a checked identifier. The table is made if it is not there.
+    pub(crate) async fn new(pool: SqlitePool, table: &str) -> Result<Self, SinkError> {
+        let sink = Self { pool, table: table.to_owned(), name: format!("sqlite:{table}") };
+        let create = format!(
+            "CREATE TABLE IF NOT EXISTS {table} (
+                namespace TEXT NOT NULL, deployment TEXT NOT NULL, request_id TEXT NOT NULL,
+                correlation_id TEXT NOT NULL, revision TEXT NOT NULL, model_digest TEXT NOT NULL,
+                trace_id TEXT NOT NULL, principal TEXT NOT NULL, attempt INTEGER NOT NULL,
+                accepted_unix_ms INTEGER NOT NULL, completed_unix_ms INTEGER NOT NULL,
+                ok INTEGER NOT NULL, code TEXT NOT NULL, outputs TEXT NOT NULL, suspect INTEGER NOT NULL DEFAULT 0,
+                PRIMARY KEY (namespace, deployment, request_id)) WITHOUT ROWID;
+             CREATE INDEX IF NOT EXISTS {table}_correlation ON {table} (namespace, deployment, correlation_id);"
+        );
+        sqlx::raw_sql(AssertSqlSafe(create))
+            .execute(&sink.pool)
+            .await
+            .map_err(|e| sink.failed("making the table", e))?;
+        Ok(sink)
+    }
+
+    fn failed(&self, action: &'static str, source: sqlx::Error) -> SinkError {
+        SinkError::Database { sink: self.name.clone(), action, source }
+    }
+
+    /// How many rows a query has, and one page of them.
+    pub(crate) async fn rows(&self, query: &SinkQuery, page: usize) -> Result<(u64, Vec<SinkRow>), SinkError> {
+        let filter = "namespace = ?1 AND deployment = ?2 AND (?3 IS NULL OR correlation_id = ?3)";
+        let count = format!("SELECT count(*) FROM {} WHERE {filter}", self.table);
+        let total: i64 = sqlx::query_scalar(AssertSqlSafe(count))
+            .bind(&query.namespace)
+            .bind(&query.deployment)
+            .bind(&query.correlation)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| self.failed("counting", error))?;
+        let select = format!(
+            "SELECT request_id, trace_id, revision, ok FROM {} WHERE {filter} ORDER BY request_id LIMIT ?4 OFFSET ?5",
+            self.table
+        );
+        let found = sqlx::query(AssertSqlSafe(select))
+            .bind(&query.namespace)
+            .bind(&query.deployment)
+            .bind(&query.correlation)
+            .bind(i64::try_from(page).unwrap_or(i64::MAX))
+            .bind(i64::try_from(query.offset).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.failed("reading", error))?;
+        let rows = found.iter().filter_map(|row| {
+            Some(SinkRow {
+                request_id: row.get("request_id"),
+                trace_id: row.get("trace_id"),
+                revision: row.get::<String, _>("revision").parse().ok()?,
+                ok: row.get("ok"),
+            })
+        });
+        Ok((u64::try_from(total).unwrap_or(0), rows.collect()))
+    }
+}
+
+#[async_trait]
+impl Sink for SqliteSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn prove(&self, deployment: &DeploymentId) -> Result<Proof, SinkError> {
+        let row = probe_row(deployment);
+        self.write(std::slice::from_ref(&row)).await?;
+        let key = "namespace = ?1 AND deployment = ?2 AND request_id = ?3";
+        let select = format!("SELECT outputs FROM {} WHERE {key}", self.table);
+        let read: String = sqlx::query_scalar(AssertSqlSafe(select))
+            .bind(&row.namespace)
+            .bind(&row.deployment)
+            .bind(PROBE_ID)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| self.failed("reading the probe back", error))?;
+        let delete = format!("DELETE FROM {} WHERE {key}", self.table);
+        sqlx::query(AssertSqlSafe(delete))
+            .bind(&row.namespace)
+            .bind(&row.deployment)
+            .bind(PROBE_ID)
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.failed("removing the probe", error))?;
+        if read != row.outputs.to_string() {
+            return Err(SinkError::ProbeDiffers { sink: self.name.clone() });
+        }
+        Ok(Proof { name: self.name.clone(), detail: "a row was written, read back, compared and removed".to_owned() })
+    }
+
+    async fn write(&self, rows: &[Row]) -> Result<u64, SinkError> {
+        let insert = format!(
+            "INSERT INTO {} (namespace, deployment, request_id, correlation_id, revision, model_digest, trace_id, principal,
+                attempt, accepted_unix_ms, completed_unix_ms, ok, code, outputs)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING",
+            self.table
+        );
+        let failed = |error| self.failed("writing", error);
+        // Taking the write lock at once: a read that turns into a write is refused under contention instead of waiting.
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut written = 0;
+        for row in rows {
+            let done = sqlx::query(AssertSqlSafe(insert.as_str()))
+                .bind(&row.namespace)
+                .bind(&row.deployment)
+                .bind(&row.request_id)
+                .bind(&row.correlation_id)
+                .bind(row.revision.to_string())
+                .bind(&row.model_digest)
+                .bind(&row.trace_id)
+                .bind(&row.principal)
+                .bind(row.attempt)
+                .bind(i64::try_from(row.accepted_at.0).unwrap_or(i64::MAX))
+                .bind(i64::try_from(row.completed_at.0).unwrap_or(i64::MAX))
+                .bind(row.ok)
+                .bind(&row.code)
+                .bind(row.outputs.to_string())
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            written += done.rows_affected();
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(written)
+    }
+
+    async fn mark_suspect(&self, deployment: &DeploymentId, revision: RevisionId) -> Result<u64, SinkError> {
+        let update = format!(
+            "UPDATE {} SET suspect = 1 WHERE namespace = ?1 AND deployment = ?2 AND revision = ?3 AND suspect = 0",
+            self.table
+        );
+        let done = sqlx::query(AssertSqlSafe(update))
+            .bind(deployment.namespace.as_str())
+            .bind(deployment.name.as_str())
+            .bind(revision.to_string())
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.failed("marking suspect rows", error))?;
+        Ok(done.rows_affected())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn sink(folder: &Path) -> SqliteSink {
+        SqliteSink::new(open(&folder.join("r.db")).await.unwrap(), "results").await.unwrap()
+    }
+
+    fn id() -> DeploymentId {
+        "default.digits".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_row_is_written_once_however_often_it_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = sink(folder.path()).await;
+        let row = probe_row(&id());
+        assert_eq!(sink.write(&[row.clone(), row.clone()]).await.unwrap(), 1);
+        assert_eq!(sink.write(std::slice::from_ref(&row)).await.unwrap(), 0);
+        let query = SinkQuery { correlation: None, ..SinkQuery::of_run(&id(), "") };
+        assert_eq!(sink.rows(&query, 10).await.unwrap().0, 1);
+    }
+
+    #[tokio::test]
+    async fn a_probe_leaves_nothing_behind_and_can_be_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = sink(folder.path()).await;
+        sink.prove(&id()).await.unwrap();
+        sink.prove(&id()).await.unwrap();
+        let query = SinkQuery { correlation: None, ..SinkQuery::of_run(&id(), "") };
+        assert_eq!(sink.rows(&query, 10).await.unwrap(), (0, Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn rows_of_a_revision_that_was_taken_back_are_marked() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = sink(folder.path()).await;
+        sink.write(&[probe_row(&id())]).await.unwrap();
+        assert_eq!(sink.mark_suspect(&id(), RevisionId::new(0, 0)).await.unwrap(), 1);
+        assert_eq!(sink.mark_suspect(&id(), RevisionId::new(0, 0)).await.unwrap(), 0);
+        assert_eq!(sink.mark_suspect(&id(), RevisionId::new(1, 1)).await.unwrap(), 0);
+    }
+}

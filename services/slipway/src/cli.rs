@@ -1,0 +1,343 @@
+//! The commands and their flags. Help texts are prose for people.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use slipway_kernel::{Label, RevisionId};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Carries a model from "here it is, and this is what it must do" to validated, released and watched in production,
+/// and back to the last good revision when it fails.
+#[derive(Debug, Parser)]
+#[command(name = "slipway", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the deployment failed (rolled back or abandoned) or a check found damage; \
+2 bad flags or a bad document; 3 refused by the gate or by the model's door; 4 not reachable or not in time.";
+
+/// Flags of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Folder of `slipway up`: keys, log, results. Commands find the running mesh through it.
+    #[arg(long, global = true, env = "SLIPWAY_DATA", default_value = ".slipway", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Tables for people, or one JSON document (or line per item) for programs.
+    #[arg(long, short, global = true, value_enum, default_value_t = Format::Human)]
+    pub output: Format,
+    /// The namespace of the deployments named on the command line.
+    #[arg(long, short, global = true, default_value = "default", value_name = "NAME")]
+    pub namespace: Label,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables and sentences.
+    Human,
+    /// JSON.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the whole mesh on this machine, with a nats-server of its own, until it is told to stop.
+    Up(Box<UpArgs>),
+    /// Show on a mesh of its own what Slipway does: a model released, one healed, a wrong one taken back, under traffic.
+    Demo(DemoArgs),
+    /// Hand in a document and wait until the model is released, or until Slipway gave up and says why.
+    Deploy(DeployArgs),
+    /// Show what would be decided for a document. Changes nothing.
+    Plan(PlanArgs),
+    /// Show where deployments stand.
+    Status(StatusArgs),
+    /// Print facts as they are written.
+    Watch(WatchArgs),
+    /// Print the facts of a deployment, or verify the log against its ledger.
+    Log(LogArgs),
+    /// Tell why each choice was made.
+    Explain(ExplainArgs),
+    /// Tell why one revision differs from another.
+    Diff(DiffArgs),
+    /// Send a request to a model.
+    Infer(InferArgs),
+    /// Tell how many results are kept in the embedded database, and show the first ones.
+    Results(ResultsArgs),
+    /// Approve the chosen infrastructure of a deployment that waits for it.
+    Approve(OrderArgs),
+    /// Decline the chosen infrastructure of a deployment that waits for approval.
+    Decline(OrderArgs),
+    /// Hold the rollout where it is.
+    Pause(OrderArgs),
+    /// Let a held rollout go on.
+    Resume(OrderArgs),
+    /// Ask for the proof again.
+    Revalidate(OrderArgs),
+    /// Give the traffic back to the last good revision, or to the one named.
+    Rollback(RollbackArgs),
+    /// Take a deployment down, with all that was made for it.
+    Retire(OrderArgs),
+    /// Take a wrong fact out of the state. The fact stays in the log, with your reason beside it.
+    Annul(AnnulArgs),
+    /// Look at messages that could not be handled, and send them again.
+    Dead(DeadArgs),
+    /// Run one inference worker. Started by the controller, not by people.
+    #[command(hide = true)]
+    InferenceWorker(WorkerArgs),
+}
+
+/// Flags of `up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Where the models answer (HTTP).
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub http: SocketAddr,
+    /// Where health, metrics and status answer.
+    #[arg(long, default_value = "127.0.0.1:9464", value_name = "ADDRESS")]
+    pub admin: SocketAddr,
+    /// Port of the nats-server that is started; another free one is taken if it is in use.
+    #[arg(long, default_value_t = 4222, value_name = "PORT")]
+    pub nats_port: u16,
+    /// Use a nats-server that runs already, with the keys of the data folder, instead of starting one.
+    #[arg(long, value_name = "URL")]
+    pub nats: Option<String>,
+    /// Run only these services (comma-separated); the others run in other processes with the same data folder.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub services: Vec<slipway_kernel::Service>,
+    /// Settings of services, TOML: a section per service (`[ingress]`, `[sink-writer]`…).
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One setting, over file and environment: `--set validator.bounds.attempts=2`.
+    #[arg(long, value_name = "SERVICE.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print the effective settings of every service and stop. Secrets are not shown.
+    #[arg(long)]
+    pub dump_config: bool,
+    /// Send traces to this OTLP collector (gRPC).
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp: Option<String>,
+    /// What is logged: `info`, `debug`, `slipway_controller=debug,info`…
+    #[arg(long, env = "SLIPWAY_LOG", default_value = "warn", value_name = "FILTER")]
+    pub log: String,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Folder with the example models and documents.
+    #[arg(long, default_value = "infra/examples", value_name = "DIR")]
+    pub examples: PathBuf,
+    /// Keep the data folder, to look at it afterwards with `slipway --data DIR …`.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Flags of `results`.
+#[derive(Debug, Args)]
+pub struct ResultsArgs {
+    /// The deployment.
+    pub name: Label,
+    /// Only results with this correlation id.
+    #[arg(long, value_name = "ID")]
+    pub correlation: Option<String>,
+}
+
+/// Flags of `deploy`.
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    /// The document, YAML or JSON. Relative paths in it are read from where it lies.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Return when the gate has accepted it.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to wait.
+    #[arg(long, value_parser = span, default_value = "15m", value_name = "DURATION")]
+    pub timeout: Duration,
+    /// Id of this demand. The same id again changes nothing and gives the same answer; a new one is made if absent.
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+}
+
+/// Flags of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The document, YAML or JSON.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Flags of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The deployment; all of them if absent.
+    pub name: Option<Label>,
+}
+
+/// Flags of `watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// The deployment; all of them if absent.
+    pub name: Option<Label>,
+    /// Begin with the facts that are there already.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Flags of `log`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct LogArgs {
+    /// The deployment.
+    #[arg(required = true)]
+    pub name: Option<Label>,
+    /// Checks of the whole log.
+    #[command(subcommand)]
+    pub command: Option<LogCommand>,
+}
+
+/// Checks of the whole log.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Read every fact, compare it with the ledger and name each that is lost or altered.
+    Verify,
+}
+
+/// Flags of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The deployment.
+    pub name: Label,
+    /// The generation; the newest if absent.
+    #[arg(long, value_name = "N")]
+    pub generation: Option<u32>,
+}
+
+/// Flags of `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The deployment.
+    pub name: Label,
+    /// One revision (`2-1`).
+    pub from: RevisionId,
+    /// The other (`2-2`).
+    pub to: RevisionId,
+}
+
+/// Flags of `infer`.
+#[derive(Debug, Args)]
+pub struct InferArgs {
+    /// The deployment.
+    pub name: Label,
+    /// The request (Open Inference Protocol v2, JSON), inline, as `@file`, or `-` for standard input.
+    #[arg(short, long, value_name = "JSON")]
+    pub data: String,
+    /// Hand it in, and poll for the result.
+    #[arg(long = "async")]
+    pub respond_async: bool,
+    /// Address of the door, if not the one of the data folder.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// API key, if not the one of the data folder.
+    #[arg(long, env = "SLIPWAY_API_KEY", hide_env_values = true, value_name = "KEY")]
+    pub api_key: Option<String>,
+    /// How long to wait for the answer.
+    #[arg(long, value_parser = span, default_value = "30s", value_name = "DURATION")]
+    pub timeout: Duration,
+}
+
+/// Flags of commands that are facts.
+#[derive(Debug, Args)]
+pub struct OrderArgs {
+    /// The deployment.
+    pub name: Label,
+    /// Why; it stands in the log for good.
+    #[arg(long, short, default_value = "", value_name = "TEXT")]
+    pub reason: String,
+    /// The generation; the newest if absent.
+    #[arg(long, value_name = "N")]
+    pub generation: Option<u32>,
+}
+
+/// Flags of `rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// The common ones.
+    #[command(flatten)]
+    pub order: OrderArgs,
+    /// The revision that shall have the traffic; the last good one if absent.
+    #[arg(long, value_name = "REVISION")]
+    pub to: Option<RevisionId>,
+}
+
+/// Flags of `annul`.
+#[derive(Debug, Args)]
+pub struct AnnulArgs {
+    /// The deployment.
+    pub name: Label,
+    /// The fact's key or subject.
+    pub fact: String,
+    /// Why; it stands in the log for good.
+    #[arg(long, short, value_name = "TEXT")]
+    pub reason: String,
+}
+
+/// Flags of `dead`.
+#[derive(Debug, Args)]
+pub struct DeadArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DeadCommand,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DeadCommand {
+    /// List them.
+    List,
+    /// Show one, with its reason and content.
+    Show {
+        /// Its number.
+        id: u64,
+    },
+    /// Send one again to where it was meant for.
+    Redrive {
+        /// Its number.
+        id: u64,
+    },
+}
+
+/// Arguments of the worker process.
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// The worker's own arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    text.parse::<slipway_kernel::Span>().map(|span| span.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn log_takes_a_name_or_verify() {
+        assert!(Cli::try_parse_from(["slipway", "log", "digits"]).is_ok());
+        assert!(Cli::try_parse_from(["slipway", "log", "verify"]).is_ok());
+        assert!(Cli::try_parse_from(["slipway", "log"]).is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! `slipway status`: where deployments stand.
+
+use super::{folded, id};
+use crate::{
+    cli::{Format, Global, StatusArgs},
+    context::session,
+    failure::Failure,
+    output,
+};
+use serde::Serialize;
+use slipway_bus::{WorkerRecord, WorkerState};
+use slipway_kernel::{Deployment, Generation, Revision, Route, SetAside, Span, Timestamp};
+
+/// Where one deployment stands.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Standing {
+    deployment: String,
+    generation: Option<Generation>,
+    revision: Option<Revision>,
+    phase: String,
+    paused: bool,
+    routes: Vec<Route>,
+    workers: Vec<WorkerRecord>,
+    since: Option<Timestamp>,
+    set_aside: Vec<String>,
+}
+
+pub(crate) async fn run(args: StatusArgs, global: &Global) -> Result<(), Failure> {
+    let (_, bus) = session(global).await?;
+    let workers = bus.workers().list().await?;
+    let standings: Vec<Standing> = match args.name {
+        Some(name) => {
+            let (_, folded) = folded(&bus, &id(global, &name)).await?;
+            vec![standing(&folded.deployment, &workers)]
+        }
+        None => {
+            let view = bus.log().follow().await?;
+            let known = view.ids().into_iter().filter_map(|id| view.get(&id));
+            known.map(|folded| standing(&folded.deployment, &workers)).collect()
+        }
+    };
+    match global.output {
+        Format::Json => output::json(&standings),
+        Format::Human => human(&standings, bus.clock().now()),
+    }
+    Ok(())
+}
+
+fn standing(deployment: &Deployment, workers: &[WorkerRecord]) -> Standing {
+    let newest = deployment.newest();
+    let aside = |aside: &SetAside| format!("{}: {}", aside.subject, aside.reason);
+    Standing {
+        deployment: deployment.id.to_string(),
+        generation: newest.map(|generation| generation.generation),
+        revision: newest.and_then(|generation| generation.latest()).map(|revision| revision.id.revision),
+        phase: deployment.phase().to_string(),
+        paused: newest.is_some_and(slipway_kernel::GenerationState::is_paused),
+        routes: deployment.routes().shares,
+        workers: workers.iter().filter(|worker| worker.deployment == deployment.id).cloned().collect(),
+        since: newest.and_then(|generation| generation.facts().map(|fact| fact.at).max()),
+        set_aside: deployment.set_aside.iter().map(aside).collect(),
+    }
+}
+
+fn human(standings: &[Standing], now: Timestamp) {
+    if standings.is_empty() {
+        output::line("nothing is deployed; begin with `slipway deploy -f FILE`");
+        return;
+    }
+    let mut table = output::table(["deployment", "generation", "phase", "for", "traffic", "workers"]);
+    for standing in standings {
+        let generation = standing.generation.map_or_else(String::new, |g| match standing.revision {
+            Some(revision) => format!("{g}-{revision}"),
+            None => g.to_string(),
+        });
+        let paused = if standing.paused { " (paused)" } else { "" };
+        let since = standing.since.map_or_else(String::new, |since| {
+            Span::seconds(now.since(since).as_secs()).to_string()
+        });
+        let traffic: Vec<String> = standing.routes.iter().map(|r| format!("{} {} %", r.revision, r.percent)).collect();
+        let ready = standing.workers.iter().filter(|worker| worker.state == WorkerState::Ready).count();
+        table.add_row([
+            standing.deployment.clone(),
+            generation,
+            format!("{}{paused}", standing.phase),
+            since,
+            if traffic.is_empty() { "none".to_owned() } else { traffic.join(", ") },
+            format!("{ready}/{}", standing.workers.len()),
+        ]);
+    }
+    output::line(table);
+    for aside in standings.iter().flat_map(|standing| &standing.set_aside) {
+        output::line(format!("{} set aside: {aside}", output::Mark::Note.sign()));
+    }
+}

@@ -1,0 +1,178 @@
+//! `slipway up`: the broker, the topology, the services, in one process; drained in the reverse order.
+
+mod folder;
+mod nats;
+mod services;
+
+use crate::{
+    cli::{Global, UpArgs},
+    context::Context,
+    failure::{Failure, chain},
+    output::{self, Mark},
+};
+use folder::Folder;
+use nats::NatsServer;
+use services::Settings;
+use slipway_bus::{
+    Bus, BusConfig, Principal,
+    keys::{self, KeyRing},
+    permissions::{ServerConfig, server_config},
+    topology::{self, TopologyConfig},
+};
+use slipway_kernel::Service;
+use slipway_runtime::{AdminConfig, Common, Process, ProcessConfig, TelemetryConfig};
+use std::fs;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Runs until SIGTERM or Ctrl-C, or until a service fails.
+pub(crate) async fn run(args: Box<UpArgs>, global: &Global) -> Result<(), Failure> {
+    let folder = Folder::open(&global.data, args.services.is_empty())?;
+    let keys = keys::make_all(&folder.path("keys")).map_err(|error| Failure::local(chain(&error)))?;
+    let wanted = if args.services.is_empty() { services::in_process() } else { args.services.clone() };
+    if args.dump_config {
+        let url = args.nats.clone().unwrap_or_else(|| format!("nats://127.0.0.1:{}", args.nats_port));
+        return services::dump(&wanted, &Settings::new(&args, folder.root(), &keys, &url, args.admin)?);
+    }
+    let mut signals = Signals::new()?;
+    let (mut nats, url) = broker(&args, &folder, &keys).await?;
+    let served = tokio::select! {
+        served = serve(&args, global, &folder, &keys, &url, &wanted, &mut signals) => served,
+        () = keep(&mut nats) => Ok(()),
+    };
+    Context::remove(folder.root());
+    if let Some(nats) = nats {
+        nats.stop().await;
+    }
+    served
+}
+
+async fn keep(nats: &mut Option<NatsServer>) {
+    match nats {
+        Some(server) => server.keep().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The broker that was named, or that another part of this mesh started, or a new one.
+async fn broker(args: &UpArgs, folder: &Folder, keys: &KeyRing) -> Result<(Option<NatsServer>, String), Failure> {
+    if let Some(url) = &args.nats {
+        return Ok((None, url.clone()));
+    }
+    if !args.services.is_empty()
+        && let Ok(context) = Context::read(folder.root())
+    {
+        return Ok((None, context.nats_url));
+    }
+    let binary = NatsServer::find().await?;
+    let port = nats::free_port(args.nats_port)?;
+    let config = folder.path("nats.conf");
+    let text = server_config(
+        &ServerConfig { server_name: "slipway".to_owned(), port, store_dir: folder.path("nats"), ..ServerConfig::default() },
+        keys,
+    );
+    fs::write(&config, text).map_err(|error| Failure::local(format!("{}: {error}", config.display())))?;
+    let server = NatsServer::start(binary, config, port, folder.root()).await?;
+    Ok((Some(server), format!("nats://127.0.0.1:{port}")))
+}
+
+async fn serve(
+    args: &UpArgs,
+    global: &Global,
+    folder: &Folder,
+    keys: &KeyRing,
+    url: &str,
+    wanted: &[Service],
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    let common = Common {
+        admin: AdminConfig { listen: Some(args.admin) },
+        telemetry: TelemetryConfig {
+            otlp_endpoint: args.otlp.clone(),
+            filter: args.log.clone(),
+            ..TelemetryConfig::default()
+        },
+        data_dir: folder.root().to_path_buf(),
+        ..Common::default()
+    };
+    let process = Process::start(ProcessConfig { name: "slipway", common })
+        .await
+        .map_err(|error| Failure::local(chain(&error)).hint("another address for it: `--admin 127.0.0.1:0`"))?;
+    let admin = process.admin_address().unwrap_or(args.admin);
+    make_topology(url, keys, &process).await?;
+    let settings = Settings::new(args, folder.root(), keys, url, admin)?;
+    for service in wanted {
+        services::start(*service, &settings, &process)?;
+    }
+    let context = Context {
+        nats_url: url.to_owned(),
+        operator_seed_file: keys.seed_file(Principal::Operator),
+        ingress_url: format!("http://{}", args.http),
+        admin_url: format!("http://{admin}"),
+        pid: std::process::id(),
+    };
+    // A part of a mesh leaves the context to the part that owns the broker.
+    if args.services.is_empty() {
+        context.write(folder.root())?;
+    }
+    banner(&context, wanted, global);
+    let shutdown = process.shutdown_token();
+    tokio::select! {
+        () = signals.received() => output::line(format!("{} draining…", Mark::Note.sign())),
+        () = shutdown.cancelled() => {}
+    }
+    process.shutdown();
+    process.drain().await.map_err(|error| Failure::local(format!("{error:#}")))
+}
+
+/// Streams, consumers and buckets, by the one identity that may make them.
+async fn make_topology(url: &str, keys: &KeyRing, process: &Process) -> Result<(), Failure> {
+    let config = BusConfig {
+        url: url.to_owned(),
+        nkey_seed_file: Some(keys.seed_file(Principal::Bootstrap)),
+        ..BusConfig::default()
+    };
+    let frame = process.frame("slipway");
+    let bus = Bus::connect(&config, Principal::Bootstrap, &frame).await.map_err(|error| {
+        Failure::unreachable(chain(&error)).hint("a broker named by --nats must know the keys of the data folder (nats.conf there)")
+    })?;
+    topology::ensure(&bus, &TopologyConfig { replicas: 1 }).await?;
+    bus.close().await;
+    // Its work is done; a closed connection must not keep the process from being ready.
+    frame.health.forget();
+    Ok(())
+}
+
+fn banner(context: &Context, wanted: &[Service], global: &Global) {
+    if global.output == crate::cli::Format::Json {
+        output::json(&context);
+        return;
+    }
+    let names: Vec<&str> = wanted.iter().map(|service| service.name()).collect();
+    output::line(output::heading("slipway is up"));
+    output::line(format!("  models   {}/v2/models/NAME/infer", context.ingress_url));
+    output::line(format!("  admin    {}/readyz /metrics /status", context.admin_url));
+    output::line(format!("  log      {}", context.nats_url));
+    output::line(format!("  services {}", names.join(", ")));
+    output::line("  next     slipway deploy -f infra/examples/digits-v1.yaml");
+}
+
+/// The signals that end the process in good order.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::local(format!("signals: {error}")));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+

@@ -1,0 +1,99 @@
+//! Settings of each service for one machine, and starting it. The one file that names every service's crate.
+
+use crate::{cli::UpArgs, failure::Failure, output};
+use slipway_bus::{Principal, keys::KeyRing};
+use slipway_kernel::Service;
+use slipway_runtime::{Layers, Process, ServiceConfig};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+use toml::{Table, Value, toml};
+
+/// Services that run inside `slipway up`; workers are processes of their own, started by the controller.
+pub(super) fn in_process() -> Vec<Service> {
+    Service::ALL.into_iter().filter(|service| *service != Service::InferenceWorker).collect()
+}
+
+/// What the services of this machine are told, below what the user's file, environment and flags say.
+pub(super) struct Settings {
+    defaults: BTreeMap<Service, Table>,
+    file: Option<(PathBuf, Table)>,
+    set: Vec<String>,
+}
+
+impl Settings {
+    pub(super) fn new(
+        args: &UpArgs,
+        data: &Path,
+        keys: &KeyRing,
+        url: &str,
+        admin: SocketAddr,
+    ) -> Result<Self, Failure> {
+        let mut defaults: BTreeMap<Service, Table> =
+            Service::ALL.into_iter().map(|service| (service, every(service, data, keys, url))).collect();
+        for (service, table) in own(args, data, keys, url, admin)? {
+            merge(defaults.entry(service).or_default(), table);
+        }
+        let file = args.config.as_deref().map(read_file).transpose()?;
+        Ok(Self { defaults, file, set: args.set.clone() })
+    }
+
+    fn load<C: ServiceConfig>(&self, service: Service) -> Result<C, Failure> {
+        let name = service.name();
+        let local = |error: slipway_runtime::ConfigError| Failure::input(crate::failure::chain(&error));
+        let mut layers = Layers::new().table("slipway up", self.defaults.get(&service).cloned().unwrap_or_default());
+        if let Some((file, sections)) = &self.file
+            && let Some(Value::Table(section)) = sections.get(name)
+        {
+            layers = layers.table(&file.display().to_string(), section.clone());
+        }
+        layers = layers.own_environment(name);
+        for setting in &self.set {
+            if let Some(own) = setting.strip_prefix(&format!("{name}.")) {
+                layers = layers.set(own).map_err(local)?;
+            }
+        }
+        layers.load::<C>().map_err(|refusals| Failure::input(format!("settings of {name} are refused:\n{refusals}")))
+    }
+}
+
+fn read_file(file: &Path) -> Result<(PathBuf, Table), Failure> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::input(format!("{shown}: {error}")))?;
+    let table: Table = text.parse().map_err(|error| Failure::input(format!("{shown}: {error}")))?;
+    let unknown: Vec<&str> = table.keys().map(String::as_str).filter(|key| key.parse::<Service>().is_err()).collect();
+    if unknown.is_empty() {
+        return Ok((file.to_path_buf(), table));
+    }
+    let known = Service::ALL.map(Service::name).join(", ");
+    Err(Failure::input(format!("{shown}: no section {}; known: {known}", unknown.join(", "))))
+}
+
+/// What every service is told.
+fn every(service: Service, data: &Path, keys: &KeyRing, url: &str) -> Table {
+    let (data, seed) = (text(data), text(&keys.seed_file(Principal::Service(service))));
+    toml! {
+        [common]
+        data_dir = data
+        [bus]
+        url = url
+        nkey_seed_file = seed
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What the tests across crates share: one sample of every message.
+
+pub mod samples;
