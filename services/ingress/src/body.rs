@@ -87,7 +87,7 @@ pub async fn read(
             continue;
         }
         if more.is_empty() {
-            more.reserve(announced.unwrap_or(2 * length).min(limit));
+            more.reserve(announced.unwrap_or(2 * length).min(8 * length));
             more.extend_from_slice(&std::mem::take(&mut first));
         }
         more.extend_from_slice(&data);

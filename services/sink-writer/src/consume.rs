@@ -13,13 +13,20 @@ use slipway_bus::{Bus, BusError, DeadLetter, Folded, RecordedResult};
 use slipway_kernel::{DeploymentId, Generation, Service};
 use slipway_proto::slipway::inference::v1::InferenceResult;
 use slipway_runtime::CancellationToken;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// How long a fetch waits when nothing comes.
 const IDLE: Duration = Duration::from_secs(5);
 /// How long a result of a revision that the own view does not know yet waits for it: the view is pushed to and this fast behind
 /// at most under load.
 const VIEW_LAG: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the stream needs room. It holds minutes of the fastest stream of results.
+const TRIM_EVERY: Duration = Duration::from_secs(5);
 
 /// Takes results from the queue.
 #[derive(Clone)]
@@ -47,6 +54,7 @@ impl Consumer {
     /// Until shutdown.
     pub(crate) async fn run(&self, shutdown: &CancellationToken) -> Result<(), BusError> {
         let queue = self.bus.results().consume().await?;
+        let mut trimmed = Instant::now();
         while !shutdown.is_cancelled() {
             let results = tokio::select! {
                 results = queue.next(self.batch.max, IDLE) => results?,
@@ -57,6 +65,11 @@ impl Consumer {
             }
             for ((deployment, target), group) in self.sort(results).await {
                 self.write(&deployment, target, group).await;
+            }
+            if trimmed.elapsed() > TRIM_EVERY {
+                trimmed = Instant::now();
+                // A full stream refuses results, and then requests; what the sinks have makes room.
+                settle(self.bus.results().trim().await.map(drop));
             }
         }
         Ok(())
@@ -165,9 +178,9 @@ fn decode(result: &RecordedResult) -> Result<(Row, bool), String> {
     Ok((row, decoded.probe))
 }
 
-/// An acknowledgement that is lost brings the result again, which changes nothing.
+/// An acknowledgement that is lost brings the result again, which changes nothing; room that was not made is made the next time.
 fn settle(outcome: Result<(), BusError>) {
     if let Err(error) = outcome {
-        tracing::debug!(%error, "an acknowledgement was lost");
+        tracing::debug!(%error, "not settled");
     }
 }

@@ -16,6 +16,7 @@ use slipway_kernel::{
     Answer, Attempt, BlobReference, Check, Deployment, Finding, RevisionId, Service, Slot, Timestamp, ValidationReport,
 };
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 
 /// The lease under which a proof runs.
 const WORK: &str = "validate";
@@ -23,23 +24,26 @@ const WORK: &str = "validate";
 const LEASE: Duration = Duration::from_secs(10);
 /// Proofs at once in one replica. Two would load the machine for each other, and find each other's noise.
 const AT_ONCE: usize = 1;
+/// Simulated proofs at once: what touches nothing disturbs nobody.
+const SIMULATED_AT_ONCE: usize = 64;
 
 /// The validator.
 pub(crate) struct Validator {
     effects: Arc<dyn Effects>,
     metrics: ValidatorMetrics,
-    at_once: usize,
+    /// The other duties are quick and never wait for a proof.
+    proofs: Semaphore,
 }
 
 impl Validator {
     pub(crate) fn new(effects: Arc<dyn Effects>, metrics: ValidatorMetrics, simulated: bool) -> Self {
-        // What touches nothing disturbs nobody.
-        Self { effects, metrics, at_once: if simulated { 64 } else { AT_ONCE } }
+        Self { effects, metrics, proofs: Semaphore::new(if simulated { SIMULATED_AT_ONCE } else { AT_ONCE }) }
     }
 
     async fn prove(&self, scene: &Scene, revision: RevisionId, attempt: Attempt) -> Result<Done, DutyError> {
         let assignment = Assignment::of(&scene.folded.deployment, revision, attempt)
             .ok_or_else(|| DutyError::permanent(anyhow::anyhow!("revision {revision} has no plan or no platform")))?;
+        let _turn = self.proofs.acquire().await.map_err(DutyError::transient)?;
         let Some(lease) = scene.lease(WORK, LEASE).await? else {
             return Ok(Done::Elsewhere);
         };
@@ -52,7 +56,9 @@ impl Validator {
         };
         drop(guard);
         let written = self.write(scene, &assignment, &proof).await;
-        lease.release().await?;
+        if let Err(error) = lease.release().await {
+            tracing::debug!(%error, "the lease is left to expire");
+        }
         written
     }
 
@@ -167,10 +173,6 @@ impl Actor for Validator {
                 report_missing(&scene, revision, attempt, &missing).await
             }
         }
-    }
-
-    fn max_running(&self) -> usize {
-        self.at_once
     }
 
     fn label(&self, duty: &Duty) -> &'static str {

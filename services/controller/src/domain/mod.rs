@@ -13,6 +13,7 @@ pub mod duty;
 pub mod history;
 pub mod invariants;
 pub mod judge;
+pub mod manifest;
 pub mod plan;
 pub mod revise;
 pub mod standing;

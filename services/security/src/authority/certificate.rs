@@ -63,7 +63,7 @@ pub(crate) fn make_authority(now: Timestamp, lifetime: Duration) -> Result<Made,
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.serial_number = Some(serial());
-    (params.not_before, params.not_after) = (at(before(now)), at(now.after(lifetime)));
+    valid(&mut params, now, now.after(lifetime));
     let key = KeyPair::generate()?;
     let pem = params.self_signed(&key)?.pem();
     Ok(Made { key_pem: key.serialize_pem(), pem })
@@ -110,7 +110,7 @@ impl Signer {
         };
         params.serial_number = Some(serial());
         params.subject_alt_names = names(grant)?;
-        (params.not_before, params.not_after) = (at(before(now)), at(until));
+        valid(&mut params, now, until);
         let certificate: Certificate = params.signed_by(key, &self.issuer)?;
         Ok((certificate.pem(), until))
     }
@@ -165,18 +165,11 @@ pub(crate) fn peer(id: SpiffeId) -> PeerId {
     }
 }
 
-fn before(now: Timestamp) -> Timestamp {
-    Timestamp(now.0.saturating_sub(u64::try_from(SKEW.as_millis()).unwrap_or(u64::MAX)))
-}
-
-/// `rcgen` speaks in times of another crate, which std's durations can be added to.
-fn at(time: Timestamp) -> impl_time::Time {
-    date_time_ymd(1970, 1, 1) + Duration::from_secs(time.0 / 1_000)
-}
-
-mod impl_time {
-    /// What [`rcgen::date_time_ymd`] returns.
-    pub(super) type Time = <fn(i32, u8, u8) -> TimeOf as Returns>::Output;
+/// Sets the times of a certificate: from a little before `now` until `until`.
+fn valid(params: &mut CertificateParams, now: Timestamp, until: Timestamp) {
+    let epoch = date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + Duration::from_secs(now.0 / 1_000).saturating_sub(SKEW);
+    params.not_after = epoch + Duration::from_secs(until.0 / 1_000);
 }
 
 fn serial() -> SerialNumber {
@@ -184,4 +177,96 @@ fn serial() -> SerialNumber {
     // Positive, and as long as the rest of it says.
     bytes[0] = bytes[0] & 0x7f | 0x40;
     SerialNumber::from_slice(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{authority::request, domain::identity::RequestFacts};
+    use rcgen::SubjectPublicKeyInfo;
+    use slipway_kernel::Service;
+    use slipway_runtime::tls::{Identity, KeyAndRequest};
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn signer(lifetime: Duration) -> Signer {
+        let made = make_authority(NOW, lifetime).unwrap();
+        Signer::read(&made.pem, &made.key_pem).unwrap()
+    }
+
+    fn asked(id: &PeerId, names: &[&str]) -> (KeyAndRequest, SubjectPublicKeyInfo, RequestFacts) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = KeyAndRequest::generate(&spiffe(id), &names).unwrap();
+        let (key, facts) = request::read(&made.csr_pem).unwrap();
+        (made, key.unwrap(), facts)
+    }
+
+    #[test]
+    fn what_is_signed_says_what_was_granted_and_nothing_of_what_was_asked() {
+        let id = PeerId::Service(Service::Ingress);
+        let (made, key, _) = asked(&id, &["evil.example", "10.0.0.1"]);
+        let grant = Grant {
+            id: id.clone(),
+            usage: Usage::Both,
+            addresses: vec!["127.0.0.1".parse().unwrap()],
+            hosts: vec!["localhost".to_owned()],
+        };
+        let (pem, until) = signer(10 * DAY).sign(&grant, &key, NOW, DAY).unwrap();
+        assert_eq!(until, NOW.after(DAY));
+        let identity = Identity::from_pem(&pem, &made.key_pem).unwrap();
+        assert_eq!(*identity.spiffe_id(), spiffe(&id));
+        assert_eq!((identity.not_before(), identity.not_after()), (Timestamp(NOW.0 - 300_000), until));
+        let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
+        let (_, certificate) = X509Certificate::from_der(&block.contents).unwrap();
+        let names = certificate.subject_alternative_name().unwrap().unwrap();
+        let text = format!("{:?}", names.value.general_names);
+        assert!(text.contains("localhost") && text.contains("[127, 0, 0, 1]"), "{text}");
+        assert!(!text.contains("evil") && names.value.general_names.len() == 3, "{text}");
+        assert!(!certificate.is_ca());
+        let usage = certificate.extended_key_usage().unwrap().unwrap().value;
+        assert!(usage.server_auth && usage.client_auth && !usage.any);
+    }
+
+    #[test]
+    fn each_usage_is_certified_as_such() {
+        let id = PeerId::Service(Service::Validator);
+        let (_, key, _) = asked(&id, &[]);
+        for (usage, server, client) in [(Usage::Server, true, false), (Usage::Client, false, true)] {
+            let grant = Grant { id: id.clone(), usage, addresses: Vec::new(), hosts: Vec::new() };
+            let (pem, _) = signer(DAY).sign(&grant, &key, NOW, DAY).unwrap();
+            let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
+            let (_, certificate) = X509Certificate::from_der(&block.contents).unwrap();
+            let found = certificate.extended_key_usage().unwrap().unwrap().value;
+            assert_eq!((found.server_auth, found.client_auth), (server, client));
+        }
+    }
+
+    #[test]
+    fn nothing_outlives_the_authority_and_no_two_serial_numbers_are_alike() {
+        let id = PeerId::Service(Service::Ingress);
+        let (_, key, _) = asked(&id, &[]);
+        let grant = Grant { id, usage: Usage::Both, addresses: Vec::new(), hosts: Vec::new() };
+        let signer = signer(DAY / 2);
+        let (first, until) = signer.sign(&grant, &key, NOW, DAY).unwrap();
+        assert_eq!(until, signer.term.until);
+        assert_eq!(signer.term, Term { since: NOW, until: NOW.after(DAY / 2) });
+        let (second, _) = signer.sign(&grant, &key, NOW, DAY).unwrap();
+        let serial = |pem: &str| {
+            let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
+            let (_, certificate) = X509Certificate::from_der(&block.contents).unwrap();
+            certificate.raw_serial().to_vec()
+        };
+        assert_ne!(serial(&first), serial(&second));
+        assert_eq!(serial(&first).len(), SERIAL_BYTES);
+    }
+
+    #[test]
+    fn a_key_that_is_not_the_certificates_is_refused() {
+        let (one, two) = (make_authority(NOW, DAY).unwrap(), make_authority(NOW, DAY).unwrap());
+        assert!(matches!(Signer::read(&one.pem, &two.key_pem), Err(CertificateError::Mismatch)));
+        assert!(Signer::read("no certificate", &one.key_pem).is_err());
+        assert!(Signer::read(&one.pem, "no key").is_err());
+        assert!(!format!("{:?}", Signer::read(&one.pem, &one.key_pem).unwrap()).contains("PRIVATE"));
+    }
 }

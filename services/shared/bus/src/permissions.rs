@@ -240,6 +240,8 @@ fn worker(permissions: &mut Permissions) {
     bucket_write(permissions, Bucket::Workers, ">");
     request_queues(permissions);
     permissions.say(RESULTS);
+    // A request that is delivered again may be answered already.
+    results_by_subject(permissions);
 }
 
 fn sink_writer(permissions: &mut Permissions) {

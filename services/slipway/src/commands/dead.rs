@@ -35,7 +35,8 @@ pub(crate) async fn list(global: &Global) -> Result<(), Failure> {
 
 pub(crate) async fn show(id: u64, global: &Global) -> Result<(), Failure> {
     let (_, bus) = session(global).await?;
-    let letter = bus.dead().show(id).await.map_err(|error| Failure::input(chain(&error)))?;
+    let found = bus.dead().show(id).await.map_err(|error| Failure::unreachable(chain(&error)))?;
+    let letter = found.ok_or_else(|| unknown(id))?;
     let payload = String::from_utf8_lossy(&letter.payload).into_owned();
     match global.output {
         Format::Json => output::json(&serde_json::json!({
@@ -54,9 +55,15 @@ pub(crate) async fn show(id: u64, global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
+fn unknown(id: u64) -> Failure {
+    Failure::input(format!("there is no dead letter {id}")).hint("`slipway dead list` lists them")
+}
+
 pub(crate) async fn redrive(id: u64, global: &Global) -> Result<(), Failure> {
     let (_, bus) = session(global).await?;
-    bus.dead().redrive(id).await.map_err(|error| Failure::refused(chain(&error)))?;
+    if !bus.dead().redrive(id).await.map_err(|error| Failure::refused(chain(&error)))? {
+        return Err(unknown(id));
+    }
     match global.output {
         Format::Json => output::json(&serde_json::json!({ "redriven": id })),
         Format::Human => output::line(format!("{} letter {id} was sent again", Mark::Good.sign())),

@@ -16,7 +16,6 @@ const HEAD: usize = 512;
 /// Fields of an ONNX file's outermost message (`ModelProto`).
 const IR_VERSION: u32 = 1;
 const GRAPH: u32 = 7;
-const OPERATOR_SETS: u32 = 8;
 const ONNX_FIELDS: [u32; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26];
 /// Versions of ONNX's file format there may be; 13 is the newest known.
 const IR_VERSIONS: std::ops::RangeInclusive<u64> = 1..=64;
@@ -67,7 +66,6 @@ pub fn detect<C: Content + ?Sized>(content: &C) -> Result<Detected, Invalid> {
 struct Seen {
     ir_version: Option<u64>,
     graph: bool,
-    operator_sets: bool,
     foreign_fields: bool,
     meta_graphs: u32,
     fields: u32,
@@ -93,7 +91,6 @@ fn protobuf<C: Content + ?Sized>(content: &C, head: &[u8]) -> Result<Detected, I
                 match (field.number, field.value) {
                     (IR_VERSION, Value::Varint(version)) => seen.ir_version = Some(version),
                     (GRAPH, Value::Bytes(_)) => seen.graph = true,
-                    (OPERATOR_SETS, Value::Bytes(_)) => seen.operator_sets = true,
                     (2, Value::Bytes(span)) if is_meta_graph(&wire, span) => seen.meta_graphs += 1,
                     (number, _) => seen.foreign_fields |= !ONNX_FIELDS.contains(&number),
                 }

@@ -1,0 +1,85 @@
+//! Where workers run. The trait has the local target (supervised processes) and the simulated one behind it, so that the mesh can be
+//! driven with its effects simulated; Kubernetes comes as a third.
+//!
+//! A target is level-triggered: it is told what shall be, compares it with what is, and does the difference, again and again.
+
+pub mod local;
+pub mod simulated;
+
+use crate::domain::Wanted;
+use async_trait::async_trait;
+use slipway_kernel::{DeploymentId, Endpoint, Finding, Measurement, ModelFormat, RevisionId};
+use slipway_runtime::Frame;
+use std::{sync::Arc, time::Duration};
+
+/// A revision that must have workers, with what a worker must know beside its plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// Which revision, how, and which try.
+    pub wanted: Wanted,
+    /// Format of its artifact.
+    pub format: ModelFormat,
+}
+
+/// One try at the workers of a revision.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Group {
+    /// Whose.
+    pub deployment: DeploymentId,
+    /// Which revision.
+    pub revision: RevisionId,
+    /// Which try.
+    pub attempt: u32,
+}
+
+/// Workers that are ready.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Running {
+    /// Where each answers.
+    pub endpoints: Vec<Endpoint>,
+    /// What warm-up measured, of the first worker.
+    pub measurements: Vec<Measurement>,
+    /// The fencing token under which they were started.
+    pub fencing_token: u64,
+}
+
+/// How the workers of a revision stand.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Status {
+    /// Another replica of the controller runs the workers.
+    Elsewhere,
+    /// There are none.
+    Gone,
+    /// Not all are ready.
+    Starting {
+        /// So many are.
+        ready: u32,
+        /// So many shall be.
+        of: u32,
+        /// What is known about the others.
+        detail: String,
+    },
+    /// All are ready.
+    Running(Running),
+    /// They do not start, or do not stay, and starting them again was given up for now.
+    Failed(Vec<Finding>),
+}
+
+/// Where workers run.
+#[async_trait]
+pub trait Target: Send + Sync + 'static {
+    /// What shall run of a deployment from now on; replaces what was said of it before.
+    fn want(&self, deployment: &DeploymentId, revisions: Vec<Desired>);
+
+    /// Every deployment was told of once: what nobody wants may be stopped now.
+    fn all_told(&self);
+
+    /// How one try at a revision stands.
+    fn status(&self, group: &Group) -> Status;
+
+    /// Waits until something changed that [`status`](Self::status) tells, or `at_most` is over.
+    async fn changed(&self, at_most: Duration);
+
+    /// Does the work until the process is to end.
+    async fn run(self: Arc<Self>, frame: Frame) -> anyhow::Result<()>;
+}

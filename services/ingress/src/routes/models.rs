@@ -1,0 +1,85 @@
+//! `/v2/models/{model}` and `…/ready`: what a model takes and gives, and whether it can answer now.
+
+use super::{address::Address, enter::enter};
+use crate::{
+    error::RequestError,
+    oip::signature::Port,
+    respond,
+    stack::Ingress,
+    table::Target,
+    trail::Trail,
+};
+use axum::{
+    Extension,
+    extract::{ConnectInfo, RawPathParams, Request, State},
+    response::Response,
+};
+use serde_json::{Value, json};
+use std::{net::SocketAddr, sync::Arc};
+
+/// What the model takes and gives.
+///
+/// # Errors
+/// Why the caller cannot be told.
+pub async fn metadata(
+    State(ingress): State<Arc<Ingress>>,
+    Extension(trail): Extension<Arc<Trail>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    params: RawPathParams,
+    request: Request,
+) -> Result<Response, RequestError> {
+    let (address, target) = target(&ingress, &trail, peer, &params, request).await?;
+    let signature = target.signature.as_ref().map_err(|reason| RequestError::Unservable(reason.clone()))?;
+    let ports = |ports: &[Port]| -> Vec<Value> {
+        let port = |p: &Port| json!({ "name": p.name, "datatype": p.data_type.as_str(), "shape": p.shape });
+        ports.iter().map(port).collect()
+    };
+    Ok(respond::json(
+        200,
+        &json!({
+            "name": address.deployment.name,
+            "versions": [target.revision.to_string()],
+            "platform": target.platform,
+            "inputs": ports(&signature.inputs),
+            "outputs": ports(&signature.outputs),
+        }),
+    ))
+}
+
+/// Whether a worker of it can answer.
+///
+/// # Errors
+/// Why the caller cannot be told, or [`RequestError::NoWorker`].
+pub async fn ready(
+    State(ingress): State<Arc<Ingress>>,
+    Extension(trail): Extension<Arc<Trail>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    params: RawPathParams,
+    request: Request,
+) -> Result<Response, RequestError> {
+    let (address, target) = target(&ingress, &trail, peer, &params, request).await?;
+    let revision = target.revision;
+    if ingress.pool.count(&address.deployment, revision) == 0 {
+        return Err(RequestError::NoWorker { revision });
+    }
+    Ok(respond::json(200, &json!({ "name": address.deployment.name, "version": revision.to_string(), "ready": true })))
+}
+
+/// The revision that is asked about: the one named, else the one that serves.
+async fn target(
+    ingress: &Ingress,
+    trail: &Trail,
+    peer: SocketAddr,
+    params: &RawPathParams,
+    request: Request,
+) -> Result<(Address, Arc<Target>), RequestError> {
+    let (parts, _) = request.into_parts();
+    let address = Address::read(params, &parts.headers)?;
+    let visit = enter(ingress, &address, &parts, peer.ip(), trail).await?;
+    let entry = &visit.door.entry;
+    let serving = || entry.routes.shares.iter().max_by_key(|route| route.percent).map(|route| route.revision);
+    let target = visit.named.or_else(|| entry.targets.get(&serving()?).cloned());
+    let target = target.ok_or_else(|| RequestError::NothingServes(address.deployment.clone()))?;
+    trail.revision(target.revision);
+    Ok((address, target))
+}

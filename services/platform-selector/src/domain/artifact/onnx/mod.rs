@@ -1,0 +1,189 @@
+//! ONNX: the signature, the operators and the size of a model, read from its protobuf without holding it.
+//!
+//! Field numbers are those of `onnx.proto`. What a file may make this reader hold is bounded by the constants below; what
+//! it may make it do by the budget of [`Wire`].
+
+mod graph;
+mod memory;
+mod tensor;
+mod types;
+
+use super::{
+    Cautions, Invalid, Model,
+    content::Content,
+    wire::{Fault, Span, Value, Wire},
+};
+use graph::Graph;
+use slipway_kernel::{ModelFormat, OperatorCount};
+
+/// Inputs and outputs of one model; they travel in a fact, which is small.
+const MOST_PORTS: usize = 256;
+/// Different operators of one model.
+const MOST_OPERATORS: usize = 1_024;
+/// Longest name of an input, output or operator, in bytes.
+const LONGEST_NAME: usize = 256;
+/// Graphs inside graphs (branches, loop bodies). Exporters reach three or four.
+const DEEPEST: u32 = 16;
+/// Nodes and constants of all graphs together. The largest known models have some hundred thousand.
+const MOST_NODES: u64 = 2_000_000;
+/// The oldest file format that names its operator sets.
+const OLDEST_IR: u64 = 3;
+
+const CUT: &str = "the file seems to be cut short or damaged; fetch or export it again";
+
+/// Why reading stopped.
+enum Broken {
+    Fault(Fault),
+    Invalid(Invalid),
+}
+
+impl From<Fault> for Broken {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Invalid> for Broken {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+impl Broken {
+    fn new(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::Invalid(Invalid::new(found, advice))
+    }
+
+    fn into_invalid(self) -> Invalid {
+        match self {
+            Self::Invalid(invalid) => invalid,
+            Self::Fault(Fault::Truncated { field, wanted, left }) => {
+                Invalid::new(format!("it is an ONNX file in which field {field} says {wanted} bytes and {left} are left"), CUT)
+            }
+            Self::Fault(Fault::Malformed { at }) => Invalid::new(format!("it is an ONNX file broken at byte {at}"), CUT),
+            Self::Fault(Fault::TooMany) => {
+                Invalid::new("it is an ONNX file with more fields than any model has", "export it again")
+            }
+            Self::Fault(Fault::Unreadable(reason)) => Invalid::new(format!("it cannot be read: {reason}"), "see to the disk"),
+        }
+    }
+}
+
+/// What the outermost message says.
+#[derive(Default)]
+struct Head {
+    ir_version: u64,
+    producer: String,
+    producer_version: String,
+    graph: Option<Span>,
+    default_set: Option<u64>,
+    sets: u32,
+}
+
+/// Reads the model.
+///
+/// # Errors
+/// [`Invalid`], when the file is broken, keeps data elsewhere, or is beyond what is carried.
+pub(super) fn read<C: Content + ?Sized>(content: &C) -> Result<Model, Invalid> {
+    let wire = Wire::new(content);
+    model(&wire).map_err(Broken::into_invalid)
+}
+
+fn model<C: Content + ?Sized>(wire: &Wire<'_, C>) -> Result<Model, Broken> {
+    let head = head(wire)?;
+    let Some(span) = head.graph else {
+        return Err(Broken::new("it is an ONNX file without a graph", CUT));
+    };
+    if head.ir_version < OLDEST_IR {
+        let found = format!("it is an ONNX file of format version {}", head.ir_version);
+        return Err(Broken::new(found, format!("version {OLDEST_IR} (2017) or newer is read; export it again")));
+    }
+    if head.sets == 0 {
+        return Err(Broken::new("it is an ONNX file that names no operator set", CUT));
+    }
+    let mut graph = Graph::default();
+    graph.read(wire, span)?;
+    if graph.operators.is_empty() {
+        return Err(Broken::new("it is an ONNX file whose graph has no operators", CUT));
+    }
+    let (inputs, outputs, untyped) = graph.signature()?;
+    if outputs.is_empty() && untyped.is_empty() {
+        return Err(Broken::new("it is an ONNX file whose graph has no outputs", CUT));
+    }
+    let memory_estimate_bytes = memory::estimate(graph.weight_bytes, graph.largest_row_bytes());
+    Ok(Model {
+        format: ModelFormat::Onnx,
+        inputs,
+        outputs,
+        operators: graph
+            .operators
+            .iter()
+            .map(|((domain, name), count)| OperatorCount { operator: operator_name(domain, name), count: *count })
+            .collect(),
+        parameters: graph.parameters,
+        weight_bytes: graph.weight_bytes,
+        memory_estimate_bytes,
+        opset: u32::try_from(head.default_set.unwrap_or(0)).unwrap_or(u32::MAX),
+        producer: format!("{} {}", head.producer, head.producer_version).trim().to_owned(),
+        cautions: Cautions { untyped, patterns: graph.patterns },
+    })
+}
+
+/// The name of an operator in facts: with its domain, if that is not the default one.
+fn operator_name(domain: &str, name: &str) -> String {
+    if domain.is_empty() || domain == "ai.onnx" { name.to_owned() } else { format!("{domain}.{name}") }
+}
+
+fn head<C: Content + ?Sized>(wire: &Wire<'_, C>) -> Result<Head, Broken> {
+    let mut head = Head::default();
+    let mut fields = wire.fields(wire.whole());
+    while let Some(field) = fields.next()? {
+        match (field.number, field.value) {
+            (1, Value::Varint(version)) => head.ir_version = version,
+            (2, Value::Bytes(span)) => head.producer = text(wire, span)?,
+            (3, Value::Bytes(span)) => head.producer_version = text(wire, span)?,
+            (7, Value::Bytes(span)) => {
+                // Protobuf would merge a second graph into the first; no exporter writes two, and a reader that sees only one
+                // of them would check another model than the engine runs.
+                if head.graph.replace(span).is_some() {
+                    return Err(Broken::new("it is an ONNX file with two graphs", "export it again"));
+                }
+            }
+            (8, Value::Bytes(span)) => {
+                head.sets += 1;
+                operator_set(wire, span, &mut head)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(head)
+}
+
+fn operator_set<C: Content + ?Sized>(wire: &Wire<'_, C>, span: Span, head: &mut Head) -> Result<(), Broken> {
+    let (mut domain, mut version) = (String::new(), 0);
+    let mut fields = wire.fields(span);
+    while let Some(field) = fields.next()? {
+        match (field.number, field.value) {
+            (1, Value::Bytes(span)) => domain = text(wire, span)?,
+            (2, Value::Varint(number)) => version = number,
+            _ => {}
+        }
+    }
+    if domain.is_empty() || domain == "ai.onnx" {
+        head.default_set = Some(version);
+    }
+    Ok(())
+}
+
+/// A name: short, and free of what a terminal or a log would obey.
+fn text<C: Content + ?Sized>(wire: &Wire<'_, C>, span: Span) -> Result<String, Broken> {
+    let Some(bytes) = wire.bytes(span, LONGEST_NAME)? else {
+        let found = format!("it is an ONNX file with a name of {} bytes", span.length());
+        return Err(Broken::new(found, format!("names up to {LONGEST_NAME} bytes are carried; export it again")));
+    };
+    let text = String::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control));
+    text.ok_or_else(|| Broken::new("it is an ONNX file with a name that is no printable text", "export it again"))
+}
+
+#[cfg(test)]
+mod tests;
