@@ -121,9 +121,7 @@ impl FailureCode {
     #[must_use]
     pub const fn from_grpc(code: GrpcCode) -> Self {
         match code {
-            GrpcCode::InvalidArgument | GrpcCode::OutOfRange | GrpcCode::FailedPrecondition => {
-                Self::InvalidArgument
-            }
+            GrpcCode::InvalidArgument | GrpcCode::OutOfRange | GrpcCode::FailedPrecondition => Self::InvalidArgument,
             GrpcCode::NotFound => Self::NotFound,
             GrpcCode::Unauthenticated => Self::Unauthenticated,
             GrpcCode::PermissionDenied => Self::PermissionDenied,
@@ -133,28 +131,20 @@ impl FailureCode {
             GrpcCode::DeadlineExceeded => Self::DeadlineExceeded,
             GrpcCode::Cancelled => Self::Cancelled,
             GrpcCode::Unimplemented => Self::Unimplemented,
-            GrpcCode::Ok | GrpcCode::Unknown | GrpcCode::Internal | GrpcCode::DataLoss => {
-                Self::Internal
-            }
+            GrpcCode::Ok | GrpcCode::Unknown | GrpcCode::Internal | GrpcCode::DataLoss => Self::Internal,
         }
     }
 
     /// Whether the same request can succeed later, unchanged.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(
-            self,
-            Self::RateLimited | Self::Overloaded | Self::Unavailable
-        )
+        matches!(self, Self::RateLimited | Self::Overloaded | Self::Unavailable)
     }
 
     /// The failure message with this code.
     #[must_use]
     pub fn with(self, message: impl Into<String>) -> Failure {
-        Failure {
-            code: self.as_str().to_owned(),
-            message: message.into(),
-        }
+        Failure { code: self.as_str().to_owned(), message: message.into() }
     }
 }
 
@@ -173,10 +163,7 @@ impl FromStr for FailureCode {
     type Err = UnknownFailureCode;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|code| code.as_str() == word)
-            .ok_or_else(|| UnknownFailureCode(word.to_owned()))
+        Self::ALL.into_iter().find(|code| code.as_str() == word).ok_or_else(|| UnknownFailureCode(word.to_owned()))
     }
 }
 
@@ -205,11 +192,7 @@ mod tests {
     #[test]
     fn what_can_be_retried_is_429_or_503() {
         for code in FailureCode::ALL {
-            assert_eq!(
-                code.is_retryable(),
-                [429, 503].contains(&code.http_status()),
-                "{code}"
-            );
+            assert_eq!(code.is_retryable(), [429, 503].contains(&code.http_status()), "{code}");
         }
     }
 }

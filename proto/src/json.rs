@@ -6,8 +6,8 @@
 
 use prost::Message as _;
 use prost_reflect::{
-    DeserializeOptions, DynamicMessage, MapKey, MessageDescriptor, ReflectMessage as _,
-    SerializeOptions, Value as Field,
+    DeserializeOptions, DynamicMessage, MapKey, MessageDescriptor, ReflectMessage as _, SerializeOptions,
+    Value as Field,
 };
 use serde_json::Value;
 
@@ -67,12 +67,8 @@ pub enum JsonError {
 /// # Errors
 /// [`JsonError`], when the name is unknown, the bytes are malformed, or they hold unknown fields that are refused.
 pub fn bytes_to_json(message: &str, bytes: &[u8], unknown: Unknown) -> Result<Value, JsonError> {
-    let dynamic = DynamicMessage::decode(descriptor(message)?, bytes).map_err(|error| {
-        JsonError::Malformed {
-            message: message.to_owned(),
-            reason: error.to_string(),
-        }
-    })?;
+    let dynamic = DynamicMessage::decode(descriptor(message)?, bytes)
+        .map_err(|error| JsonError::Malformed { message: message.to_owned(), reason: error.to_string() })?;
     if unknown == Unknown::Refuse {
         refuse_unknown(&dynamic, &mut Vec::new())?;
     }
@@ -99,61 +95,36 @@ pub fn to_json<M: prost::Message>(message: &str, value: &M) -> Result<Value, Jso
 ///
 /// # Errors
 /// As [`json_to_bytes`].
-pub fn from_json<M: prost::Message + Default>(
-    message: &str,
-    json: &Value,
-    unknown: Unknown,
-) -> Result<M, JsonError> {
+pub fn from_json<M: prost::Message + Default>(message: &str, json: &Value, unknown: Unknown) -> Result<M, JsonError> {
     let bytes = json_to_bytes(message, json, unknown)?;
-    M::decode(bytes.as_slice()).map_err(|error| JsonError::Malformed {
-        message: message.to_owned(),
-        reason: error.to_string(),
-    })
+    M::decode(bytes.as_slice())
+        .map_err(|error| JsonError::Malformed { message: message.to_owned(), reason: error.to_string() })
 }
 
 fn descriptor(message: &str) -> Result<MessageDescriptor, JsonError> {
-    DESCRIPTORS
-        .get_message_by_name(message)
-        .ok_or_else(|| JsonError::UnknownMessage(message.to_owned()))
+    DESCRIPTORS.get_message_by_name(message).ok_or_else(|| JsonError::UnknownMessage(message.to_owned()))
 }
 
 fn dynamic_to_json(dynamic: &DynamicMessage) -> Result<Value, JsonError> {
     let options = SerializeOptions::new().skip_default_fields(false);
-    dynamic
-        .serialize_with_options(serde_json::value::Serializer, &options)
-        .map_err(|error| JsonError::Unwritable {
-            message: dynamic.descriptor().full_name().to_owned(),
-            reason: error.to_string(),
-        })
+    dynamic.serialize_with_options(serde_json::value::Serializer, &options).map_err(|error| JsonError::Unwritable {
+        message: dynamic.descriptor().full_name().to_owned(),
+        reason: error.to_string(),
+    })
 }
 
-fn json_to_dynamic(
-    descriptor: MessageDescriptor,
-    json: &Value,
-    unknown: Unknown,
-) -> Result<DynamicMessage, JsonError> {
+fn json_to_dynamic(descriptor: MessageDescriptor, json: &Value, unknown: Unknown) -> Result<DynamicMessage, JsonError> {
     let options = DeserializeOptions::new().deny_unknown_fields(unknown == Unknown::Refuse);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(json, &mut track);
-    DynamicMessage::deserialize_with_options(descriptor, tracked, &options).map_err(|error| {
-        JsonError::Mismatch {
-            path: track.path().to_string(),
-            reason: error.to_string(),
-        }
-    })
+    DynamicMessage::deserialize_with_options(descriptor, tracked, &options)
+        .map_err(|error| JsonError::Mismatch { path: track.path().to_string(), reason: error.to_string() })
 }
 
 fn refuse_unknown(message: &DynamicMessage, path: &mut Vec<String>) -> Result<(), JsonError> {
     if let Some(field) = message.unknown_fields().next() {
-        let path = if path.is_empty() {
-            message.descriptor().full_name().to_owned()
-        } else {
-            path.join(".")
-        };
-        return Err(JsonError::UnknownField {
-            path,
-            number: field.number(),
-        });
+        let path = if path.is_empty() { message.descriptor().full_name().to_owned() } else { path.join(".") };
+        return Err(JsonError::UnknownField { path, number: field.number() });
     }
     for (field, value) in message.fields() {
         path.push(field.json_name().to_owned());
@@ -201,9 +172,7 @@ fn key_text(key: &MapKey) -> String {
 mod tests {
     use super::*;
     use crate::inference::{InferParameter, ModelInferRequest, infer_parameter::ParameterChoice};
-    use crate::slipway::inference::v1::{
-        Failure, InferenceRequest, InferenceResult, inference_result::Outcome,
-    };
+    use crate::slipway::inference::v1::{Failure, InferenceRequest, InferenceResult, inference_result::Outcome};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -216,10 +185,7 @@ mod tests {
             namespace: "default".into(),
             request_id: "r1".into(),
             accepted_unix_ms: i64::MAX,
-            outcome: Some(Outcome::Failure(Failure {
-                code: "overloaded".into(),
-                message: String::new(),
-            })),
+            outcome: Some(Outcome::Failure(Failure { code: "overloaded".into(), message: String::new() })),
             ..InferenceResult::default()
         };
         assert_eq!(
@@ -235,8 +201,7 @@ mod tests {
 
     #[test]
     fn an_unknown_json_field_is_refused_by_its_path_or_ignored() {
-        let json =
-            json!({ "namespace": "n", "body": { "inputs": [{ "name": "x" }, { "nam": "y" }] } });
+        let json = json!({ "namespace": "n", "body": { "inputs": [{ "name": "x" }, { "nam": "y" }] } });
         let error = json_to_bytes(REQUEST, &json, Unknown::Refuse).unwrap_err();
         let JsonError::Mismatch { path, reason } = &error else {
             panic!("{error}");
@@ -250,10 +215,7 @@ mod tests {
     fn a_json_value_of_the_wrong_type_is_refused_by_its_path() {
         let json = json!({ "body": { "inputs": [{ "shape": ["many"] }] } });
         let error = json_to_bytes(REQUEST, &json, Unknown::Ignore).unwrap_err();
-        assert!(
-            error.to_string().starts_with("`body.inputs[0].shape[0]`"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("`body.inputs[0].shape[0]`"), "{error}");
     }
 
     #[test]
@@ -262,10 +224,7 @@ mod tests {
         let bytes = [11 << 3 | 2, 3, 0x98, 0x06, 1];
         assert_eq!(
             bytes_to_json(REQUEST, &bytes, Unknown::Refuse),
-            Err(JsonError::UnknownField {
-                path: "body".into(),
-                number: 99
-            })
+            Err(JsonError::UnknownField { path: "body".into(), number: 99 })
         );
         assert!(bytes_to_json(REQUEST, &bytes, Unknown::Ignore).is_ok());
     }
@@ -273,42 +232,22 @@ mod tests {
     #[test]
     fn unknown_fields_are_found_inside_maps() {
         // inference.ModelInferRequest.parameters (4) { key "k", value (2) { field 99 } }
-        let bytes = [
-            4 << 3 | 2,
-            8,
-            1 << 3 | 2,
-            1,
-            b'k',
-            2 << 3 | 2,
-            3,
-            0x98,
-            0x06,
-            1,
-        ];
+        let bytes = [4 << 3 | 2, 8, 1 << 3 | 2, 1, b'k', 2 << 3 | 2, 3, 0x98, 0x06, 1];
         assert_eq!(
             bytes_to_json("inference.ModelInferRequest", &bytes, Unknown::Refuse),
-            Err(JsonError::UnknownField {
-                path: "parameters.k".into(),
-                number: 99
-            })
+            Err(JsonError::UnknownField { path: "parameters.k".into(), number: 99 })
         );
     }
 
     #[test]
     fn truncated_bytes_and_unknown_types_are_named() {
         let bytes = [11 << 3 | 2, 200];
-        assert!(matches!(
-            bytes_to_json(REQUEST, &bytes, Unknown::Ignore),
-            Err(JsonError::Malformed { .. })
-        ));
+        assert!(matches!(bytes_to_json(REQUEST, &bytes, Unknown::Ignore), Err(JsonError::Malformed { .. })));
         assert_eq!(
             bytes_to_json("slipway.v1.Nothing", &[], Unknown::Ignore),
             Err(JsonError::UnknownMessage("slipway.v1.Nothing".into()))
         );
-        assert!(matches!(
-            json_to_bytes(REQUEST, &json!([1]), Unknown::Ignore),
-            Err(JsonError::Mismatch { .. })
-        ));
+        assert!(matches!(json_to_bytes(REQUEST, &json!([1]), Unknown::Ignore), Err(JsonError::Mismatch { .. })));
     }
 
     proptest! {

@@ -9,15 +9,7 @@
 //!
 //! Nothing here does I/O, and nothing here knows what a deployment is allowed to do.
 
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::print_stdout
-    )
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
 
 use std::sync::LazyLock;
 
@@ -28,14 +20,7 @@ pub mod json;
 pub mod lifecycle;
 pub mod oip;
 
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    rustdoc::all,
-    clippy::all,
-    clippy::pedantic,
-    reason = "generated"
-)]
+#[allow(missing_docs, unreachable_pub, rustdoc::all, clippy::all, clippy::pedantic, reason = "generated")]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/packages.rs"));
 }
@@ -45,10 +30,7 @@ pub use generated::{inference, io, slipway};
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// The descriptors of every message, for reflection.
-#[expect(
-    clippy::expect_used,
-    reason = "the bytes are made by this crate's own build; a test decodes them"
-)]
+#[expect(clippy::expect_used, reason = "the bytes are made by this crate's own build; a test decodes them")]
 pub static DESCRIPTORS: LazyLock<DescriptorPool> =
     LazyLock::new(|| DescriptorPool::decode(DESCRIPTOR_SET).expect("embedded descriptors decode"));
 
@@ -77,43 +59,22 @@ mod tests {
                 "inference.ModelInferRequest",
                 "model_name=1 model_version=2 id=3 parameters=4 inputs=5 outputs=6 raw_input_contents=7",
             ),
-            (
-                "inference.ModelInferRequest.InferInputTensor",
-                "name=1 datatype=2 shape=3 parameters=4 contents=5",
-            ),
-            (
-                "inference.ModelInferRequest.InferRequestedOutputTensor",
-                "name=1 parameters=2",
-            ),
+            ("inference.ModelInferRequest.InferInputTensor", "name=1 datatype=2 shape=3 parameters=4 contents=5"),
+            ("inference.ModelInferRequest.InferRequestedOutputTensor", "name=1 parameters=2"),
             (
                 "inference.ModelInferResponse",
                 "model_name=1 model_version=2 id=3 parameters=4 outputs=5 raw_output_contents=6",
             ),
-            (
-                "inference.ModelInferResponse.InferOutputTensor",
-                "name=1 datatype=2 shape=3 parameters=4 contents=5",
-            ),
-            (
-                "inference.InferParameter",
-                "bool_param=1 int64_param=2 string_param=3 double_param=4 uint64_param=5",
-            ),
+            ("inference.ModelInferResponse.InferOutputTensor", "name=1 datatype=2 shape=3 parameters=4 contents=5"),
+            ("inference.InferParameter", "bool_param=1 int64_param=2 string_param=3 double_param=4 uint64_param=5"),
             (
                 "inference.InferTensorContents",
                 "bool_contents=1 int_contents=2 int64_contents=3 uint_contents=4 uint64_contents=5 \
                  fp32_contents=6 fp64_contents=7 bytes_contents=8",
             ),
-            (
-                "inference.ServerMetadataResponse",
-                "name=1 version=2 extensions=3",
-            ),
-            (
-                "inference.ModelMetadataResponse",
-                "name=1 versions=2 platform=3 inputs=4 outputs=5",
-            ),
-            (
-                "inference.ModelMetadataResponse.TensorMetadata",
-                "name=1 datatype=2 shape=3",
-            ),
+            ("inference.ServerMetadataResponse", "name=1 version=2 extensions=3"),
+            ("inference.ModelMetadataResponse", "name=1 versions=2 platform=3 inputs=4 outputs=5"),
+            ("inference.ModelMetadataResponse.TensorMetadata", "name=1 datatype=2 shape=3"),
             (
                 "io.cloudevents.v1.CloudEvent",
                 "id=1 source=2 spec_version=3 type=4 attributes=5 binary_data=6 text_data=7 proto_data=8",
@@ -127,10 +88,7 @@ mod tests {
             let descriptor = DESCRIPTORS.get_message_by_name(message).expect(message);
             let mut found: Vec<_> = descriptor.fields().collect();
             found.sort_by_key(prost_reflect::FieldDescriptor::number);
-            let found: Vec<_> = found
-                .iter()
-                .map(|field| format!("{}={}", field.name(), field.number()))
-                .collect();
+            let found: Vec<_> = found.iter().map(|field| format!("{}={}", field.name(), field.number())).collect();
             assert_eq!(found.join(" "), fields, "{message}");
         }
     }

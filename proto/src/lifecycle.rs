@@ -9,8 +9,13 @@ pub fn message_of(name: &str) -> Option<&'static str> {
         "approved" => "slipway.v1.Approved",
         "declined" => "slipway.v1.Declined",
         "infrastructure-ready" => "slipway.v1.InfrastructureReady",
-        "infrastructure-failed" | "deploy-failed" | "ingress-failed" | "outputs-failed" | "observability-failed"
-        | "security-failed" | "removal-failed" => "slipway.v1.Failed",
+        "infrastructure-failed"
+        | "deploy-failed"
+        | "ingress-failed"
+        | "outputs-failed"
+        | "observability-failed"
+        | "security-failed"
+        | "removal-failed" => "slipway.v1.Failed",
         "platform-selected" => "slipway.v1.PlatformSelected",
         "platform-rejected" => "slipway.v1.PlatformRejected",
         "planned" => "slipway.v1.Planned",

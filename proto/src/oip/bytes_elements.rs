@@ -13,10 +13,7 @@ impl<'a> BytesElements<'a> {
     /// Starts at the first element of `raw`.
     #[must_use]
     pub const fn new(raw: &'a [u8]) -> Self {
-        Self {
-            rest: raw,
-            offset: 0,
-        }
+        Self { rest: raw, offset: 0 }
     }
 
     /// How many bytes have been walked over, prefixes included.
@@ -27,9 +24,7 @@ impl<'a> BytesElements<'a> {
 
     fn fail(&mut self) -> Option<Result<&'a [u8], Problem>> {
         self.rest = &[];
-        Some(Err(Problem::CutOff {
-            offset: self.offset,
-        }))
+        Some(Err(Problem::CutOff { offset: self.offset }))
     }
 }
 
@@ -58,9 +53,7 @@ impl<'a> Iterator for BytesElements<'a> {
 ///
 /// # Errors
 /// [`Problem::ElementTooLong`] when one is longer than its four-byte prefix can say.
-pub fn join_bytes_elements<'a>(
-    elements: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<Vec<u8>, Problem> {
+pub fn join_bytes_elements<'a>(elements: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, Problem> {
     let mut raw = Vec::new();
     for (index, element) in elements.into_iter().enumerate() {
         let length = u32::try_from(element.len()).map_err(|_| Problem::ElementTooLong { index })?;
@@ -86,10 +79,7 @@ mod tests {
 
     #[test]
     fn a_prefix_cut_short_is_refused() {
-        assert_eq!(
-            BytesElements::new(&[1, 0]).next(),
-            Some(Err(Problem::CutOff { offset: 0 }))
-        );
+        assert_eq!(BytesElements::new(&[1, 0]).next(), Some(Err(Problem::CutOff { offset: 0 })));
     }
 
     proptest! {

@@ -10,29 +10,18 @@ use crate::inference::InferTensorContents;
 ///
 /// # Errors
 /// The first [`Problem`] found.
-pub fn contents_to_raw(
-    data_type: DataType,
-    count: usize,
-    contents: &InferTensorContents,
-) -> Result<Bytes, Problem> {
+pub fn contents_to_raw(data_type: DataType, count: usize, contents: &InferTensorContents) -> Result<Bytes, Problem> {
     let own = own_field(data_type).ok_or(Problem::RawOnly(data_type))?;
     for (field, length) in lengths(contents) {
         if field == own && length != count {
-            return Err(Problem::WrongCount {
-                expected: count,
-                found: length,
-            });
+            return Err(Problem::WrongCount { expected: count, found: length });
         }
         if field != own && length != 0 {
             return Err(Problem::WrongContents { data_type, field });
         }
     }
     let raw = match data_type {
-        DataType::Bool => contents
-            .bool_contents
-            .iter()
-            .map(|&value| u8::from(value))
-            .collect(),
+        DataType::Bool => contents.bool_contents.iter().map(|&value| u8::from(value)).collect(),
         DataType::Int8 => narrow(data_type, &contents.int_contents, i8::to_le_bytes)?,
         DataType::Int16 => narrow(data_type, &contents.int_contents, i16::to_le_bytes)?,
         DataType::Int32 => spread(&contents.int_contents, i32::to_le_bytes),
@@ -44,9 +33,7 @@ pub fn contents_to_raw(
         DataType::Fp16 => return Err(Problem::RawOnly(data_type)),
         DataType::Fp32 => spread(&contents.fp32_contents, f32::to_le_bytes),
         DataType::Fp64 => spread(&contents.fp64_contents, f64::to_le_bytes),
-        DataType::Bytes => {
-            join_bytes_elements(contents.bytes_contents.iter().map(|element| &element[..]))?
-        }
+        DataType::Bytes => join_bytes_elements(contents.bytes_contents.iter().map(|element| &element[..]))?,
     };
     Ok(raw.into())
 }
@@ -75,9 +62,8 @@ pub fn raw_to_contents(data_type: DataType, raw: &[u8]) -> Result<InferTensorCon
         DataType::Fp32 => contents.fp32_contents = gather(raw, f32::from_le_bytes)?,
         DataType::Fp64 => contents.fp64_contents = gather(raw, f64::from_le_bytes)?,
         DataType::Bytes => {
-            contents.bytes_contents = BytesElements::new(raw)
-                .map(|element| element.map(Bytes::copy_from_slice))
-                .collect::<Result<_, _>>()?;
+            contents.bytes_contents =
+                BytesElements::new(raw).map(|element| element.map(Bytes::copy_from_slice)).collect::<Result<_, _>>()?;
         }
     }
     Ok(contents)
@@ -127,11 +113,7 @@ where
 {
     let mut raw = Vec::with_capacity(values.len() * N);
     for (index, &value) in values.iter().enumerate() {
-        let narrowed = T::try_from(value).map_err(|_| Problem::OutOfRange {
-            data_type,
-            index,
-            value: value.into(),
-        })?;
+        let narrowed = T::try_from(value).map_err(|_| Problem::OutOfRange { data_type, index, value: value.into() })?;
         raw.extend_from_slice(&to_bytes(narrowed));
     }
     Ok(raw)
@@ -140,15 +122,9 @@ where
 fn gather<T, const N: usize>(raw: &[u8], from_bytes: fn([u8; N]) -> T) -> Result<Vec<T>, Problem> {
     let (elements, rest) = raw.as_chunks::<N>();
     if !rest.is_empty() {
-        return Err(Problem::WrongLength {
-            expected: elements.len() * N,
-            found: raw.len(),
-        });
+        return Err(Problem::WrongLength { expected: elements.len() * N, found: raw.len() });
     }
-    Ok(elements
-        .iter()
-        .map(|element| from_bytes(*element))
-        .collect())
+    Ok(elements.iter().map(|element| from_bytes(*element)).collect())
 }
 
 #[cfg(test)]
@@ -157,32 +133,18 @@ mod tests {
     use proptest::prelude::*;
 
     fn ints(values: Vec<i32>) -> InferTensorContents {
-        InferTensorContents {
-            int_contents: values,
-            ..InferTensorContents::default()
-        }
+        InferTensorContents { int_contents: values, ..InferTensorContents::default() }
     }
 
     #[test]
     fn an_element_out_of_range_is_refused_by_its_index() {
-        for (data_type, value) in [
-            (DataType::Int8, 128),
-            (DataType::Int8, -129),
-            (DataType::Int16, 40_000),
-        ] {
+        for (data_type, value) in [(DataType::Int8, 128), (DataType::Int8, -129), (DataType::Int16, 40_000)] {
             assert_eq!(
                 contents_to_raw(data_type, 2, &ints(vec![0, value])),
-                Err(Problem::OutOfRange {
-                    data_type,
-                    index: 1,
-                    value: value.into()
-                })
+                Err(Problem::OutOfRange { data_type, index: 1, value: value.into() })
             );
         }
-        let contents = InferTensorContents {
-            uint_contents: vec![256],
-            ..InferTensorContents::default()
-        };
+        let contents = InferTensorContents { uint_contents: vec![256], ..InferTensorContents::default() };
         assert!(contents_to_raw(DataType::Uint8, 1, &contents).is_err());
         assert!(contents_to_raw(DataType::Uint16, 1, &contents).is_ok());
     }
@@ -191,16 +153,10 @@ mod tests {
     fn elements_in_the_field_of_another_type_are_refused_by_the_field() {
         assert_eq!(
             contents_to_raw(DataType::Fp32, 1, &ints(vec![1])),
-            Err(Problem::WrongContents {
-                data_type: DataType::Fp32,
-                field: "int_contents"
-            })
+            Err(Problem::WrongContents { data_type: DataType::Fp32, field: "int_contents" })
         );
-        let both = InferTensorContents {
-            int_contents: vec![1],
-            fp32_contents: vec![1.0],
-            ..InferTensorContents::default()
-        };
+        let both =
+            InferTensorContents { int_contents: vec![1], fp32_contents: vec![1.0], ..InferTensorContents::default() };
         assert!(contents_to_raw(DataType::Int32, 1, &both).is_err());
     }
 
@@ -217,42 +173,25 @@ mod tests {
     #[test]
     fn half_precision_exists_only_in_raw_form() {
         let nothing = InferTensorContents::default();
-        assert_eq!(
-            contents_to_raw(DataType::Fp16, 0, &nothing),
-            Err(Problem::RawOnly(DataType::Fp16))
-        );
-        assert_eq!(
-            raw_to_contents(DataType::Fp16, &[]),
-            Err(Problem::RawOnly(DataType::Fp16))
-        );
+        assert_eq!(contents_to_raw(DataType::Fp16, 0, &nothing), Err(Problem::RawOnly(DataType::Fp16)));
+        assert_eq!(raw_to_contents(DataType::Fp16, &[]), Err(Problem::RawOnly(DataType::Fp16)));
     }
 
     fn any_raw() -> impl Strategy<Value = (DataType, usize, Vec<u8>)> {
-        let types: Vec<_> = DataType::ALL
-            .into_iter()
-            .filter(|data_type| *data_type != DataType::Fp16)
-            .collect();
-        (proptest::sample::select(types), 0_usize..16, any::<u64>()).prop_map(
-            |(data_type, count, seed)| {
-                // The bits of the seed, over and over: every pattern, cheaply.
-                let byte = |index: usize| {
-                    seed.rotate_left(u32::try_from(index % 64).unwrap())
-                        .to_le_bytes()[0]
-                };
-                let raw = match data_type.element_size() {
-                    Some(size) if data_type == DataType::Bool => {
-                        (0..count * size).map(|i| byte(i) & 1).collect()
-                    }
-                    Some(size) => (0..count * size).map(byte).collect(),
-                    None => {
-                        let elements: Vec<Vec<u8>> =
-                            (0..count).map(|i| (0..i).map(byte).collect()).collect();
-                        join_bytes_elements(elements.iter().map(Vec::as_slice)).unwrap()
-                    }
-                };
-                (data_type, count, raw)
-            },
-        )
+        let types: Vec<_> = DataType::ALL.into_iter().filter(|data_type| *data_type != DataType::Fp16).collect();
+        (proptest::sample::select(types), 0_usize..16, any::<u64>()).prop_map(|(data_type, count, seed)| {
+            // The bits of the seed, over and over: every pattern, cheaply.
+            let byte = |index: usize| seed.rotate_left(u32::try_from(index % 64).unwrap()).to_le_bytes()[0];
+            let raw = match data_type.element_size() {
+                Some(size) if data_type == DataType::Bool => (0..count * size).map(|i| byte(i) & 1).collect(),
+                Some(size) => (0..count * size).map(byte).collect(),
+                None => {
+                    let elements: Vec<Vec<u8>> = (0..count).map(|i| (0..i).map(byte).collect()).collect();
+                    join_bytes_elements(elements.iter().map(Vec::as_slice)).unwrap()
+                }
+            };
+            (data_type, count, raw)
+        })
     }
 
     proptest! {

@@ -121,13 +121,7 @@ mod tests {
     fn every_type_is_read_back_from_its_word_and_only_in_capitals() {
         for data_type in DataType::ALL {
             assert_eq!(data_type.as_str().parse(), Ok(data_type));
-            assert!(
-                data_type
-                    .as_str()
-                    .to_lowercase()
-                    .parse::<DataType>()
-                    .is_err()
-            );
+            assert!(data_type.as_str().to_lowercase().parse::<DataType>().is_err());
         }
         assert!("BF16".parse::<DataType>().is_err());
         assert!("".parse::<DataType>().is_err());

@@ -37,14 +37,8 @@ pub enum MessageError {
 /// # Errors
 /// The first [`MessageError`] found.
 pub fn request_tensors(request: &ModelInferRequest) -> Result<Vec<Tensor>, MessageError> {
-    let declared = request.inputs.iter().map(|input| {
-        (
-            &*input.name,
-            &*input.datatype,
-            &*input.shape,
-            input.contents.as_ref(),
-        )
-    });
+    let declared =
+        request.inputs.iter().map(|input| (&*input.name, &*input.datatype, &*input.shape, input.contents.as_ref()));
     tensors(declared, &request.raw_input_contents)
 }
 
@@ -53,14 +47,10 @@ pub fn request_tensors(request: &ModelInferRequest) -> Result<Vec<Tensor>, Messa
 /// # Errors
 /// The first [`MessageError`] found.
 pub fn response_tensors(response: &ModelInferResponse) -> Result<Vec<Tensor>, MessageError> {
-    let declared = response.outputs.iter().map(|output| {
-        (
-            &*output.name,
-            &*output.datatype,
-            &*output.shape,
-            output.contents.as_ref(),
-        )
-    });
+    let declared = response
+        .outputs
+        .iter()
+        .map(|output| (&*output.name, &*output.datatype, &*output.shape, output.contents.as_ref()));
     tensors(declared, &response.raw_output_contents)
 }
 
@@ -71,11 +61,8 @@ pub fn raw_request(
     id: impl Into<String>,
     inputs: impl IntoIterator<Item = Tensor>,
 ) -> ModelInferRequest {
-    let mut request = ModelInferRequest {
-        model_name: model_name.into(),
-        id: id.into(),
-        ..ModelInferRequest::default()
-    };
+    let mut request =
+        ModelInferRequest { model_name: model_name.into(), id: id.into(), ..ModelInferRequest::default() };
     for tensor in inputs {
         request.inputs.push(InferInputTensor {
             name: tensor.name().to_owned(),
@@ -121,10 +108,7 @@ fn tensors<'a>(
     raw: &[Bytes],
 ) -> Result<Vec<Tensor>, MessageError> {
     if !raw.is_empty() && raw.len() != declared.len() {
-        return Err(MessageError::RawCount {
-            tensors: declared.len(),
-            raw: raw.len(),
-        });
+        return Err(MessageError::RawCount { tensors: declared.len(), raw: raw.len() });
     }
     let mut names = HashSet::new();
     let mut tensors = Vec::with_capacity(declared.len());
@@ -148,8 +132,7 @@ fn tensor(
     contents: Option<&InferTensorContents>,
     raw: Option<&Bytes>,
 ) -> Result<Tensor, TensorError> {
-    let data_type = DataType::from_str(data_type)
-        .map_err(|error| Problem::UnknownDataType(error.0).of(name))?;
+    let data_type = DataType::from_str(data_type).map_err(|error| Problem::UnknownDataType(error.0).of(name))?;
     let shape = dimensions(shape).map_err(|problem| problem.of(name))?;
     let bytes = match raw {
         Some(raw) => raw.clone(),
@@ -177,15 +160,10 @@ mod tests {
         let raw = raw_request("m", "1", [x(vec![1, 2], &[0.5, -1.0])]);
         let mut typed = raw.clone();
         typed.raw_input_contents.clear();
-        typed.inputs[0].contents = Some(InferTensorContents {
-            fp32_contents: vec![0.5, -1.0],
-            ..InferTensorContents::default()
-        });
+        typed.inputs[0].contents =
+            Some(InferTensorContents { fp32_contents: vec![0.5, -1.0], ..InferTensorContents::default() });
         assert_eq!(request_tensors(&raw), request_tensors(&typed));
-        assert_eq!(
-            request_tensors(&raw).unwrap()[0].as_f32().unwrap(),
-            [0.5, -1.0]
-        );
+        assert_eq!(request_tensors(&raw).unwrap()[0].as_f32().unwrap(), [0.5, -1.0]);
     }
 
     #[test]
@@ -196,10 +174,7 @@ mod tests {
             change(&mut request);
             request_tensors(&request).unwrap_err().to_string()
         };
-        assert_eq!(
-            broken(|r| r.raw_input_contents.push(Bytes::new())),
-            "2 raw contents for 1 tensors"
-        );
+        assert_eq!(broken(|r| r.raw_input_contents.push(Bytes::new())), "2 raw contents for 1 tensors");
         assert_eq!(
             broken(|r| r.inputs[0].contents = Some(InferTensorContents::default())),
             "tensor `x` has typed contents beside the raw ones of the message"
@@ -211,22 +186,13 @@ mod tests {
             }),
             "tensor `x` is given twice"
         );
-        assert_eq!(
-            broken(|r| r.inputs[0].datatype = "FLOAT".into()),
-            "tensor `x`: unknown data type `FLOAT`"
-        );
+        assert_eq!(broken(|r| r.inputs[0].datatype = "FLOAT".into()), "tensor `x`: unknown data type `FLOAT`");
         assert_eq!(
             broken(|r| r.inputs[0].shape = vec![-1, 2]),
             "tensor `x`: dimension 0 of the shape is -1, which is no size"
         );
-        assert_eq!(
-            broken(|r| r.inputs[0].shape = vec![2, 2]),
-            "tensor `x`: 8 bytes where type and shape need 16"
-        );
-        assert_eq!(
-            broken(|r| r.raw_input_contents.clear()),
-            "tensor `x`: 0 elements where the shape needs 2"
-        );
+        assert_eq!(broken(|r| r.inputs[0].shape = vec![2, 2]), "tensor `x`: 8 bytes where type and shape need 16");
+        assert_eq!(broken(|r| r.raw_input_contents.clear()), "tensor `x`: 0 elements where the shape needs 2");
         assert_eq!(
             broken(|r| r.inputs[0].shape = vec![i64::MAX, i64::MAX]),
             "tensor `x`: the shape has more elements than can be addressed"

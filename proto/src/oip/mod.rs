@@ -14,6 +14,4 @@ pub use bytes_elements::{BytesElements, join_bytes_elements};
 pub use contents::{contents_to_raw, raw_to_contents};
 pub use data_type::{DataType, UnknownDataType};
 pub use message::{MessageError, raw_request, raw_response, request_tensors, response_tensors};
-pub use tensor::{
-    Problem, Tensor, TensorError, check_raw, dimensions, element_count, first_non_finite, raw_len,
-};
+pub use tensor::{Problem, Tensor, TensorError, check_raw, dimensions, element_count, first_non_finite, raw_len};

@@ -93,10 +93,7 @@ impl Problem {
     /// This problem, of the tensor of this name.
     #[must_use]
     pub fn of(self, tensor: impl Into<String>) -> TensorError {
-        TensorError {
-            tensor: tensor.into(),
-            problem: self,
-        }
+        TensorError { tensor: tensor.into(), problem: self }
     }
 }
 
@@ -122,12 +119,7 @@ impl Tensor {
     ) -> Result<Self, TensorError> {
         let name = name.into();
         match element_count(&shape).and_then(|count| check_raw(data_type, count, &bytes)) {
-            Ok(()) => Ok(Self {
-                name,
-                data_type,
-                shape,
-                bytes,
-            }),
+            Ok(()) => Ok(Self { name, data_type, shape, bytes }),
             Err(problem) => Err(problem.of(name)),
         }
     }
@@ -136,15 +128,8 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError`] when the number of values does not fit the shape.
-    pub fn from_f32(
-        name: impl Into<String>,
-        shape: Vec<usize>,
-        values: &[f32],
-    ) -> Result<Self, TensorError> {
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
+    pub fn from_f32(name: impl Into<String>, shape: Vec<usize>, values: &[f32]) -> Result<Self, TensorError> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Self::new(name, DataType::Fp32, shape, bytes.into())
     }
 
@@ -152,15 +137,8 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError`] when the number of values does not fit the shape.
-    pub fn from_i64(
-        name: impl Into<String>,
-        shape: Vec<usize>,
-        values: &[i64],
-    ) -> Result<Self, TensorError> {
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
+    pub fn from_i64(name: impl Into<String>, shape: Vec<usize>, values: &[i64]) -> Result<Self, TensorError> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Self::new(name, DataType::Int64, shape, bytes.into())
     }
 
@@ -197,10 +175,7 @@ impl Tensor {
     /// Its shape as the wire writes it.
     #[must_use]
     pub fn wire_shape(&self) -> Vec<i64> {
-        self.shape
-            .iter()
-            .map(|&size| i64::try_from(size).unwrap_or(i64::MAX))
-            .collect()
+        self.shape.iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect()
     }
 
     /// Its elements by type, as JSON and typed protobuf contents need them.
@@ -208,8 +183,7 @@ impl Tensor {
     /// # Errors
     /// [`TensorError`] for FP16, which exists only in raw form.
     pub fn contents(&self) -> Result<InferTensorContents, TensorError> {
-        super::raw_to_contents(self.data_type, &self.bytes)
-            .map_err(|problem| problem.of(&self.name))
+        super::raw_to_contents(self.data_type, &self.bytes).map_err(|problem| problem.of(&self.name))
     }
 
     /// Its elements as FP32; `None` when it is of another type.
@@ -217,10 +191,7 @@ impl Tensor {
     pub fn as_f32(&self) -> Option<Vec<f32>> {
         (self.data_type == DataType::Fp32).then(|| {
             let (chunks, _) = self.bytes.as_chunks::<4>();
-            chunks
-                .iter()
-                .map(|chunk| f32::from_le_bytes(*chunk))
-                .collect()
+            chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
         })
     }
 
@@ -229,10 +200,7 @@ impl Tensor {
     pub fn as_i64(&self) -> Option<Vec<i64>> {
         (self.data_type == DataType::Int64).then(|| {
             let (chunks, _) = self.bytes.as_chunks::<8>();
-            chunks
-                .iter()
-                .map(|chunk| i64::from_le_bytes(*chunk))
-                .collect()
+            chunks.iter().map(|chunk| i64::from_le_bytes(*chunk)).collect()
         })
     }
 }
@@ -275,10 +243,7 @@ pub fn element_count(shape: &[usize]) -> Result<usize, Problem> {
 /// # Errors
 /// [`Problem::TooManyElements`].
 pub fn raw_len(data_type: DataType, count: usize) -> Result<Option<usize>, Problem> {
-    data_type
-        .element_size()
-        .map(|size| count.checked_mul(size).ok_or(Problem::TooManyElements))
-        .transpose()
+    data_type.element_size().map(|size| count.checked_mul(size).ok_or(Problem::TooManyElements)).transpose()
 }
 
 /// Whether `raw` is exactly `count` elements of this type.
@@ -287,10 +252,7 @@ pub fn raw_len(data_type: DataType, count: usize) -> Result<Option<usize>, Probl
 /// The first [`Problem`] found.
 pub fn check_raw(data_type: DataType, count: usize, raw: &[u8]) -> Result<(), Problem> {
     match raw_len(data_type, count)? {
-        Some(expected) if expected != raw.len() => Err(Problem::WrongLength {
-            expected,
-            found: raw.len(),
-        }),
+        Some(expected) if expected != raw.len() => Err(Problem::WrongLength { expected, found: raw.len() }),
         Some(_) if data_type == DataType::Bool => match raw.iter().position(|&byte| byte > 1) {
             Some(index) => Err(Problem::NotBool { index }),
             None => Ok(()),
@@ -302,14 +264,7 @@ pub fn check_raw(data_type: DataType, count: usize, raw: &[u8]) -> Result<(), Pr
                 element?;
                 found += 1;
             }
-            if found == count {
-                Ok(())
-            } else {
-                Err(Problem::WrongCount {
-                    expected: count,
-                    found,
-                })
-            }
+            if found == count { Ok(()) } else { Err(Problem::WrongCount { expected: count, found }) }
         }
     }
 }
@@ -320,21 +275,11 @@ pub fn first_non_finite(data_type: DataType, raw: &[u8]) -> Option<usize> {
     /// All bits of the exponent: what NaN and the infinities have in common in half precision.
     const HALF_EXPONENT: u16 = 0x7c00;
     match data_type {
-        DataType::Fp16 => raw
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .position(|half| u16::from_le_bytes(*half) & HALF_EXPONENT == HALF_EXPONENT),
-        DataType::Fp32 => raw
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .position(|single| !f32::from_le_bytes(*single).is_finite()),
-        DataType::Fp64 => raw
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .position(|double| !f64::from_le_bytes(*double).is_finite()),
+        DataType::Fp16 => {
+            raw.as_chunks::<2>().0.iter().position(|half| u16::from_le_bytes(*half) & HALF_EXPONENT == HALF_EXPONENT)
+        }
+        DataType::Fp32 => raw.as_chunks::<4>().0.iter().position(|single| !f32::from_le_bytes(*single).is_finite()),
+        DataType::Fp64 => raw.as_chunks::<8>().0.iter().position(|double| !f64::from_le_bytes(*double).is_finite()),
         _ => None,
     }
 }
@@ -346,13 +291,7 @@ mod tests {
 
     #[test]
     fn a_negative_dimension_is_refused_by_its_index() {
-        assert_eq!(
-            dimensions(&[2, -1]),
-            Err(Problem::NegativeDimension {
-                index: 1,
-                value: -1
-            })
-        );
+        assert_eq!(dimensions(&[2, -1]), Err(Problem::NegativeDimension { index: 1, value: -1 }));
         assert_eq!(dimensions(&[]), Ok(vec![]));
     }
 
@@ -364,10 +303,7 @@ mod tests {
         }
         assert_eq!(element_count(&[0, 5]), Ok(0));
         assert_eq!(element_count(&[]), Ok(1));
-        assert_eq!(
-            raw_len(DataType::Fp64, usize::MAX / 4),
-            Err(Problem::TooManyElements)
-        );
+        assert_eq!(raw_len(DataType::Fp64, usize::MAX / 4), Err(Problem::TooManyElements));
     }
 
     #[test]
@@ -377,16 +313,8 @@ mod tests {
                 continue;
             };
             for length in [6 * size - 1, 6 * size + 1, 0] {
-                let error =
-                    Tensor::new("x", data_type, vec![2, 3], vec![0; length].into()).unwrap_err();
-                assert_eq!(
-                    error,
-                    Problem::WrongLength {
-                        expected: 6 * size,
-                        found: length
-                    }
-                    .of("x")
-                );
+                let error = Tensor::new("x", data_type, vec![2, 3], vec![0; length].into()).unwrap_err();
+                assert_eq!(error, Problem::WrongLength { expected: 6 * size, found: length }.of("x"));
             }
             assert!(Tensor::new("x", data_type, vec![2, 3], vec![0; 6 * size].into()).is_ok());
         }
@@ -394,23 +322,14 @@ mod tests {
 
     #[test]
     fn a_raw_bool_other_than_0_and_1_is_refused() {
-        assert_eq!(
-            check_raw(DataType::Bool, 3, &[0, 1, 2]),
-            Err(Problem::NotBool { index: 2 })
-        );
+        assert_eq!(check_raw(DataType::Bool, 3, &[0, 1, 2]), Err(Problem::NotBool { index: 2 }));
     }
 
     #[test]
     fn bytes_elements_are_counted_against_the_shape() {
         let raw = super::super::join_bytes_elements([&b"a"[..], b""]).unwrap();
         assert_eq!(check_raw(DataType::Bytes, 2, &raw), Ok(()));
-        assert_eq!(
-            check_raw(DataType::Bytes, 3, &raw),
-            Err(Problem::WrongCount {
-                expected: 3,
-                found: 2
-            })
-        );
+        assert_eq!(check_raw(DataType::Bytes, 3, &raw), Err(Problem::WrongCount { expected: 3, found: 2 }));
     }
 
     #[test]
@@ -426,10 +345,7 @@ mod tests {
             let raw = [1_f64.to_le_bytes(), f64::from(value).to_le_bytes()].concat();
             assert_eq!(first_non_finite(DataType::Fp64, &raw), Some(1));
         }
-        assert_eq!(
-            first_non_finite(DataType::Fp32, &f32::MAX.to_le_bytes()),
-            None
-        );
+        assert_eq!(first_non_finite(DataType::Fp32, &f32::MAX.to_le_bytes()), None);
     }
 
     proptest! {

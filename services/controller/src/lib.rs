@@ -1,4 +1,86 @@
-//! slipway-controller
+//! The controller: the gate, the plan, the rollout and the loop.
+//!
+//! It lets demands in ([`gate`]), makes the plan of each revision, has its workers run ([`target`]), moves the traffic to what was
+//! validated, watches it, and when something fails decides what follows: another revision, back to the last good one, or
+//! the end with advice ([`domain`]). It supersedes, retires, and keeps the workers of this machine.
+//!
+//! It never routes a request, reads a model or judges a validation; it believes what the log says.
+//!
+//! Invariants (checked in [`domain::invariants`], proved by properties over arbitrary histories):
+//! - Every history ends: plans that failed are burnt, remedies and revisions are bounded, every state has a deadline.
+//! - Nothing gets traffic that was not validated; nothing that was taken back gets it again.
+//! - A path under `fixed:` is never changed. Retirement wins from any state.
+//! - Decisions are written against the sequence they were made on: of two replicas one wins, the other decides again.
+//! - Workers are started by the holder of the host's lease only, and listed with it before they start.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
 
+mod config;
 pub mod domain;
+pub mod gate;
+mod shell;
+pub mod target;
+mod telemetry;
+
+pub use config::{Config, GateConfig, LocalConfig, OnShutdown};
+pub use domain::first_plan;
+pub use telemetry::Telemetry;
+
+use gate::Gatekeeper;
+use shell::{Controller, Wisher};
+use slipway_bus::{Bus, Principal};
+use slipway_kernel::Service;
+use slipway_runtime::Frame;
+use std::sync::Arc;
+use target::{Target, local::Local};
+
+/// Lives until shutdown, with workers as processes of this machine.
+///
+/// # Errors
+/// When the broker cannot be reached at the start, or the data folder cannot be used.
+pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
+    let bus = connect(&config, &frame).await?;
+    let telemetry = Telemetry::register(&frame);
+    if config.local.enabled {
+        let local = Local::new(config.setup(&frame.data_dir)?, bus.clone(), telemetry.clone());
+        serve(config, frame, bus, Arc::new(local), telemetry).await
+    } else {
+        serve(config, frame, bus, Arc::new(target::Absent), telemetry).await
+    }
+}
+
+/// [`run`] with the target given: a bench or test puts a simulated one in its place.
+///
+/// # Errors
+/// Those of [`run`].
+pub async fn run_with(config: Config, frame: Frame, target: Arc<dyn Target>) -> anyhow::Result<()> {
+    let bus = connect(&config, &frame).await?;
+    let telemetry = Telemetry::register(&frame);
+    serve(config, frame, bus, target, telemetry).await
+}
+
+async fn connect(config: &Config, frame: &Frame) -> anyhow::Result<Bus> {
+    Ok(Bus::connect(&config.bus, Principal::Service(Service::Controller), frame).await?)
+}
+
+async fn serve(
+    config: Config,
+    frame: Frame,
+    bus: Bus,
+    target: Arc<dyn Target>,
+    telemetry: Telemetry,
+) -> anyhow::Result<()> {
+    let view = bus.log().follow().await?;
+    let gate = Gatekeeper::new(bus.clone(), view.clone(), &config.gate.principals, telemetry.clone());
+    let wisher = Wisher::new(&bus, view, Arc::clone(&target), telemetry.clone()).await?;
+    let controller = Controller::new(Arc::clone(&target), config.deadlines, telemetry);
+    let keeping = async { target.run(frame.clone()).await };
+    let wishing = async {
+        wisher.run(frame.clone()).await;
+        anyhow::Ok(())
+    };
+    let acting = async { Ok(slipway_bus::react(&bus, &frame, controller).await?) };
+    let admitting = async { Ok(bus.intake().serve(&frame, gate).await?) };
+    // The first that fails ends the others; on shutdown each ends in its own time.
+    tokio::try_join!(keeping, wishing, acting, admitting)?;
+    Ok(())
+}

@@ -43,10 +43,7 @@ pub async fn fetch(
             Err(error) => {
                 missing += u32::from(matches!(error, BlobError::NotFound { .. }));
                 if missing >= TRIES_WHEN_MISSING || matches!(error, BlobError::Corrupt { .. }) {
-                    return Err(WorkerError::Artifact {
-                        digest: digest.clone(),
-                        source: error,
-                    });
+                    return Err(WorkerError::Artifact { digest: digest.clone(), source: error });
                 }
                 tracing::warn!(%error, "the artifact cannot be fetched yet");
             }
@@ -85,12 +82,5 @@ async fn verify(bytes: Vec<u8>, wanted: &Digest) -> Result<Vec<u8>, WorkerError>
     })
     .await
     .map_err(|_| WorkerError::LostThread)?;
-    if found == *wanted {
-        Ok(bytes)
-    } else {
-        Err(WorkerError::Corrupt {
-            wanted: wanted.clone(),
-            found,
-        })
-    }
+    if found == *wanted { Ok(bytes) } else { Err(WorkerError::Corrupt { wanted: wanted.clone(), found }) }
 }

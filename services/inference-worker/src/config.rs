@@ -233,9 +233,18 @@ mod tests {
     #[test]
     fn everything_that_is_missing_or_out_of_range_is_refused_at_once() {
         let refused =
-            load("[worker]\nmax_batch = 0\nmax_delay = \"2s\"\nthreads = 999\nmodel_format = \"torchscript\"").unwrap_err();
+            load("[worker]\nmax_batch = 0\nmax_delay = \"2s\"\nthreads = 999\nmodel_format = \"torchscript\"")
+                .unwrap_err();
         for key in [
-            "deployment", "revision", "instance", "host", "model_digest", "model_format", "max_batch", "max_delay", "threads",
+            "deployment",
+            "revision",
+            "instance",
+            "host",
+            "model_digest",
+            "model_format",
+            "max_batch",
+            "max_delay",
+            "threads",
         ] {
             assert!(refused.contains(&format!("worker.{key}")), "{key} in:\n{refused}");
         }

@@ -1,7 +1,6 @@
 //! The inference door: gRPC behind mutual TLS. Only ingress and the validator may knock.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use slipway_kernel::Service;
@@ -58,10 +57,8 @@ impl Door {
         closing: CancellationToken,
     ) -> Result<(), WorkerError> {
         let config = identity.server_config(may_knock)?;
-        let incoming = tls::incoming(self.listener, config).map_err(|source| WorkerError::Listen {
-            address: self.address,
-            source,
-        })?;
+        let incoming = tls::incoming(self.listener, config)
+            .map_err(|source| WorkerError::Listen { address: self.address, source })?;
         let service = GrpcInferenceServiceServer::new(direct)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -80,18 +77,8 @@ impl Door {
     }
 }
 
-/// Shared with the tests of the policy: who is let in.
 fn may_knock(peer: &SpiffeId) -> bool {
     matches!(peer, SpiffeId::Service(Service::Ingress | Service::Validator))
-}
-
-/// A service over this model, for [`Door::serve`].
-#[must_use]
-pub fn direct(
-    inference: &Arc<crate::inference::Inference>,
-    recorder: &Arc<dyn crate::inference::Recorder>,
-) -> Direct {
-    Direct::new(Arc::clone(inference), Arc::clone(recorder))
 }
 
 #[cfg(test)]
@@ -104,10 +91,8 @@ mod tests {
             let expected = [Service::Ingress, Service::Validator].contains(&service);
             assert_eq!(may_knock(&SpiffeId::Service(service)), expected, "{service}");
         }
-        let worker = SpiffeId::Revision {
-            deployment: "default.digits".parse().unwrap(),
-            revision: "1-1".parse().unwrap(),
-        };
+        let worker =
+            SpiffeId::Revision { deployment: "default.digits".parse().unwrap(), revision: "1-1".parse().unwrap() };
         assert!(!may_knock(&worker));
     }
 }

@@ -27,9 +27,7 @@ pub fn finding(error: &WorkerError) -> Finding {
         Cause::Deterministic => Finding::deterministic(kind, message),
     };
     match error {
-        WorkerError::OutOfMemory { used, limit, .. } => {
-            finding.with_figures(used.0 as f64, limit.0 as f64, "bytes")
-        }
+        WorkerError::OutOfMemory { used, limit, .. } => finding.with_figures(used.0 as f64, limit.0 as f64, "bytes"),
         _ => finding,
     }
 }
@@ -111,7 +109,10 @@ mod tests {
     fn too_much_memory_is_told_in_figures() {
         let error = WorkerError::OutOfMemory { used: ByteSize(300), limit: ByteSize(200), when: "while serving" };
         let finding = finding(&error);
-        assert_eq!((finding.kind, finding.measured, finding.wanted), (FindingKind::OutOfMemory, Some(300.0), Some(200.0)));
+        assert_eq!(
+            (finding.kind, finding.measured, finding.wanted),
+            (FindingKind::OutOfMemory, Some(300.0), Some(200.0))
+        );
     }
 
     #[test]

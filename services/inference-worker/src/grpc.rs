@@ -11,9 +11,9 @@ use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceService;
 use slipway_proto::inference::model_metadata_response::TensorMetadata;
 use slipway_proto::inference::{
-    ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse,
-    ModelReadyRequest, ModelReadyResponse, ServerLiveRequest, ServerLiveResponse,
-    ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
+    ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest,
+    ModelReadyResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse,
+    ServerReadyRequest, ServerReadyResponse,
 };
 use slipway_proto::slipway::inference::v1::inference_result::Outcome;
 use slipway_runtime::trace;
@@ -60,17 +60,12 @@ impl Direct {
     /// A service over a model and a place for its results.
     #[must_use]
     pub fn new(inference: Arc<Inference>, recorder: Arc<dyn Recorder>) -> Self {
-        Self {
-            inference,
-            recorder,
-        }
+        Self { inference, recorder }
     }
 
     async fn infer(&self, call: Call) -> Result<ModelInferResponse, Refusal> {
         let response = self.inference.compute(Path::Direct, &call).await?;
-        let result = self
-            .inference
-            .result(&call, Outcome::Response(response.clone()));
+        let result = self.inference.result(&call, Outcome::Response(response.clone()));
         if let Err(unrecorded) = self.recorder.record(&result).await {
             self.inference.telemetry().record_failures.inc();
             return Err(unrecorded.into());
@@ -85,33 +80,18 @@ impl Direct {
 
 #[tonic::async_trait]
 impl GrpcInferenceService for Direct {
-    async fn server_live(
-        &self,
-        _: Request<ServerLiveRequest>,
-    ) -> Result<Response<ServerLiveResponse>, Status> {
+    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Result<Response<ServerLiveResponse>, Status> {
         Ok(Response::new(ServerLiveResponse { live: true }))
     }
 
-    async fn server_ready(
-        &self,
-        _: Request<ServerReadyRequest>,
-    ) -> Result<Response<ServerReadyResponse>, Status> {
-        Ok(Response::new(ServerReadyResponse {
-            ready: self.is_serving(),
-        }))
+    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Result<Response<ServerReadyResponse>, Status> {
+        Ok(Response::new(ServerReadyResponse { ready: self.is_serving() }))
     }
 
-    async fn model_ready(
-        &self,
-        request: Request<ModelReadyRequest>,
-    ) -> Result<Response<ModelReadyResponse>, Status> {
+    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Result<Response<ModelReadyResponse>, Status> {
         let request = request.into_inner();
-        self.inference
-            .is_meant(&request.name, &request.version)
-            .map_err(|refusal| status(&refusal))?;
-        Ok(Response::new(ModelReadyResponse {
-            ready: self.is_serving(),
-        }))
+        self.inference.is_meant(&request.name, &request.version).map_err(|refusal| status(&refusal))?;
+        Ok(Response::new(ModelReadyResponse { ready: self.is_serving() }))
     }
 
     async fn server_metadata(
@@ -130,9 +110,7 @@ impl GrpcInferenceService for Direct {
         request: Request<ModelMetadataRequest>,
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let request = request.into_inner();
-        self.inference
-            .is_meant(&request.name, &request.version)
-            .map_err(|refusal| status(&refusal))?;
+        self.inference.is_meant(&request.name, &request.version).map_err(|refusal| status(&refusal))?;
         let model = self.inference.model();
         let tensors = |specs: &[TensorSpec]| specs.iter().map(tensor_metadata).collect();
         Ok(Response::new(ModelMetadataResponse {
@@ -144,10 +122,7 @@ impl GrpcInferenceService for Direct {
         }))
     }
 
-    async fn model_infer(
-        &self,
-        request: Request<ModelInferRequest>,
-    ) -> Result<Response<ModelInferResponse>, Status> {
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
         let span = tracing::info_span!(
             "infer",
             otel.kind = "server",
@@ -165,26 +140,15 @@ impl GrpcInferenceService for Direct {
             tracing::Span::current().record("request_id", call.request_id.as_str());
             self.infer(call).await
         };
-        work.instrument(span)
-            .await
-            .map(Response::new)
-            .map_err(|refusal| status(&refusal))
+        work.instrument(span).await.map(Response::new).map_err(|refusal| status(&refusal))
     }
 }
 
 fn tensor_metadata(spec: &TensorSpec) -> TensorMetadata {
-    TensorMetadata {
-        name: spec.name.clone(),
-        datatype: spec.data_type.to_string(),
-        shape: spec.shape.clone(),
-    }
+    TensorMetadata { name: spec.name.clone(), datatype: spec.data_type.to_string(), shape: spec.shape.clone() }
 }
 
-fn read_call(
-    metadata: &MetadataMap,
-    body: ModelInferRequest,
-    now: Timestamp,
-) -> Result<Call, Refusal> {
+fn read_call(metadata: &MetadataMap, body: ModelInferRequest, now: Timestamp) -> Result<Call, Refusal> {
     let request_id = text(metadata, metadata::REQUEST_ID)
         .ok_or_else(|| malformed(metadata::REQUEST_ID, "it is missing"))?
         .parse()
@@ -209,27 +173,17 @@ fn text<'a>(metadata: &'a MetadataMap, name: &str) -> Option<&'a str> {
 
 fn number<N: std::str::FromStr>(metadata: &MetadataMap, name: &str) -> Result<Option<N>, Refusal> {
     text(metadata, name)
-        .map(|value| {
-            value
-                .parse()
-                .map_err(|_| malformed(name, &format!("`{value}` is no number")))
-        })
+        .map(|value| value.parse().map_err(|_| malformed(name, &format!("`{value}` is no number"))))
         .transpose()
 }
 
 fn malformed(name: &str, what: &str) -> Refusal {
-    Refusal::new(
-        FailureCode::InvalidArgument,
-        format!("metadata `{name}`: {what}"),
-    )
+    Refusal::new(FailureCode::InvalidArgument, format!("metadata `{name}`: {what}"))
 }
 
 fn status(refusal: &Refusal) -> Status {
     let mut metadata = MetadataMap::new();
-    metadata.insert(
-        metadata::FAILURE,
-        MetadataValue::from_static(refusal.code.as_str()),
-    );
+    metadata.insert(metadata::FAILURE, MetadataValue::from_static(refusal.code.as_str()));
     if let Some(after) = refusal.retry_after {
         // Rounded up: a caller that comes back a moment too early has come for nothing.
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
@@ -289,23 +243,11 @@ mod tests {
         let shutdown = CancellationToken::new();
         let server = Server::builder()
             .add_service(GrpcInferenceServiceServer::new(direct))
-            .serve_with_incoming_shutdown(
-                TcpListenerStream::new(listener),
-                shutdown.clone().cancelled_owned(),
-            );
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned());
         tokio::spawn(server);
-        let channel = Endpoint::from_shared(format!("http://{address}"))
-            .unwrap()
-            .connect()
-            .await
-            .unwrap();
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         let client = GrpcInferenceServiceClient::new(channel);
-        Served {
-            client,
-            inference,
-            recorded,
-            _server: shutdown.drop_guard(),
-        }
+        Served { client, inference, recorded, _server: shutdown.drop_guard() }
     }
 
     fn request(rows: usize, pairs: &[(&'static str, &str)]) -> Request<ModelInferRequest> {
@@ -391,10 +333,7 @@ mod tests {
         let mut served = served().await;
         let model = served
             .client
-            .model_metadata(ModelMetadataRequest {
-                name: "digits".into(),
-                version: String::new(),
-            })
+            .model_metadata(ModelMetadataRequest { name: "digits".into(), version: String::new() })
             .await
             .unwrap()
             .into_inner();
@@ -405,10 +344,7 @@ mod tests {
         assert_eq!(model.outputs[0].name, "label");
         let unknown = served
             .client
-            .model_ready(ModelReadyRequest {
-                name: "cats".into(),
-                version: String::new(),
-            })
+            .model_ready(ModelReadyRequest { name: "cats".into(), version: String::new() })
             .await
             .unwrap_err();
         assert_eq!(unknown.code(), Code::NotFound);

@@ -46,21 +46,14 @@ impl Applicant {
         Self {
             bus,
             clock,
-            id: SpiffeId::Revision {
-                deployment: assignment.deployment.clone(),
-                revision: assignment.revision,
-            },
+            id: SpiffeId::Revision { deployment: assignment.deployment.clone(), revision: assignment.revision },
             instance: assignment.instance.clone(),
             names: vec![address.to_string()],
         }
     }
 
     /// The first identity, asked for until it is granted; `None` when the worker is to end first.
-    pub async fn first(
-        &self,
-        shutdown: &CancellationToken,
-        condition: &Condition,
-    ) -> Option<Reloadable> {
+    pub async fn first(&self, shutdown: &CancellationToken, condition: &Condition) -> Option<Reloadable> {
         let mut pause = FIRST_PAUSE;
         loop {
             let error = tokio::select! {

@@ -75,18 +75,11 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without a time to come back.
     pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            retry_after: None,
-        }
+        Self { code, message: message.into(), retry_after: None }
     }
 
     fn later(code: FailureCode, message: impl Into<String>, after: Duration) -> Self {
-        Self {
-            retry_after: Some(after.max(SHORTEST_RETRY)),
-            ..Self::new(code, message)
-        }
+        Self { retry_after: Some(after.max(SHORTEST_RETRY)), ..Self::new(code, message) }
     }
 }
 
@@ -100,13 +93,9 @@ impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         let message = refused.to_string();
         match refused {
-            Refused::Full { retry_after, .. } => {
-                Self::later(FailureCode::Overloaded, message, retry_after)
-            }
+            Refused::Full { retry_after, .. } => Self::later(FailureCode::Overloaded, message, retry_after),
             Refused::Late => Self::new(FailureCode::DeadlineExceeded, message),
-            Refused::Draining => {
-                Self::later(FailureCode::Unavailable, message, SHORTEST_RETRY)
-            }
+            Refused::Draining => Self::later(FailureCode::Unavailable, message, SHORTEST_RETRY),
         }
     }
 }
@@ -117,9 +106,7 @@ impl From<Unanswered> for Refusal {
         match unanswered {
             Unanswered::Late => Self::new(FailureCode::DeadlineExceeded, message),
             Unanswered::Stopped => Self::later(FailureCode::Unavailable, message, SHORTEST_RETRY),
-            Unanswered::Failed(EngineError::UnsupportedType { .. }) => {
-                Self::new(FailureCode::Unimplemented, message)
-            }
+            Unanswered::Failed(EngineError::UnsupportedType { .. }) => Self::new(FailureCode::Unimplemented, message),
             Unanswered::Failed(_) => Self::new(FailureCode::Internal, message),
         }
     }
@@ -150,9 +137,7 @@ impl From<Unrecorded> for Refusal {
     fn from(unrecorded: Unrecorded) -> Self {
         let message = unrecorded.to_string();
         match unrecorded {
-            Unrecorded::Unavailable(_) => {
-                Self::later(FailureCode::Unavailable, message, SHORTEST_RETRY)
-            }
+            Unrecorded::Unavailable(_) => Self::later(FailureCode::Unavailable, message, SHORTEST_RETRY),
             Unrecorded::TooLarge(_) => Self::new(FailureCode::PayloadTooLarge, message),
         }
     }
@@ -180,15 +165,7 @@ impl Inference {
         clock: Clock,
         telemetry: Telemetry,
     ) -> Self {
-        Self {
-            assignment,
-            model,
-            batcher,
-            rules,
-            clock,
-            telemetry,
-            phase: AtomicU8::new(Phase::Warm as u8),
-        }
+        Self { assignment, model, batcher, rules, clock, telemetry, phase: AtomicU8::new(Phase::Warm as u8) }
     }
 
     /// The model.
@@ -270,12 +247,7 @@ impl Inference {
     pub async fn compute(&self, path: Path, call: &Call) -> Result<ModelInferResponse, Refusal> {
         let started = Instant::now();
         // Counted even when the caller goes away half-way and drops this future.
-        let mut counted = Counted {
-            telemetry: &self.telemetry,
-            path,
-            started,
-            outcome: telemetry::Outcome::Cancelled,
-        };
+        let mut counted = Counted { telemetry: &self.telemetry, path, started, outcome: telemetry::Outcome::Cancelled };
         let result = self.answer(call).await;
         counted.outcome = match &result {
             Ok(_) => telemetry::Outcome::Answered,
@@ -286,11 +258,7 @@ impl Inference {
 
     async fn answer(&self, call: &Call) -> Result<ModelInferResponse, Refusal> {
         if self.phase() != Phase::Serving {
-            return Err(Refusal::later(
-                FailureCode::Unavailable,
-                "this worker is not serving",
-                SHORTEST_RETRY,
-            ));
+            return Err(Refusal::later(FailureCode::Unavailable, "this worker is not serving", SHORTEST_RETRY));
         }
         self.is_meant(&call.body.model_name, &call.body.model_version)?;
         let deadline = self.instant(call.deadline)?;
@@ -303,20 +271,12 @@ impl Inference {
         })?;
         let computed = match deadline {
             // The run itself cannot be stopped, but nobody is kept waiting for it beyond the deadline.
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), pending)
-                .await
-                .map_err(|_| {
-                    Refusal::new(
-                        FailureCode::DeadlineExceeded,
-                        "the deadline passed before the run was done",
-                    )
-                })??,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), pending).await.map_err(|_| {
+                Refusal::new(FailureCode::DeadlineExceeded, "the deadline passed before the run was done")
+            })??,
             None => pending.await?,
         };
-        let outputs = accepted
-            .outputs
-            .iter()
-            .filter_map(|&position| computed.outputs.get(position).cloned());
+        let outputs = accepted.outputs.iter().filter_map(|&position| computed.outputs.get(position).cloned());
         Ok(raw_response(
             self.assignment.deployment.name.as_str(),
             self.assignment.revision.to_string(),
@@ -391,8 +351,7 @@ struct Counted<'a> {
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.telemetry
-            .request(self.path, self.outcome, self.started.elapsed());
+        self.telemetry.request(self.path, self.outcome, self.started.elapsed());
     }
 }
 
@@ -409,10 +368,7 @@ pub(crate) mod fixtures {
 
     pub(crate) fn assignment(artifact: &[u8]) -> Assignment {
         Assignment {
-            deployment: DeploymentId {
-                namespace: "default".parse().unwrap(),
-                name: "digits".parse().unwrap(),
-            },
+            deployment: DeploymentId { namespace: "default".parse().unwrap(), name: "digits".parse().unwrap() },
             revision: RevisionId::new(2, 1),
             instance: "digits-2-1-a".into(),
             host: "here".into(),
@@ -420,17 +376,11 @@ pub(crate) mod fixtures {
         }
     }
 
-    pub(crate) const RULES: Rules = Rules {
-        allow_non_finite: false,
-        max_rows: 64,
-    };
+    pub(crate) const RULES: Rules = Rules { allow_non_finite: false, max_rows: 64 };
 
     pub(crate) fn serving(clock: Clock) -> Inference {
         let artifact = fixtures::bytes(&fixtures::classifier());
-        let model: Arc<dyn Model> = TractEngine
-            .load(&artifact, &LoadOptions::default())
-            .unwrap()
-            .into();
+        let model: Arc<dyn Model> = TractEngine.load(&artifact, &LoadOptions::default()).unwrap().into();
         let telemetry = Telemetry::default();
         let options = BatcherOptions {
             max_rows: 8,
@@ -489,10 +439,9 @@ mod tests {
     async fn only_the_wanted_outputs_are_answered() {
         let inference = serving(Clock::system());
         let mut call = call(1);
-        call.body.outputs.push(InferRequestedOutputTensor {
-            name: "probabilities".into(),
-            ..InferRequestedOutputTensor::default()
-        });
+        call.body
+            .outputs
+            .push(InferRequestedOutputTensor { name: "probabilities".into(), ..InferRequestedOutputTensor::default() });
         let response = inference.compute(Path::Direct, &call).await.unwrap();
         assert_eq!(response.outputs.len(), 1);
         assert_eq!(response.outputs[0].name, "probabilities");
@@ -503,46 +452,22 @@ mod tests {
     async fn each_refusal_has_its_code() {
         let (clock, hand) = Clock::manual(Timestamp(10_000));
         let inference = serving(clock);
-        let late = Call {
-            deadline: Some(Timestamp(10_000)),
-            ..call(1)
-        };
-        assert_eq!(
-            code(inference.compute(Path::Direct, &late).await),
-            FailureCode::DeadlineExceeded
-        );
-        let in_time = Call {
-            deadline: Some(Timestamp(60_000)),
-            ..call(1)
-        };
+        let late = Call { deadline: Some(Timestamp(10_000)), ..call(1) };
+        assert_eq!(code(inference.compute(Path::Direct, &late).await), FailureCode::DeadlineExceeded);
+        let in_time = Call { deadline: Some(Timestamp(60_000)), ..call(1) };
         assert!(inference.compute(Path::Direct, &in_time).await.is_ok());
         hand.advance(Duration::from_secs(60));
-        assert_eq!(
-            code(inference.compute(Path::Direct, &in_time).await),
-            FailureCode::DeadlineExceeded
-        );
+        assert_eq!(code(inference.compute(Path::Direct, &in_time).await), FailureCode::DeadlineExceeded);
         let mut other = call(1);
         other.body.model_name = "cats".into();
-        assert_eq!(
-            code(inference.compute(Path::Direct, &other).await),
-            FailureCode::NotFound
-        );
+        assert_eq!(code(inference.compute(Path::Direct, &other).await), FailureCode::NotFound);
         let mut old = call(1);
         old.body.model_version = "1-1".into();
-        assert_eq!(
-            code(inference.compute(Path::Direct, &old).await),
-            FailureCode::NotFound
-        );
+        assert_eq!(code(inference.compute(Path::Direct, &old).await), FailureCode::NotFound);
         let mut wrong = call(1);
         wrong.body.inputs[0].name = "Y".into();
-        assert_eq!(
-            code(inference.compute(Path::Direct, &wrong).await),
-            FailureCode::InvalidArgument
-        );
-        assert_eq!(
-            code(inference.compute(Path::Direct, &call(65)).await),
-            FailureCode::InvalidArgument
-        );
+        assert_eq!(code(inference.compute(Path::Direct, &wrong).await), FailureCode::InvalidArgument);
+        assert_eq!(code(inference.compute(Path::Direct, &call(65)).await), FailureCode::InvalidArgument);
         inference.enter(Phase::Draining);
         let refusal = inference.compute(Path::Direct, &call(1)).await.unwrap_err();
         assert_eq!(refusal.code, FailureCode::Unavailable);
@@ -583,11 +508,7 @@ mod tests {
             assert!(futures::poll!(&mut future).is_pending());
         }
         let count = |path, outcome| {
-            inference
-                .telemetry()
-                .requests
-                .get_or_create(&crate::telemetry::RequestLabels { path, outcome })
-                .get()
+            inference.telemetry().requests.get_or_create(&crate::telemetry::RequestLabels { path, outcome }).get()
         };
         assert_eq!(count(Path::Direct, telemetry::Outcome::Answered), 1);
         assert_eq!(count(Path::Queued, telemetry::Outcome::Cancelled), 1);

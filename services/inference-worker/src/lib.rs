@@ -13,15 +13,7 @@
 //! - *The async runtime runs no kernel*: engines run on their own threads.
 //! - *An engine may panic*; that is an error of one request.
 
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::print_stdout
-    )
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
 
 pub mod artifact;
 pub mod batcher;
@@ -52,7 +44,7 @@ pub use config::Config;
 /// # Errors
 /// When it fails; the reason is also in the findings file that the controller reads.
 pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
-    let Err(error) = serve::serve(&config, &frame).await else {
+    let Err(error) = Box::pin(serve::serve(&config, &frame)).await else {
         return Ok(());
     };
     let path = findings::path(&frame.data_dir, &config.worker.instance);

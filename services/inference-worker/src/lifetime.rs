@@ -17,7 +17,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Returns when the worker must go, with the reason.
 pub async fn over(bus: &Bus, clock: &Clock, assignment: &Assignment, stop_unwanted_after: Duration) -> Verdict {
     let key = LeaseKey::host(&assignment.host, Service::Controller, "workers");
-    let mut watch = Watch { clock, instance: &assignment.instance, stop_unwanted_after, seen: (Sight::Silent, clock.now()) };
+    let mut watch =
+        Watch { clock, instance: &assignment.instance, stop_unwanted_after, seen: (Sight::Silent, clock.now()) };
     let mut pause = FIRST_PAUSE;
     loop {
         match bus.leases().follow(&key).await {

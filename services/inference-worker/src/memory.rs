@@ -22,11 +22,7 @@ pub async fn exceeded(limit: Option<ByteSize>, clock: &Clock) -> WorkerError {
     loop {
         let used = ByteSize(resident_bytes());
         if used > limit {
-            return WorkerError::OutOfMemory {
-                used,
-                limit,
-                when: "while serving",
-            };
+            return WorkerError::OutOfMemory { used, limit, when: "while serving" };
         }
         clock.sleep(EVERY).await;
     }

@@ -56,18 +56,8 @@ enum Settled {
 impl Consumer {
     /// A consumer with at most so many requests in hand.
     #[must_use]
-    pub const fn new(
-        bus: Bus,
-        inference: Arc<Inference>,
-        recorder: Arc<dyn Recorder>,
-        in_hand: usize,
-    ) -> Self {
-        Self {
-            bus,
-            inference,
-            recorder,
-            in_hand,
-        }
+    pub const fn new(bus: Bus, inference: Arc<Inference>, recorder: Arc<dyn Recorder>, in_hand: usize) -> Self {
+        Self { bus, inference, recorder, in_hand }
     }
 
     /// Consumes until `stop`, then finishes what is in hand.
@@ -205,10 +195,7 @@ impl Consumer {
             .map_err(|error| format!("not an inference request: {error}"))?;
         let own = &self.inference.assignment().deployment;
         if envelope.namespace != own.namespace.as_str() || envelope.deployment != own.name.as_str() {
-            return Err(format!(
-                "a request for {}.{} in the queue of {own}",
-                envelope.namespace, envelope.deployment
-            ));
+            return Err(format!("a request for {}.{} in the queue of {own}", envelope.namespace, envelope.deployment));
         }
         let mut body = envelope.body.ok_or("an inference request without a body")?;
         // Which revision answers was decided by the queue: after a rollback, requests are moved to the good one.
@@ -247,10 +234,7 @@ impl Consumer {
     async fn is_recorded(&self, call: &Call) -> bool {
         let deployment = &self.inference.assignment().deployment;
         // When it cannot be known, the request is run again: recording is what decides, and it is write-once.
-        matches!(
-            self.bus.results().get(deployment, &call.request_id).await,
-            Ok(Some(_))
-        )
+        matches!(self.bus.results().get(deployment, &call.request_id).await, Ok(Some(_)))
     }
 
     async fn record(&self, mut result: InferenceResult, stop: &CancellationToken) -> Settled {
@@ -259,9 +243,7 @@ impl Consumer {
             match self.recorder.record(&result).await {
                 Ok(()) => return Settled::Done,
                 Err(error @ Unrecorded::TooLarge(_)) => {
-                    result.outcome = Some(Outcome::Failure(
-                        FailureCode::PayloadTooLarge.with(error.to_string()),
-                    ));
+                    result.outcome = Some(Outcome::Failure(FailureCode::PayloadTooLarge.with(error.to_string())));
                 }
                 Err(error) => {
                     self.inference.telemetry().record_failures.inc();
@@ -298,11 +280,7 @@ impl Consumer {
 }
 
 /// Waits and doubles the pause; `false` when it is time to stop.
-async fn rest(
-    clock: &slipway_runtime::Clock,
-    pause: &mut Duration,
-    stop: &CancellationToken,
-) -> bool {
+async fn rest(clock: &slipway_runtime::Clock, pause: &mut Duration, stop: &CancellationToken) -> bool {
     let waited = tokio::select! {
         () = stop.cancelled() => false,
         () = clock.sleep(*pause) => true,

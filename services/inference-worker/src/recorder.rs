@@ -27,20 +27,12 @@ impl BusRecorder {
 #[async_trait]
 impl Recorder for BusRecorder {
     async fn record(&self, result: &InferenceResult) -> Result<(), Unrecorded> {
-        let request_id: RequestId = result
-            .request_id
-            .parse()
-            .map_err(Unrecorded::Unavailable)?;
+        let request_id: RequestId = result.request_id.parse().map_err(Unrecorded::Unavailable)?;
         let payload = result.encode_to_vec().into();
         let published = self
             .bus
             .results()
-            .publish(
-                &self.deployment,
-                &request_id,
-                payload,
-                trace::current_traceparent().as_deref(),
-            )
+            .publish(&self.deployment, &request_id, payload, trace::current_traceparent().as_deref())
             .await;
         match published {
             // A result that was there before is the one that counts: this request was answered by an earlier try.

@@ -44,11 +44,7 @@ pub fn warm(record: &mut WorkerRecord, loaded: &Loaded, address: SocketAddr) {
 }
 
 fn figures(loaded: &Loaded) -> Vec<Figure> {
-    let figure = |name: &str, value: f64, unit: &str| Figure {
-        name: name.to_owned(),
-        value,
-        unit: unit.to_owned(),
-    };
+    let figure = |name: &str, value: f64, unit: &str| Figure { name: name.to_owned(), value, unit: unit.to_owned() };
     let measured = &loaded.measurement;
     let mut figures = vec![
         figure("load-time", measured.load_ms, "ms"),
@@ -97,10 +93,10 @@ fn wire_spec(spec: &TensorSpec) -> WireSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::useful_batch::BatchPoint;
     use crate::engine::measure::Measurement;
     use crate::engine::tract::{TractEngine, fixtures};
     use crate::engine::{Engine as _, LoadOptions};
-    use crate::domain::useful_batch::BatchPoint;
 
     #[test]
     fn a_record_tells_what_was_measured_and_what_the_model_takes() {
@@ -114,31 +110,17 @@ mod tests {
         let measurement = Measurement {
             load_ms: 2.0,
             warm_up_ms: 1.0,
-            points: vec![BatchPoint {
-                rows: 4,
-                runs: 5,
-                run_p50_us: 500.0,
-                rows_per_second: 8_000.0,
-            }],
+            points: vec![BatchPoint { rows: 4, runs: 5, run_p50_us: 500.0, rows_per_second: 8_000.0 }],
             useful_batch: 4,
             resident_bytes: 1 << 20,
             plan: String::new(),
             alone: String::new(),
         };
-        let loaded = Loaded {
-            model: model.into(),
-            measurement,
-            max_rows: 2,
-        };
+        let loaded = Loaded { model: model.into(), measurement, max_rows: 2 };
         warm(&mut record, &loaded, address);
         assert_eq!(record.state, WorkerState::Warm);
-        let value = |name: &str| {
-            record
-                .measurements
-                .iter()
-                .find(|figure| figure.name == name)
-                .map(|figure| figure.value)
-        };
+        let value =
+            |name: &str| record.measurements.iter().find(|figure| figure.name == name).map(|figure| figure.value);
         assert_eq!(value("max-batch"), Some(2.0));
         assert_eq!(value("row-time"), Some(0.125));
         assert_eq!(value("throughput-4"), Some(8_000.0));

@@ -14,6 +14,7 @@ use crate::domain::lifetime::Verdict;
 use crate::door::Door;
 use crate::engine::tract::TractEngine;
 use crate::error::WorkerError;
+use crate::grpc::Direct;
 use crate::identity::Applicant;
 use crate::inference::{Inference, Phase, Recorder};
 use crate::load::{Loaded, load};
@@ -21,11 +22,15 @@ use crate::queue::Consumer;
 use crate::recorder::BusRecorder;
 use crate::signature::Rules;
 use crate::telemetry::Telemetry;
-use crate::{artifact, door, lifetime, memory, registration, telemetry};
+use crate::{artifact, lifetime, memory, registration, telemetry};
 
 /// How long requests are still served after the registry says `draining`: every ingress must have read it by then. Entries
 /// travel in milliseconds; the rest is for a busy machine.
 const NOTICE: Duration = Duration::from_millis(500);
+
+/// How long whoever still comes is told to go elsewhere before connections are closed: a refusal says more than a connection
+/// that ends.
+const LAST_CALL: Duration = Duration::from_millis(250);
 
 /// Lives until the process is to end, the controller does not want the worker any more, or something fails.
 ///
@@ -96,7 +101,8 @@ impl Worker<'_> {
         model_ready.set_ready();
 
         let inference = self.inference(loaded, telemetry)?;
-        let served = self.serve(door, &registration, &inference).await;
+        // Boxed: it holds two servers, and this future is moved around before it runs.
+        let served = Box::pin(self.serve(door, &registration, &inference)).await;
         // Whatever happened, nobody shall be sent here any more.
         deregister(registration).await;
         self.finish(inference).await;
@@ -105,14 +111,9 @@ impl Worker<'_> {
 
     /// `None` when the worker is to end first.
     async fn load(&self, telemetry: &Telemetry) -> Result<Option<Loaded>, WorkerError> {
-        let fetched = artifact::fetch(
-            &self.bus,
-            &self.frame.clock,
-            &self.leave,
-            &self.frame.data_dir,
-            &self.assignment.digest,
-        )
-        .await?;
+        let fetched =
+            artifact::fetch(&self.bus, &self.frame.clock, &self.leave, &self.frame.data_dir, &self.assignment.digest)
+                .await?;
         let Some(bytes) = fetched else {
             return Ok(None);
         };
@@ -121,9 +122,7 @@ impl Worker<'_> {
             loaded = load(Arc::new(TractEngine), bytes, self.config) => loaded?,
         };
         telemetry.load_seconds.set(loaded.measurement.load_ms / 1e3);
-        telemetry
-            .useful_batch
-            .set(i64::try_from(loaded.measurement.useful_batch).unwrap_or(i64::MAX));
+        telemetry.useful_batch.set(i64::try_from(loaded.measurement.useful_batch).unwrap_or(i64::MAX));
         tracing::info!(
             load_ms = loaded.measurement.load_ms,
             useful_batch = loaded.measurement.useful_batch,
@@ -140,21 +139,13 @@ impl Worker<'_> {
         let options = BatcherOptions {
             max_rows: if alone { 1 } else { loaded.max_rows },
             // Who may not share a run has nothing to wait for.
-            max_delay: if alone || loaded.max_rows == 1 {
-                Duration::ZERO
-            } else {
-                self.config.max_delay.0
-            },
+            max_delay: if alone || loaded.max_rows == 1 { Duration::ZERO } else { self.config.max_delay.0 },
             queue_requests: self.config.queue_limit,
             queue_bytes: usize::try_from(self.config.queue_bytes.0).unwrap_or(usize::MAX),
             threads: self.config.threads,
         };
-        let batcher = Batcher::start(&loaded.model, options, telemetry.batcher.clone())
-            .map_err(WorkerError::Thread)?;
-        let rules = Rules {
-            allow_non_finite: self.config.allow_non_finite,
-            max_rows: self.config.request_rows,
-        };
+        let batcher = Batcher::start(&loaded.model, options, telemetry.batcher.clone()).map_err(WorkerError::Thread)?;
+        let rules = Rules { allow_non_finite: self.config.allow_non_finite, max_rows: self.config.request_rows };
         Ok(Arc::new(Inference::new(
             self.assignment.clone(),
             loaded.model,
@@ -175,22 +166,16 @@ impl Worker<'_> {
         let Some(identity) = self.identity().await else {
             return Ok(());
         };
-        let recorder: Arc<dyn Recorder> = Arc::new(BusRecorder::new(
-            self.bus.clone(),
-            self.assignment.deployment.clone(),
-        ));
+        let recorder: Arc<dyn Recorder> =
+            Arc::new(BusRecorder::new(self.bus.clone(), self.assignment.deployment.clone()));
         inference.enter(Phase::Serving);
         let (closing, stop_pulling) = (CancellationToken::new(), CancellationToken::new());
         // Ended by any way out of here, a failure included.
         let _guards = (closing.clone().drop_guard(), stop_pulling.clone().drop_guard());
-        let consumer = Consumer::new(
-            self.bus.clone(),
-            Arc::clone(inference),
-            Arc::clone(&recorder),
-            self.config.queued_in_hand,
-        );
+        let consumer =
+            Consumer::new(self.bus.clone(), Arc::clone(inference), Arc::clone(&recorder), self.config.queued_in_hand);
         let mut knocking = std::pin::pin!(door.serve(
-            door::direct(inference, &recorder),
+            Direct::new(Arc::clone(inference), Arc::clone(&recorder)),
             &identity,
             closing.clone()
         ));
@@ -212,28 +197,25 @@ impl Worker<'_> {
         tracing::info!("draining");
         tell(registration, |record| record.state = WorkerState::Draining).await;
         stop_pulling.cancel();
-        let notice = async {
-            self.frame.clock.sleep(NOTICE).await;
-            closing.cancel();
-        };
         let rest = async {
             if !pulled {
                 pulling.await;
             }
         };
-        let (served, (), ()) = tokio::join!(knocking, notice, rest);
+        let leaving = async {
+            tokio::join!(self.frame.clock.sleep(NOTICE), rest);
+            inference.enter(Phase::Draining);
+            self.frame.clock.sleep(LAST_CALL).await;
+            closing.cancel();
+        };
+        let (served, ()) = tokio::join!(knocking, leaving);
         served
     }
 
     async fn identity(&self) -> Option<Reloadable> {
         let condition = self.frame.health.condition("identity");
         let advertised = self.config.advertised.unwrap_or(self.config.listen);
-        let applicant = Applicant::new(
-            self.bus.clone(),
-            self.frame.clock.clone(),
-            &self.assignment,
-            advertised.ip(),
-        );
+        let applicant = Applicant::new(self.bus.clone(), self.frame.clock.clone(), &self.assignment, advertised.ip());
         let identity = applicant.first(&self.leave, &condition).await?;
         condition.set_ready();
         let (kept, leave) = (identity.clone(), self.leave.clone());

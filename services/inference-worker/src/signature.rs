@@ -34,15 +34,9 @@ impl Signature {
     /// A signature; whether it is batched follows from the inputs.
     #[must_use]
     pub fn new(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> Self {
-        let batched = !inputs.is_empty()
-            && inputs
-                .iter()
-                .all(|input| input.shape.first().is_some_and(|&size| size < 0));
-        Self {
-            inputs,
-            outputs,
-            batched,
-        }
+        let batched =
+            !inputs.is_empty() && inputs.iter().all(|input| input.shape.first().is_some_and(|&size| size < 0));
+        Self { inputs, outputs, batched }
     }
 }
 
@@ -150,11 +144,7 @@ pub enum Misfit {
 ///
 /// # Errors
 /// The first [`Misfit`] found: unknown and missing names first, then type, shape and values, input by input.
-pub fn check(
-    signature: &Signature,
-    rules: Rules,
-    request: &ModelInferRequest,
-) -> Result<Accepted, Misfit> {
+pub fn check(signature: &Signature, rules: Rules, request: &ModelInferRequest) -> Result<Accepted, Misfit> {
     let outputs = wanted_outputs(signature, request)?;
     let inputs = in_order(signature, request_tensors(request)?)?;
     for (spec, tensor) in signature.inputs.iter().zip(&inputs) {
@@ -162,22 +152,12 @@ pub fn check(
     }
     let rows = common_rows(signature, &inputs)?;
     if rows > rules.max_rows {
-        return Err(Misfit::TooManyRows {
-            limit: rules.max_rows,
-            found: rows,
-        });
+        return Err(Misfit::TooManyRows { limit: rules.max_rows, found: rows });
     }
-    Ok(Accepted {
-        inputs,
-        rows,
-        outputs,
-    })
+    Ok(Accepted { inputs, rows, outputs })
 }
 
-fn wanted_outputs(
-    signature: &Signature,
-    request: &ModelInferRequest,
-) -> Result<Vec<usize>, Misfit> {
+fn wanted_outputs(signature: &Signature, request: &ModelInferRequest) -> Result<Vec<usize>, Misfit> {
     if request.outputs.is_empty() {
         return Ok((0..signature.outputs.len()).collect());
     }
@@ -187,10 +167,7 @@ fn wanted_outputs(
             .outputs
             .iter()
             .position(|spec| spec.name == output.name)
-            .ok_or_else(|| Misfit::UnknownOutput {
-                name: output.name.clone(),
-                known: names(&signature.outputs),
-            })?;
+            .ok_or_else(|| Misfit::UnknownOutput { name: output.name.clone(), known: names(&signature.outputs) })?;
         if wanted.contains(&position) {
             return Err(Misfit::DuplicateOutput(output.name.clone()));
         }
@@ -202,18 +179,12 @@ fn wanted_outputs(
 fn in_order(signature: &Signature, tensors: Vec<Tensor>) -> Result<Vec<Tensor>, Misfit> {
     let mut places: Vec<Option<Tensor>> = vec![None; signature.inputs.len()];
     for tensor in tensors {
-        let position = signature
-            .inputs
-            .iter()
-            .position(|spec| spec.name == tensor.name());
+        let position = signature.inputs.iter().position(|spec| spec.name == tensor.name());
         // No name comes twice: `request_tensors` has refused that.
         match position.and_then(|position| places.get_mut(position)) {
             Some(place) => *place = Some(tensor),
             None => {
-                return Err(Misfit::UnknownInput {
-                    name: tensor.name().to_owned(),
-                    known: names(&signature.inputs),
-                });
+                return Err(Misfit::UnknownInput { name: tensor.name().to_owned(), known: names(&signature.inputs) });
             }
         }
     }
@@ -226,39 +197,22 @@ fn in_order(signature: &Signature, tensors: Vec<Tensor>) -> Result<Vec<Tensor>, 
 
 fn check_tensor(spec: &TensorSpec, rules: Rules, tensor: &Tensor) -> Result<(), Misfit> {
     if tensor.data_type() != spec.data_type {
-        return Err(Misfit::WrongType {
-            name: spec.name.clone(),
-            expected: spec.data_type,
-            found: tensor.data_type(),
-        });
+        return Err(Misfit::WrongType { name: spec.name.clone(), expected: spec.data_type, found: tensor.data_type() });
     }
     let found = tensor.wire_shape();
     let fits = found.len() == spec.shape.len()
-        && found
-            .iter()
-            .zip(&spec.shape)
-            .all(|(&found, &expected)| expected < 0 || found == expected);
+        && found.iter().zip(&spec.shape).all(|(&found, &expected)| expected < 0 || found == expected);
     if !fits {
-        return Err(Misfit::WrongShape {
-            name: spec.name.clone(),
-            expected: spec.shape.clone(),
-            found,
-        });
+        return Err(Misfit::WrongShape { name: spec.name.clone(), expected: spec.shape.clone(), found });
     }
-    let empty = found
-        .iter()
-        .zip(&spec.shape)
-        .any(|(&found, &expected)| expected < 0 && found == 0);
+    let empty = found.iter().zip(&spec.shape).any(|(&found, &expected)| expected < 0 && found == 0);
     if empty {
         return Err(Misfit::Empty(spec.name.clone()));
     }
     if !rules.allow_non_finite
         && let Some(index) = first_non_finite(tensor.data_type(), tensor.bytes())
     {
-        return Err(Misfit::NotFinite {
-            name: spec.name.clone(),
-            index,
-        });
+        return Err(Misfit::NotFinite { name: spec.name.clone(), index });
     }
     Ok(())
 }
@@ -272,11 +226,7 @@ fn common_rows(signature: &Signature, inputs: &[Tensor]) -> Result<usize, Misfit
         let found = tensor.shape().first().copied().unwrap_or(1);
         let expected = *rows.get_or_insert(found);
         if found != expected {
-            return Err(Misfit::RowsDiffer {
-                name: tensor.name().to_owned(),
-                expected,
-                found,
-            });
+            return Err(Misfit::RowsDiffer { name: tensor.name().to_owned(), expected, found });
         }
     }
     Ok(rows.unwrap_or(1))
@@ -287,11 +237,7 @@ fn names(specs: &[TensorSpec]) -> Vec<String> {
 }
 
 fn quoted(names: &[String]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 struct Shape<'a>(&'a [i64]);
@@ -309,29 +255,16 @@ mod tests {
     use slipway_proto::inference::model_infer_request::InferRequestedOutputTensor;
     use slipway_proto::oip::raw_request;
 
-    const RULES: Rules = Rules {
-        allow_non_finite: false,
-        max_rows: 8,
-    };
+    const RULES: Rules = Rules { allow_non_finite: false, max_rows: 8 };
 
     fn spec(name: &str, data_type: DataType, shape: &[i64]) -> TensorSpec {
-        TensorSpec {
-            name: name.into(),
-            data_type,
-            shape: shape.to_vec(),
-        }
+        TensorSpec { name: name.into(), data_type, shape: shape.to_vec() }
     }
 
     fn two_inputs() -> Signature {
         Signature::new(
-            vec![
-                spec("x", DataType::Fp32, &[-1, 2]),
-                spec("ids", DataType::Int64, &[-1, -1]),
-            ],
-            vec![
-                spec("label", DataType::Int64, &[-1]),
-                spec("probabilities", DataType::Fp32, &[-1, 3]),
-            ],
+            vec![spec("x", DataType::Fp32, &[-1, 2]), spec("ids", DataType::Int64, &[-1, -1])],
+            vec![spec("label", DataType::Int64, &[-1]), spec("probabilities", DataType::Fp32, &[-1, 3])],
         )
     }
 
@@ -344,19 +277,12 @@ mod tests {
     }
 
     fn refused(tensors: Vec<Tensor>) -> String {
-        check(&two_inputs(), RULES, &raw_request("m", "1", tensors))
-            .unwrap_err()
-            .to_string()
+        check(&two_inputs(), RULES, &raw_request("m", "1", tensors)).unwrap_err().to_string()
     }
 
     #[test]
     fn a_fitting_request_comes_out_in_the_order_of_the_signature() {
-        let accepted = check(
-            &two_inputs(),
-            RULES,
-            &raw_request("m", "1", [ids(3, 5), x(3)]),
-        )
-        .unwrap();
+        let accepted = check(&two_inputs(), RULES, &raw_request("m", "1", [ids(3, 5), x(3)])).unwrap();
         assert_eq!(accepted.inputs, [x(3), ids(3, 5)]);
         assert_eq!((accepted.rows, accepted.outputs), (3, vec![0, 1]));
     }
@@ -369,34 +295,16 @@ mod tests {
         let flat = Tensor::from_f32("x", vec![2], &[0.0; 2]).unwrap();
         let nan = Tensor::from_f32("x", vec![1, 2], &[0.0, f32::NAN]).unwrap();
         let cases = [
-            (
-                vec![x(1), ids(1, 1), strange],
-                "unknown input `y`; the model takes `x`, `ids`",
-            ),
+            (vec![x(1), ids(1, 1), strange], "unknown input `y`; the model takes `x`, `ids`"),
             (vec![x(1)], "input `ids` is missing"),
             (vec![], "input `x` is missing"),
-            (
-                vec![integer, ids(1, 1)],
-                "input `x` is INT64 where the model takes FP32",
-            ),
-            (
-                vec![wide, ids(1, 1)],
-                "input `x` has the shape [1, 3] where the model takes [-1, 2]",
-            ),
-            (
-                vec![flat, ids(1, 1)],
-                "input `x` has the shape [2] where the model takes [-1, 2]",
-            ),
-            (
-                vec![x(2), ids(1, 1)],
-                "input `ids` has 1 rows where the inputs before it have 2",
-            ),
+            (vec![integer, ids(1, 1)], "input `x` is INT64 where the model takes FP32"),
+            (vec![wide, ids(1, 1)], "input `x` has the shape [1, 3] where the model takes [-1, 2]"),
+            (vec![flat, ids(1, 1)], "input `x` has the shape [2] where the model takes [-1, 2]"),
+            (vec![x(2), ids(1, 1)], "input `ids` has 1 rows where the inputs before it have 2"),
             (vec![x(0), ids(0, 1)], "input `x` has a dimension of 0"),
             (vec![x(1), ids(1, 0)], "input `ids` has a dimension of 0"),
-            (
-                vec![x(9), ids(9, 1)],
-                "9 rows in one request where 8 are allowed; split it",
-            ),
+            (vec![x(9), ids(9, 1)], "9 rows in one request where 8 are allowed; split it"),
             (vec![nan, ids(1, 1)], "input `x` is not finite at element 1"),
             (vec![x(1), x(1), ids(1, 1)], "tensor `x` is given twice"),
         ];
@@ -408,10 +316,7 @@ mod tests {
     #[test]
     fn a_model_may_allow_what_is_not_finite() {
         let nan = Tensor::from_f32("x", vec![1, 2], &[f32::INFINITY, f32::NAN]).unwrap();
-        let rules = Rules {
-            allow_non_finite: true,
-            ..RULES
-        };
+        let rules = Rules { allow_non_finite: true, ..RULES };
         assert!(check(&two_inputs(), rules, &raw_request("m", "1", [nan, ids(1, 1)])).is_ok());
     }
 
@@ -430,10 +335,7 @@ mod tests {
         };
         assert_eq!(want(&["probabilities"]), Ok(vec![1]));
         assert_eq!(want(&["probabilities", "label"]), Ok(vec![1, 0]));
-        assert_eq!(
-            want(&["label", "label"]),
-            Err(Misfit::DuplicateOutput("label".into()))
-        );
+        assert_eq!(want(&["label", "label"]), Err(Misfit::DuplicateOutput("label".into())));
         assert_eq!(
             want(&["score"]).unwrap_err().to_string(),
             "unknown output `score`; the model gives `label`, `probabilities`"

@@ -136,31 +136,21 @@ impl Telemetry {
             Unit::Seconds,
             self.request_seconds.clone(),
         );
-        registry.register(
-            "record_failures",
-            "Results that could not be recorded",
-            self.record_failures.clone(),
-        );
+        registry.register("record_failures", "Results that could not be recorded", self.record_failures.clone());
         registry.register_with_unit(
             "load",
             "From the artifact's bytes to a model that has run",
             Unit::Seconds,
             self.load_seconds.clone(),
         );
-        registry.register(
-            "useful_batch",
-            "Batch size found worth waiting for",
-            self.useful_batch.clone(),
-        );
+        registry.register("useful_batch", "Batch size found worth waiting for", self.useful_batch.clone());
         registry.register("serving", "1 while the worker serves", self.serving.clone());
         self.batcher.register(registry);
     }
 
     /// Counts one request.
     pub fn request(&self, path: Path, outcome: Outcome, took: Duration) {
-        self.requests
-            .get_or_create(&RequestLabels { path, outcome })
-            .inc();
+        self.requests.get_or_create(&RequestLabels { path, outcome }).inc();
         self.request_seconds.observe(took.as_secs_f64());
     }
 }
@@ -190,29 +180,16 @@ impl BatcherMetrics {
             Unit::Seconds,
             self.queue_wait_seconds.clone(),
         );
-        registry.register_with_unit(
-            "run",
-            "One run of the engine",
-            Unit::Seconds,
-            self.run_seconds.clone(),
-        );
+        registry.register_with_unit("run", "One run of the engine", Unit::Seconds, self.run_seconds.clone());
         registry.register("queue_depth", "Requests waiting", self.queue_requests.clone());
-        registry.register(
-            "isolated_batches",
-            "Failed batches run again request by request",
-            self.isolated.clone(),
-        );
+        registry.register("isolated_batches", "Failed batches run again request by request", self.isolated.clone());
         registry.register("failed_runs", "Runs that failed", self.failed_runs.clone());
         registry.register(
             "cancelled_in_queue",
             "Requests whose caller was gone before they ran",
             self.cancelled.clone(),
         );
-        registry.register(
-            "expired_in_queue",
-            "Requests whose deadline passed while they waited",
-            self.expired.clone(),
-        );
+        registry.register("expired_in_queue", "Requests whose deadline passed while they waited", self.expired.clone());
     }
 }
 

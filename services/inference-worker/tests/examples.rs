@@ -38,10 +38,7 @@ fn example(file: &str) -> PathBuf {
 fn load(name: &str, planning: Planning) -> (Box<dyn Model>, Duration) {
     let artifact = fs::read(example(&format!("{name}.onnx"))).unwrap();
     let started = Instant::now();
-    let options = LoadOptions {
-        planning,
-        ..LoadOptions::default()
-    };
+    let options = LoadOptions { planning, ..LoadOptions::default() };
     let model = TractEngine.load(&artifact, &options).unwrap();
     (model, started.elapsed())
 }
@@ -113,13 +110,7 @@ fn the_wide_example_is_measured_to_gain_by_batching() {
     let (model, took) = load("digits-wide", Planning::Measured);
     let measured = measure(model.as_ref(), took, MeasureOptions::default()).unwrap();
     println!("{measured:#?}");
-    let rate = |rows: usize| {
-        measured
-            .points
-            .iter()
-            .find(|point| point.rows == rows)
-            .map(|point| point.rows_per_second)
-    };
+    let rate = |rows: usize| measured.points.iter().find(|point| point.rows == rows).map(|point| point.rows_per_second);
     let (Some(one), Some(four)) = (rate(1), rate(4)) else {
         panic!("{measured:?}");
     };
@@ -136,7 +127,12 @@ fn files_that_are_no_usable_model_are_refused_without_a_panic() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         // A model whose outputs are NaN is a working model; whether they are right is for the validator to find.
-        if path.is_dir() || name == "nan-outputs.onnx" || !path.extension().is_some_and(|ext| ["onnx", "pt", "pb", "plan", "safetensors"].contains(&ext.to_str().unwrap())) {
+        if path.is_dir()
+            || name == "nan-outputs.onnx"
+            || !path
+                .extension()
+                .is_some_and(|ext| ["onnx", "pt", "pb", "plan", "safetensors"].contains(&ext.to_str().unwrap()))
+        {
             continue;
         }
         let bytes = fs::read(&path).unwrap();

@@ -13,7 +13,7 @@ use http::{
 };
 
 /// Refuses what is ambiguous, and closes the connection: what follows on it may be a part of an attack.
-pub async fn refuse_ambiguous(request: Request, next: Next) -> Response {
+pub(crate) async fn refuse_ambiguous(request: Request, next: Next) -> Response {
     match check(request.version(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => {

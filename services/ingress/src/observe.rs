@@ -21,7 +21,7 @@ use tracing::{Instrument as _, Span, field::Empty, info_span};
 const CLIENT_GONE: u16 = 499;
 
 /// Follows a request from its head to its answer.
-pub async fn observe(State(metrics): State<IngressMetrics>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn observe(State(metrics): State<IngressMetrics>, mut request: Request, next: Next) -> Response {
     let span = span(&request);
     let given = given_traceparent(&request);
     if let Some(given) = &given {
@@ -103,7 +103,7 @@ impl Drop for Inside {
 
 /// What becomes of a panic in a handler.
 #[must_use]
-pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
+pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
     let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     respond::failure(&RequestError::Internal(anyhow::anyhow!("panic: {}", said.unwrap_or("no message"))))
 }

@@ -165,7 +165,8 @@ fn key(scene: &Scene, generation: Generation, slot: Slot, attempt: Attempt) -> F
 }
 
 async fn write(scene: &Scene, key: &FactKey, answer: Answer) -> Result<Done, DutyError> {
-    scene.append(key, answer).await?;
+    // Boxed: writing a fact is rare, and its future is large.
+    Box::pin(scene.append(key, answer)).await?;
     Ok(Done::Wrote)
 }
 

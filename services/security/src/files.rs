@@ -59,7 +59,8 @@ pub(crate) fn write_public(path: &Path, text: &str) -> Result<(), FileError> {
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), FileError> {
     let partial = path.with_extension(format!("{:08x}.partial", rand::random::<u32>()));
-    let written = write_whole(&partial, text, mode).and_then(|()| fs::rename(&partial, path)).and_then(|()| sync_parent(path));
+    let written =
+        write_whole(&partial, text, mode).and_then(|()| fs::rename(&partial, path)).and_then(|()| sync_parent(path));
     written.map_err(|source| {
         // What is left of it is of no use; if it cannot be removed, the first error still says more.
         let _ = fs::remove_file(&partial);

@@ -1,1 +1,99 @@
-//! slipway-security
+//! Security: who is who, who may come in, and the proof of it.
+//!
+//! What it does: it is the mesh's certificate authority and answers requests for identities as they come. On `deployed` it
+//! checks spec and plan against the policy, reads the artifact back and digests it anew, makes the deployment's API key, and
+//! tries to get into every worker as a stranger; only when every stranger was refused and the ingress was served does it
+//! answer `security-ready`. On `retire-requested` it removes keys, files and identities.
+//!
+//! What it never does: give anybody an identity on his own word (who asks is vouched for by the broker, whether a revision
+//! lives by the log); take anything but the public key from a request; write a key or a secret into a fact, a log line or a
+//! metric; call something proved that it has not seen refused.
+//!
+//! Invariants: *own identity only*: no principal ever gets another's ([`domain::identity`]). *One key per deployment*, for all
+//! its revisions, never brought back to life once it was taken back ([`domain::api_key`]). *Whoever signs is trusted, for as
+//! long as what it signed is valid* ([`domain::authority`]). *What cannot be told is not proof* ([`domain::proof`]).
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
+
+mod actor;
+mod artifact;
+mod authority;
+mod config;
+pub mod domain;
+mod effects;
+mod error;
+mod files;
+mod identities;
+mod keys;
+mod proof;
+mod telemetry;
+#[cfg(test)]
+mod testing;
+mod world;
+
+pub use authority::{Authority, AuthorityError, CertificateError, StoreError};
+pub use config::{AuthorityConfig, Config, IdentitiesConfig, Loss, ProofConfig};
+pub use effects::{Effects, Place, Simulated, Trouble};
+pub use files::FileError;
+
+use actor::Guard;
+use identities::Registrar;
+use slipway_bus::{Bus, Principal};
+use slipway_kernel::Service;
+use slipway_runtime::Frame;
+use std::sync::Arc;
+use telemetry::SecurityMetrics;
+use world::World;
+
+/// Runs until shutdown.
+///
+/// # Errors
+/// When the broker refuses the key or cannot be reached, or the data folder cannot be used.
+pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
+    let bus = connect(&config, &frame).await?;
+    let metrics = SecurityMetrics::register(&frame.metrics);
+    let folder = config.authority_folder(&frame.data_dir);
+    let authority = Arc::new(Authority::new(&folder, &config.authority, config.identities.lifetime.0)?);
+    let (kept, kept_bus, kept_frame, kept_metrics) =
+        (Arc::clone(&authority), bus.clone(), frame.clone(), metrics.clone());
+    frame.tasks.spawn_restarting("authority", move || {
+        let (authority, bus) = (Arc::clone(&kept), kept_bus.clone());
+        let (frame, metrics) = (kept_frame.clone(), kept_metrics.clone());
+        async move { authority.keep(bus, frame, metrics).await }
+    });
+
+    let workers = bus.workers().follow().await?;
+    let registrar = Registrar {
+        bus: bus.clone(),
+        authority: Arc::clone(&authority),
+        view: bus.log().follow().await?,
+        workers: workers.clone(),
+        config: config.identities.clone(),
+        metrics: metrics.clone(),
+    };
+    let shutdown = frame.shutdown.clone();
+    frame.tasks.spawn_restarting("identities", move || registrar.clone().run(shutdown.clone()));
+
+    let world = World::new(&bus, &config, &frame.data_dir, Arc::clone(&authority), workers, &metrics)?;
+    tokio::select! {
+        // Without an authority nothing can be proved; another replica may have one.
+        () = authority.in_force() => {}
+        () = frame.shutdown.cancelled() => return Ok(()),
+    }
+    slipway_bus::react(&bus, &frame, Guard::new(world, config.policy, metrics)).await?;
+    Ok(())
+}
+
+/// The duties of [`run`] with the world given: a bench or test puts a simulated one in its place. No identities are issued.
+///
+/// # Errors
+/// When the broker refuses the key or cannot be reached.
+pub async fn run_with(config: Config, frame: Frame, effects: impl Effects) -> anyhow::Result<()> {
+    let bus = connect(&config, &frame).await?;
+    let metrics = SecurityMetrics::register(&frame.metrics);
+    slipway_bus::react(&bus, &frame, Guard::new(effects, config.policy, metrics)).await?;
+    Ok(())
+}
+
+async fn connect(config: &Config, frame: &Frame) -> anyhow::Result<Bus> {
+    Ok(Bus::connect(&config.bus, Principal::Service(Service::Security), frame).await?)
+}

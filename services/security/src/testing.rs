@@ -1,10 +1,11 @@
 //! Histories for tests, fact by fact.
 
 use slipway_kernel::{
-    Abandoned, Answer, Attempt, ByteSize, Candidate, Cause, CommandReason, CpuMillis, Deployed, Deployment, DeploymentId,
-    Digest, Fact, FactKey, Failed, Finding, FindingKind, Generation, InfrastructureChosen, IntakeReference, MachineFacts,
-    ModelFacts, ModelFormat, Plan, Planned, PlatformSelected, Ready, Released, Removed, Requested, RevisionId, RolledBack,
-    Service, Slot, Span, Superseded, Timestamp, ValidationReport, fold, spec::ModelDeployment,
+    Abandoned, Answer, Attempt, ByteSize, Candidate, Cause, CommandReason, CpuMillis, Deployed, Deployment,
+    DeploymentId, Digest, Fact, FactKey, Failed, Finding, FindingKind, Generation, InfrastructureChosen,
+    IntakeReference, MachineFacts, ModelFacts, ModelFormat, Plan, Planned, PlatformSelected, Ready, Released, Removed,
+    Requested, RevisionId, RolledBack, Service, Slot, Span, Superseded, Timestamp, ValidationReport, fold,
+    spec::ModelDeployment,
 };
 use std::sync::Arc;
 
@@ -127,8 +128,11 @@ impl History {
     }
 
     pub(crate) fn chosen(self, generation: u32) -> Self {
-        self.first((generation, 0), Slot::Choice, Answer::InfrastructureChosen(choice()))
-            .first((generation, 0), Slot::Platform, Answer::PlatformSelected(platform()))
+        self.first((generation, 0), Slot::Choice, Answer::InfrastructureChosen(choice())).first(
+            (generation, 0),
+            Slot::Platform,
+            Answer::PlatformSelected(platform()),
+        )
     }
 
     pub(crate) fn planned(self, generation: u32, revision: u32) -> Self {
@@ -173,7 +177,11 @@ impl History {
 
     pub(crate) fn rolled_back(self, from: (u32, u32), to: (u32, u32)) -> Self {
         let to = RevisionId::new(to.0, to.1);
-        self.first(from, Slot::Rollback, Answer::RolledBack(RolledBack { to, reason: String::new(), findings: Vec::new() }))
+        self.first(
+            from,
+            Slot::Rollback,
+            Answer::RolledBack(RolledBack { to, reason: String::new(), findings: Vec::new() }),
+        )
     }
 
     pub(crate) fn superseded(self, generation: u32) -> Self {

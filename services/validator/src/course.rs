@@ -60,7 +60,7 @@ pub(crate) async fn run(tools: &Tools, stop: &CancellationToken) -> Ran {
 /// Why checks are left out.
 enum End {
     /// This check failed, and more would not change what follows.
-    Failed(&'static str),
+    Failed(String),
     /// They disturb, and the revision is not to be disturbed: why.
     Disturbs(String),
 }
@@ -77,8 +77,8 @@ impl Course<'_> {
         let tools = self.tools;
         let golden = self.step(golden(tools)).await?;
         let bodies = golden.bodies;
-        if self.decided(golden.judged) {
-            return Some(End::Failed(GOLDEN_OUTPUTS));
+        if let Some(name) = self.decided(golden.judged) {
+            return Some(End::Failed(name));
         }
 
         let visitors = strangers::visitors(tools);
@@ -87,7 +87,7 @@ impl Course<'_> {
         let in_quiet = authentication::judge(&met);
         if in_quiet.is_failed() {
             self.ran.judged.push(in_quiet);
-            return Some(End::Failed(AUTHENTICATION));
+            return Some(End::Failed(AUTHENTICATION.to_owned()));
         }
 
         let quiet = self.step(warm_up(tools, &bodies)).await?;
@@ -97,7 +97,7 @@ impl Course<'_> {
         let hole = self.decided(vec![under_load]);
         let missed = self.decided(loaded.judged);
 
-        let spared = if hole || missed {
+        let spared = if hole.or(missed).is_some() {
             Some(End::Disturbs("not made: the revision failed already, and this would disturb the machine".to_owned()))
         } else if tools.assignment.in_production {
             Some(End::Disturbs("not made: the revision is in production".to_owned()))
@@ -123,9 +123,9 @@ impl Course<'_> {
         }
     }
 
-    /// Keeps what was judged; whether any of it failed.
-    fn decided(&mut self, judged: Vec<Judged>) -> bool {
-        let failed = judged.iter().any(Judged::is_failed);
+    /// Keeps what was judged; the name of the first check that failed.
+    fn decided(&mut self, judged: Vec<Judged>) -> Option<String> {
+        let failed = judged.iter().find(|judged| judged.is_failed()).map(|judged| judged.check.name.clone());
         self.ran.judged.extend(judged);
         failed
     }

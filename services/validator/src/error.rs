@@ -69,7 +69,7 @@ pub enum KillError {
 
 /// The error with its causes, on one line: for details of checks, where nobody prints a chain.
 #[must_use]
-pub fn told(error: &dyn std::error::Error) -> String {
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {

@@ -78,7 +78,7 @@ pub fn queue_limit(spec: &Spec, replicas: u32, max_batch: u32) -> u32 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people; a byte in a petabyte does not matter")]
-pub(super) fn to_f64(n: u64) -> f64 {
+pub(crate) fn to_f64(n: u64) -> f64 {
     n as f64
 }
 

@@ -83,3 +83,27 @@ pub trait Target: Send + Sync + 'static {
     /// Does the work until the process is to end.
     async fn run(self: Arc<Self>, frame: Frame) -> anyhow::Result<()>;
 }
+
+/// No target: this replica keeps no workers, another one does.
+#[derive(Clone, Copy, Debug)]
+pub struct Absent;
+
+#[async_trait]
+impl Target for Absent {
+    fn want(&self, _: &DeploymentId, _: Vec<Desired>) {}
+
+    fn all_told(&self) {}
+
+    fn status(&self, _: &Group) -> Status {
+        Status::Elsewhere
+    }
+
+    async fn changed(&self, at_most: Duration) {
+        tokio::time::sleep(at_most).await;
+    }
+
+    async fn run(self: Arc<Self>, frame: Frame) -> anyhow::Result<()> {
+        frame.shutdown.cancelled().await;
+        Ok(())
+    }
+}

@@ -71,37 +71,23 @@ fn run_alone(queue: &Queue, model: &dyn Model, job: Job, taken: Instant) {
 }
 
 /// A request with more rows than a batch may have is computed in several runs.
-fn in_pieces(
-    model: &dyn Model,
-    inputs: &[Tensor],
-    rows: usize,
-    max_rows: usize,
-) -> Result<Vec<Tensor>, EngineError> {
+fn in_pieces(model: &dyn Model, inputs: &[Tensor], rows: usize, max_rows: usize) -> Result<Vec<Tensor>, EngineError> {
     if rows <= max_rows || *model.batching() != crate::engine::Batching::Rows {
         return model.run(inputs);
     }
     let mut sizes = vec![max_rows; rows / max_rows];
-    if rows % max_rows > 0 {
+    if !rows.is_multiple_of(max_rows) {
         sizes.push(rows % max_rows);
     }
-    let pieces = inputs
-        .iter()
-        .map(|input| split_rows(input, &sizes))
-        .collect::<Result<Vec<_>, _>>()?;
+    let pieces = inputs.iter().map(|input| split_rows(input, &sizes)).collect::<Result<Vec<_>, _>>()?;
     let mut computed = Vec::with_capacity(sizes.len());
     for index in 0..sizes.len() {
-        let piece: Vec<Tensor> = pieces
-            .iter()
-            .filter_map(|pieces| pieces.get(index).cloned())
-            .collect();
+        let piece: Vec<Tensor> = pieces.iter().filter_map(|pieces| pieces.get(index).cloned()).collect();
         computed.push(model.run(&piece)?);
     }
     (0..model.signature().outputs.len())
         .map(|output| {
-            let parts: Vec<&Tensor> = computed
-                .iter()
-                .filter_map(|outputs| outputs.get(output))
-                .collect();
+            let parts: Vec<&Tensor> = computed.iter().filter_map(|outputs| outputs.get(output)).collect();
             stack_rows(&parts)
         })
         .collect()
@@ -132,29 +118,19 @@ fn stacked(batch: &[Job]) -> Result<Vec<Tensor>, EngineError> {
     let inputs = batch.first().map_or(0, |job| job.work.inputs.len());
     (0..inputs)
         .map(|input| {
-            let parts: Vec<&Tensor> = batch
-                .iter()
-                .filter_map(|job| job.work.inputs.get(input))
-                .collect();
+            let parts: Vec<&Tensor> = batch.iter().filter_map(|job| job.work.inputs.get(input)).collect();
             stack_rows(&parts)
         })
         .collect()
 }
 
 /// The outputs cut apart again: one list of outputs per job.
-fn apart(
-    outputs: &[Tensor],
-    rows: &[usize],
-    total: usize,
-) -> Result<Vec<Vec<Tensor>>, EngineError> {
+fn apart(outputs: &[Tensor], rows: &[usize], total: usize) -> Result<Vec<Vec<Tensor>>, EngineError> {
     let mut jobs: Vec<Vec<Tensor>> = rows.iter().map(|_| Vec::with_capacity(outputs.len())).collect();
     for output in outputs {
         let found = output.shape().first().copied();
         if found != Some(total) {
-            return Err(EngineError::Output(format!(
-                "`{}` has {found:?} rows where {total} went in",
-                output.name()
-            )));
+            return Err(EngineError::Output(format!("`{}` has {found:?} rows where {total} went in", output.name())));
         }
         for (job, part) in jobs.iter_mut().zip(split_rows(output, rows)?) {
             job.push(part);
@@ -164,12 +140,7 @@ fn apart(
 }
 
 fn answer(job: Job, outputs: Vec<Tensor>, taken: Instant, ran: Duration, batch_rows: usize) {
-    let computed = Computed {
-        outputs,
-        waited: taken.saturating_duration_since(job.enqueued),
-        ran,
-        batch_rows,
-    };
+    let computed = Computed { outputs, waited: taken.saturating_duration_since(job.enqueued), ran, batch_rows };
     // A caller that went away during the run needs no answer.
     let _ = job.reply.send(Ok(computed));
 }

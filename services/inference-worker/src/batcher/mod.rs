@@ -123,20 +123,13 @@ impl Batcher {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(
-        model: &Arc<dyn Model>,
-        options: BatcherOptions,
-        metrics: BatcherMetrics,
-    ) -> io::Result<Self> {
+    pub fn start(model: &Arc<dyn Model>, options: BatcherOptions, metrics: BatcherMetrics) -> io::Result<Self> {
         let limits = Limits {
             max_rows: options.max_rows.max(1),
             max_delay_us: u64::try_from(options.max_delay.as_micros()).unwrap_or(u64::MAX),
         };
         let queue = Arc::new(Queue::new(limits, options, metrics));
-        let mut batcher = Self {
-            queue: Arc::clone(&queue),
-            threads: Vec::with_capacity(options.threads),
-        };
+        let mut batcher = Self { queue: Arc::clone(&queue), threads: Vec::with_capacity(options.threads) };
         for index in 0..options.threads.max(1) {
             let (queue, model) = (Arc::clone(&queue), Arc::clone(model));
             // On an error the threads started so far end with `batcher`.
@@ -193,8 +186,6 @@ impl Future for Pending {
     type Output = Result<Computed, Unanswered>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0)
-            .poll(context)
-            .map(|received| received.unwrap_or(Err(Unanswered::Stopped)))
+        Pin::new(&mut self.0).poll(context).map(|received| received.unwrap_or(Err(Unanswered::Stopped)))
     }
 }

@@ -68,14 +68,7 @@ enum Phase {
 
 impl Queue {
     pub(super) fn new(limits: Limits, options: BatcherOptions, metrics: BatcherMetrics) -> Self {
-        Self {
-            limits,
-            options,
-            metrics,
-            started: Instant::now(),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        }
+        Self { limits, options, metrics, started: Instant::now(), state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// The most rows of a run.
@@ -92,11 +85,7 @@ impl Queue {
             return Err(Refused::Late);
         }
         let bytes = work.inputs.iter().map(|input| input.bytes().len()).sum();
-        let row_shapes = work
-            .inputs
-            .iter()
-            .map(|input| input.shape().get(1..).unwrap_or_default().to_vec())
-            .collect();
+        let row_shapes = work.inputs.iter().map(|input| input.shape().get(1..).unwrap_or_default().to_vec()).collect();
         let (reply, receiver) = oneshot::channel();
         let mut state = self.lock();
         if state.phase != Phase::Open {
@@ -104,13 +93,7 @@ impl Queue {
         }
         self.check_room(&state, bytes)?;
         state.bytes += bytes;
-        state.jobs.push_back(Job {
-            work,
-            enqueued: now,
-            reply,
-            row_shapes,
-            bytes,
-        });
+        state.jobs.push_back(Job { work, enqueued: now, reply, row_shapes, bytes });
         self.metrics.queue_requests.inc();
         drop(state);
         self.changed.notify_one();
@@ -118,13 +101,7 @@ impl Queue {
     }
 
     fn check_room(&self, state: &State, bytes: usize) -> Result<(), Refused> {
-        let full = |limit, unit| {
-            Err(Refused::Full {
-                limit,
-                unit,
-                retry_after: self.estimate(state),
-            })
-        };
+        let full = |limit, unit| Err(Refused::Full { limit, unit, retry_after: self.estimate(state) });
         if state.jobs.len() >= self.options.queue_requests {
             return full(self.options.queue_requests, "requests");
         }
@@ -139,9 +116,7 @@ impl Queue {
     fn estimate(&self, state: &State) -> Duration {
         let rows: usize = state.jobs.iter().map(|job| job.work.rows).sum();
         let runs = rows.div_ceil(self.limits.max_rows).div_ceil(self.options.threads.max(1));
-        state
-            .run_time
-            .saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX))
+        state.run_time.saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX))
     }
 
     /// Blocks until there is a batch to run; `None` when there will be none any more.
@@ -168,18 +143,11 @@ impl Queue {
                 Next::Run(positions) => return Some(self.take(&mut state, &positions)),
                 Next::Idle if closing => return None,
                 Next::Idle => {
-                    state = self
-                        .changed
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner);
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
                 Next::Wait { until_us } => {
                     let wait = Duration::from_micros(until_us.saturating_sub(self.micros(now)));
-                    state = self
-                        .changed
-                        .wait_timeout(state, wait)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0;
+                    state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
                 }
             }
         }
@@ -206,16 +174,14 @@ impl Queue {
 
     fn take(&self, state: &mut State, positions: &[usize]) -> Vec<Job> {
         let mut batch = Vec::with_capacity(positions.len());
-        let mut position = 0;
         let jobs = std::mem::take(&mut state.jobs);
-        for job in jobs {
+        for (position, job) in jobs.into_iter().enumerate() {
             if positions.binary_search(&position).is_ok() {
                 state.bytes = state.bytes.saturating_sub(job.bytes);
                 batch.push(job);
             } else {
                 state.jobs.push_back(job);
             }
-            position += 1;
         }
         self.count_removed(batch.len());
         if !state.jobs.is_empty() {
@@ -226,20 +192,14 @@ impl Queue {
     }
 
     fn count_removed(&self, removed: usize) {
-        self.metrics
-            .queue_requests
-            .dec_by(i64::try_from(removed).unwrap_or(i64::MAX));
+        self.metrics.queue_requests.dec_by(i64::try_from(removed).unwrap_or(i64::MAX));
     }
 
     /// Takes note of how long a run took.
     pub(super) fn ran(&self, took: Duration) {
         let mut state = self.lock();
         // An eighth of the newest: steady within some ten runs, and one slow run does not send every caller away for long.
-        state.run_time = if state.run_time.is_zero() {
-            took
-        } else {
-            (state.run_time * 7 + took) / 8
-        };
+        state.run_time = if state.run_time.is_zero() { took } else { (state.run_time * 7 + took) / 8 };
     }
 
     pub(super) fn waiting(&self) -> usize {

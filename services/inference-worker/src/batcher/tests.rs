@@ -20,11 +20,7 @@ struct Doubler {
 
 impl Doubler {
     fn new() -> Arc<Self> {
-        let spec = |name: &str| TensorSpec {
-            name: name.into(),
-            data_type: DataType::Fp32,
-            shape: vec![-1, -1],
-        };
+        let spec = |name: &str| TensorSpec { name: name.into(), data_type: DataType::Fp32, shape: vec![-1, -1] };
         Arc::new(Self {
             signature: Signature::new(vec![spec("x")], vec![spec("y")]),
             batching: Batching::Rows,
@@ -65,10 +61,7 @@ impl Model for Doubler {
     fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
         self.runs.lock().unwrap().push(inputs[0].shape()[0]);
         let gate = self.gate.lock().unwrap();
-        let (gate, waited) = self
-            .opened
-            .wait_timeout_while(gate, Duration::from_secs(10), |open| !*open)
-            .unwrap();
+        let (gate, waited) = self.opened.wait_timeout_while(gate, Duration::from_secs(10), |open| !*open).unwrap();
         assert!(!waited.timed_out(), "the gate was never opened");
         drop(gate);
         let values = inputs[0].as_f32().unwrap();
@@ -120,12 +113,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 /// Keeps the only thread busy with a first request, so that what follows gathers in the queue.
 async fn occupied(model: &Arc<Doubler>, batcher: &Batcher) -> Pending {
     model.shut();
-    let pending = batcher
-        .submit(Work {
-            alone: true,
-            ..work(&[0.0])
-        })
-        .unwrap();
+    let pending = batcher.submit(Work { alone: true, ..work(&[0.0]) }).unwrap();
     until("the first run", || model.runs().len() == 1).await;
     pending
 }
@@ -135,10 +123,8 @@ async fn requests_that_wait_together_run_together_and_each_gets_its_own_rows() {
     let model = Doubler::new();
     let (batcher, metrics) = start(&model, OPTIONS);
     let first = occupied(&model, &batcher).await;
-    let pending: Vec<_> = [vec![1.0], vec![2.0, 3.0], vec![4.0]]
-        .iter()
-        .map(|values| batcher.submit(work(values)).unwrap())
-        .collect();
+    let pending: Vec<_> =
+        [vec![1.0], vec![2.0, 3.0], vec![4.0]].iter().map(|values| batcher.submit(work(values)).unwrap()).collect();
     model.open();
     first.await.unwrap();
     let mut answers = Vec::new();
@@ -180,12 +166,7 @@ async fn a_redelivered_request_runs_alone() {
     let (batcher, _) = start(&model, OPTIONS);
     let first = occupied(&model, &batcher).await;
     let others = [batcher.submit(work(&[1.0])), batcher.submit(work(&[2.0]))];
-    let again = batcher
-        .submit(Work {
-            alone: true,
-            ..work(&[3.0])
-        })
-        .unwrap();
+    let again = batcher.submit(Work { alone: true, ..work(&[3.0]) }).unwrap();
     model.open();
     first.await.unwrap();
     assert_eq!(again.await.unwrap().batch_rows, 1);
@@ -201,10 +182,7 @@ async fn different_shapes_are_not_mixed() {
     let first = occupied(&model, &batcher).await;
     let narrow = batcher.submit(work(&[1.0])).unwrap();
     let wide = batcher
-        .submit(Work {
-            inputs: vec![Tensor::from_f32("x", vec![1, 2], &[5.0, 6.0]).unwrap()],
-            ..work(&[0.0])
-        })
+        .submit(Work { inputs: vec![Tensor::from_f32("x", vec![1, 2], &[5.0, 6.0]).unwrap()], ..work(&[0.0]) })
         .unwrap();
     model.open();
     first.await.unwrap();
@@ -215,10 +193,7 @@ async fn different_shapes_are_not_mixed() {
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
     let model = Doubler::new();
-    let options = BatcherOptions {
-        queue_requests: 2,
-        ..OPTIONS
-    };
+    let options = BatcherOptions { queue_requests: 2, ..OPTIONS };
     let (batcher, _) = start(&model, options);
     batcher.submit(work(&[1.0])).unwrap().await.unwrap();
     let first = {
@@ -244,10 +219,7 @@ async fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
 #[tokio::test]
 async fn bytes_are_bounded_too_but_one_large_request_is_let_in() {
     let model = Doubler::new();
-    let options = BatcherOptions {
-        queue_bytes: 10,
-        ..OPTIONS
-    };
+    let options = BatcherOptions { queue_bytes: 10, ..OPTIONS };
     let (batcher, _) = start(&model, options);
     let first = occupied(&model, &batcher).await;
     let large = batcher.submit(work(&[1.0; 4])).unwrap();
@@ -262,19 +234,11 @@ async fn bytes_are_bounded_too_but_one_large_request_is_let_in() {
 async fn a_deadline_that_has_passed_is_refused_and_one_that_passes_in_the_queue_is_never_run() {
     let model = Doubler::new();
     let (batcher, metrics) = start(&model, OPTIONS);
-    let late = Work {
-        deadline: Some(Instant::now()),
-        ..work(&[1.0])
-    };
+    let late = Work { deadline: Some(Instant::now()), ..work(&[1.0]) };
     assert_eq!(batcher.submit(late).unwrap_err(), Refused::Late);
     let first = occupied(&model, &batcher).await;
     let soon = Instant::now() + Duration::from_millis(5);
-    let pending = batcher
-        .submit(Work {
-            deadline: Some(soon),
-            ..work(&[1.0])
-        })
-        .unwrap();
+    let pending = batcher.submit(Work { deadline: Some(soon), ..work(&[1.0]) }).unwrap();
     until("the deadline", || Instant::now() > soon).await;
     model.open();
     first.await.unwrap();
@@ -342,12 +306,8 @@ async fn dropping_the_batcher_answers_everyone() {
 #[tokio::test]
 async fn under_load_on_several_threads_everyone_gets_the_answer_to_its_own_question() {
     let model = Doubler::new();
-    let options = BatcherOptions {
-        threads: 3,
-        max_delay: Duration::from_micros(200),
-        queue_requests: 10_000,
-        ..OPTIONS
-    };
+    let options =
+        BatcherOptions { threads: 3, max_delay: Duration::from_micros(200), queue_requests: 10_000, ..OPTIONS };
     let (batcher, metrics) = start(&model, options);
     let pending: Vec<_> = (0..2_000_u16)
         .map(|number| {

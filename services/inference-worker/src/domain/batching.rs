@@ -49,12 +49,7 @@ pub fn next(queue: &[Waiting<'_>], limits: Limits, now_us: u64, flush: bool) -> 
     candidates(queue, limits.max_rows)
         .into_iter()
         .find(|batch| batch.closed || flush || due(batch.oldest_us) <= now_us)
-        .map_or(
-            Next::Wait {
-                until_us: due(oldest),
-            },
-            |batch| Next::Run(batch.members),
-        )
+        .map_or(Next::Wait { until_us: due(oldest) }, |batch| Next::Run(batch.members))
 }
 
 /// A batch that could run, in the order in which batches were begun.
@@ -107,18 +102,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: Limits = Limits {
-        max_rows: 4,
-        max_delay_us: 100,
-    };
+    const LIMITS: Limits = Limits { max_rows: 4, max_delay_us: 100 };
 
     fn one<'a>(shapes: &'a [Vec<usize>], rows: usize, enqueued_us: u64) -> Waiting<'a> {
-        Waiting {
-            row_shapes: shapes,
-            rows,
-            alone: false,
-            enqueued_us,
-        }
+        Waiting { row_shapes: shapes, rows, alone: false, enqueued_us }
     }
 
     #[test]
@@ -159,10 +146,7 @@ mod tests {
     #[test]
     fn a_request_that_must_run_alone_does_so_at_once() {
         let shapes = [vec![3]];
-        let alone = Waiting {
-            alone: true,
-            ..one(&shapes, 1, 0)
-        };
+        let alone = Waiting { alone: true, ..one(&shapes, 1, 0) };
         let queue = [one(&shapes, 1, 0), alone, one(&shapes, 1, 0)];
         assert_eq!(next(&queue, LIMITS, 0, false), Next::Run(vec![1]));
     }
@@ -170,11 +154,7 @@ mod tests {
     #[test]
     fn a_rare_shape_does_not_wait_behind_a_common_one() {
         let (common, rare) = ([vec![3]], [vec![5]]);
-        let queue = [
-            one(&rare, 1, 0),
-            one(&common, 2, 5),
-            one(&common, 2, 6),
-        ];
+        let queue = [one(&rare, 1, 0), one(&common, 2, 5), one(&common, 2, 6)];
         assert_eq!(next(&queue, LIMITS, 7, false), Next::Run(vec![1, 2]));
         assert_eq!(next(&queue[..2], LIMITS, 100, false), Next::Run(vec![0]));
     }

@@ -25,10 +25,7 @@ const GOOD_ENOUGH: f64 = 0.9;
 /// be a constant.
 #[must_use]
 pub fn useful_batch(points: &[BatchPoint]) -> usize {
-    let best = points
-        .iter()
-        .map(|point| point.rows_per_second)
-        .fold(0.0, f64::max);
+    let best = points.iter().map(|point| point.rows_per_second).fold(0.0, f64::max);
     points
         .iter()
         .filter(|point| point.rows_per_second >= best * GOOD_ENOUGH)
@@ -45,26 +42,14 @@ mod tests {
     fn points(rates: &[(usize, f64)]) -> Vec<BatchPoint> {
         rates
             .iter()
-            .map(|&(rows, rows_per_second)| BatchPoint {
-                rows,
-                runs: 5,
-                run_p50_us: 1.0,
-                rows_per_second,
-            })
+            .map(|&(rows, rows_per_second)| BatchPoint { rows, runs: 5, run_p50_us: 1.0, rows_per_second })
             .collect()
     }
 
     #[test]
     fn a_network_that_gains_by_batching_gets_its_knee() {
         assert_eq!(
-            useful_batch(&points(&[
-                (1, 350.0),
-                (2, 650.0),
-                (4, 1200.0),
-                (8, 1950.0),
-                (16, 2000.0),
-                (32, 2010.0)
-            ])),
+            useful_batch(&points(&[(1, 350.0), (2, 650.0), (4, 1200.0), (8, 1950.0), (16, 2000.0), (32, 2010.0)])),
             8
         );
     }

@@ -59,11 +59,7 @@ pub struct Measurement {
 ///
 /// # Errors
 /// When a run fails that worked at load.
-pub fn measure(
-    model: &dyn Model,
-    load: Duration,
-    options: MeasureOptions,
-) -> Result<Measurement, EngineError> {
+pub fn measure(model: &dyn Model, load: Duration, options: MeasureOptions) -> Result<Measurement, EngineError> {
     let started = Instant::now();
     let alone = match model.batching() {
         Batching::Rows => String::new(),
@@ -110,11 +106,7 @@ fn measure_size(
         times.push(run.elapsed());
     }
     times.sort_unstable();
-    let median = times
-        .get(times.len() / 2)
-        .copied()
-        .unwrap_or(first)
-        .max(Duration::from_nanos(1));
+    let median = times.get(times.len() / 2).copied().unwrap_or(first).max(Duration::from_nanos(1));
     Ok((
         first,
         BatchPoint {
@@ -147,13 +139,8 @@ mod tests {
 
     #[test]
     fn a_small_model_is_measured_at_every_size_within_the_limit() {
-        let model = TractEngine
-            .load(&fixtures::bytes(&fixtures::scale()), &LoadOptions::default())
-            .unwrap();
-        let options = MeasureOptions {
-            max_batch: 8,
-            ..MeasureOptions::default()
-        };
+        let model = TractEngine.load(&fixtures::bytes(&fixtures::scale()), &LoadOptions::default()).unwrap();
+        let options = MeasureOptions { max_batch: 8, ..MeasureOptions::default() };
         let measured = measure(model.as_ref(), Duration::from_millis(3), options).unwrap();
         let sizes: Vec<_> = measured.points.iter().map(|point| point.rows).collect();
         assert_eq!(sizes, [1, 2, 4, 8]);
@@ -165,13 +152,8 @@ mod tests {
 
     #[test]
     fn without_a_budget_only_single_rows_are_measured() {
-        let model = TractEngine
-            .load(&fixtures::bytes(&fixtures::scale()), &LoadOptions::default())
-            .unwrap();
-        let options = MeasureOptions {
-            budget: Duration::ZERO,
-            ..MeasureOptions::default()
-        };
+        let model = TractEngine.load(&fixtures::bytes(&fixtures::scale()), &LoadOptions::default()).unwrap();
+        let options = MeasureOptions { budget: Duration::ZERO, ..MeasureOptions::default() };
         let measured = measure(model.as_ref(), Duration::ZERO, options).unwrap();
         assert_eq!(measured.points.len(), 1);
         assert_eq!(measured.useful_batch, 1);

@@ -42,10 +42,7 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self {
-            max_batch: 32,
-            planning: Planning::Measured,
-        }
+        Self { max_batch: 32, planning: Planning::Measured }
     }
 }
 
@@ -139,18 +136,11 @@ pub enum EngineError {
 ///
 /// # Errors
 /// Those of `work`, and [`EngineError::Panicked`].
-pub fn guarded<T>(
-    doing: &'static str,
-    work: impl FnOnce() -> Result<T, EngineError>,
-) -> Result<T, EngineError> {
+pub fn guarded<T>(doing: &'static str, work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
     // Unwind safety: what an engine leaves half-done is dropped with the panic. Plans are immutable, and the state of a
     // run lives on the unwound stack.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        Err(EngineError::Panicked {
-            doing,
-            message: panic_text(payload.as_ref()),
-        })
-    })
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|payload| Err(EngineError::Panicked { doing, message: panic_text(payload.as_ref()) }))
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> String {
@@ -169,10 +159,7 @@ mod tests {
     fn a_panic_becomes_an_error_with_its_message() {
         for message in ["plain", "formatted 1"] {
             let error = guarded::<()>("running", || panic!("{message}")).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("the engine panicked while running: {message}")
-            );
+            assert_eq!(error.to_string(), format!("the engine panicked while running: {message}"));
         }
     }
 }

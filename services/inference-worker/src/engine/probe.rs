@@ -22,43 +22,28 @@ pub(super) fn batching(model: &dyn Model, free: usize) -> Result<Batching, Engin
     let first = samples::inputs(signature, 1, free, 1)?;
     let first_out = model.run(&first)?;
     if !signature.batched {
-        return Ok(Batching::Alone {
-            reason: "the first dimension of the inputs is fixed".to_owned(),
-        });
+        return Ok(Batching::Alone { reason: "the first dimension of the inputs is fixed".to_owned() });
     }
     let second = samples::inputs(signature, 1, free, 2)?;
     let second_out = model.run(&second)?;
-    let together = first
-        .iter()
-        .zip(&second)
-        .map(|(first, second)| stack_rows(&[first, second]))
-        .collect::<Result<Vec<_>, _>>()?;
+    let together =
+        first.iter().zip(&second).map(|(first, second)| stack_rows(&[first, second])).collect::<Result<Vec<_>, _>>()?;
     Ok(match compare(model.run(&together), &first_out, &second_out) {
         Ok(()) => Batching::Rows,
         Err(reason) => Batching::Alone { reason },
     })
 }
 
-fn compare(
-    together: Result<Vec<Tensor>, EngineError>,
-    first: &[Tensor],
-    second: &[Tensor],
-) -> Result<(), String> {
+fn compare(together: Result<Vec<Tensor>, EngineError>, first: &[Tensor], second: &[Tensor]) -> Result<(), String> {
     let together = together.map_err(|error| format!("two rows at once fail: {error}"))?;
     for (output, (first, second)) in together.iter().zip(first.iter().zip(second)) {
         if output.shape().first() != Some(&2) {
-            return Err(format!(
-                "output `{}` does not have a row per input row",
-                output.name()
-            ));
+            return Err(format!("output `{}` does not have a row per input row", output.name()));
         }
         let rows = split_rows(output, &[1, 1]).map_err(|error| error.to_string())?;
         for (row, alone) in rows.iter().zip([first, second]) {
             if !agree(row, alone) {
-                return Err(format!(
-                    "output `{}` of a row depends on the rows beside it",
-                    output.name()
-                ));
+                return Err(format!("output `{}` of a row depends on the rows beside it", output.name()));
             }
         }
     }
@@ -86,15 +71,9 @@ fn floats(tensor: &Tensor) -> Option<Vec<f64>> {
         DataType::Fp64 => Some(tensor.contents().ok()?.fp64_contents),
         // Half precision is compared by its bits through single precision's exponent: ten bits of fraction are coarser
         // than the tolerance, so equal bits or not is answered after widening.
-        DataType::Fp16 => Some(
-            tensor
-                .bytes()
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .map(|half| widen(u16::from_le_bytes(*half)))
-                .collect(),
-        ),
+        DataType::Fp16 => {
+            Some(tensor.bytes().as_chunks::<2>().0.iter().map(|half| widen(u16::from_le_bytes(*half))).collect())
+        }
         _ => None,
     }
 }
@@ -141,16 +120,9 @@ mod tests {
         }
     }
 
-    fn probed(
-        shape: &[i64],
-        run: fn(&[Tensor]) -> Result<Vec<Tensor>, EngineError>,
-    ) -> Result<Batching, EngineError> {
+    fn probed(shape: &[i64], run: fn(&[Tensor]) -> Result<Vec<Tensor>, EngineError>) -> Result<Batching, EngineError> {
         let signature = Signature::new(
-            vec![TensorSpec {
-                name: "x".into(),
-                data_type: DataType::Fp32,
-                shape: shape.to_vec(),
-            }],
+            vec![TensorSpec { name: "x".into(), data_type: DataType::Fp32, shape: shape.to_vec() }],
             vec![],
         );
         batching(&Double { signature, run }, 1)
@@ -165,10 +137,7 @@ mod tests {
 
     #[test]
     fn rows_that_do_not_influence_each_other_share_runs() {
-        assert_eq!(
-            probed(&[-1, 3], |inputs| Ok(inputs.to_vec())),
-            Ok(Batching::Rows)
-        );
+        assert_eq!(probed(&[-1, 3], |inputs| Ok(inputs.to_vec())), Ok(Batching::Rows));
     }
 
     #[test]
@@ -179,19 +148,13 @@ mod tests {
             values.iter_mut().for_each(|value| *value /= sum);
             Ok(vec![Tensor::from_f32("y", inputs[0].shape().to_vec(), &values).unwrap()])
         });
-        assert_eq!(
-            reason(mixing.unwrap()),
-            "output `y` of a row depends on the rows beside it"
-        );
+        assert_eq!(reason(mixing.unwrap()), "output `y` of a row depends on the rows beside it");
     }
 
     #[test]
     fn an_output_that_is_not_per_row_is_found_out() {
         let one = probed(&[-1, 3], |_| Ok(vec![Tensor::from_f32("y", vec![1], &[1.0]).unwrap()]));
-        assert_eq!(
-            reason(one.unwrap()),
-            "output `y` does not have a row per input row"
-        );
+        assert_eq!(reason(one.unwrap()), "output `y` does not have a row per input row");
     }
 
     #[test]

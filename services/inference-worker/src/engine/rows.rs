@@ -11,9 +11,7 @@ use super::EngineError;
 /// # Errors
 /// [`EngineError::Run`] when they do not.
 pub fn stack_rows(parts: &[&Tensor]) -> Result<Tensor, EngineError> {
-    let first = parts
-        .first()
-        .ok_or_else(|| EngineError::Run("nothing to stack".to_owned()))?;
+    let first = parts.first().ok_or_else(|| EngineError::Run("nothing to stack".to_owned()))?;
     let row_shape = first.shape().get(1..).unwrap_or_default();
     let mut rows = 0;
     let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.bytes().len()).sum());
@@ -22,10 +20,7 @@ pub fn stack_rows(parts: &[&Tensor]) -> Result<Tensor, EngineError> {
             return Err(EngineError::Run(format!("`{}` has no rows", part.name())));
         };
         if own_shape != row_shape || part.data_type() != first.data_type() {
-            return Err(EngineError::Run(format!(
-                "rows of `{}` differ in shape or type",
-                first.name()
-            )));
+            return Err(EngineError::Run(format!("rows of `{}` differ in shape or type", first.name())));
         }
         rows += own_rows;
         bytes.extend_from_slice(part.bytes());
@@ -42,16 +37,10 @@ pub fn stack_rows(parts: &[&Tensor]) -> Result<Tensor, EngineError> {
 pub fn split_rows(tensor: &Tensor, parts: &[usize]) -> Result<Vec<Tensor>, EngineError> {
     let needed: usize = parts.iter().sum();
     let [rows, row_shape @ ..] = tensor.shape() else {
-        return Err(EngineError::Output(format!(
-            "`{}` is a scalar, so it cannot be told whose it is",
-            tensor.name()
-        )));
+        return Err(EngineError::Output(format!("`{}` is a scalar, so it cannot be told whose it is", tensor.name())));
     };
     if *rows < needed {
-        return Err(EngineError::Output(format!(
-            "`{}` has {rows} rows where {needed} went in",
-            tensor.name()
-        )));
+        return Err(EngineError::Output(format!("`{}` has {rows} rows where {needed} went in", tensor.name())));
     }
     let row_elements: usize = row_shape.iter().product();
     let mut cutter = Cutter::new(tensor);

@@ -19,20 +19,10 @@ pub(super) fn inputs(
     free: usize,
     variant: u32,
 ) -> Result<Vec<Tensor>, EngineError> {
-    signature
-        .inputs
-        .iter()
-        .map(|spec| tensor(spec, signature.batched, rows, free, variant))
-        .collect()
+    signature.inputs.iter().map(|spec| tensor(spec, signature.batched, rows, free, variant)).collect()
 }
 
-fn tensor(
-    spec: &TensorSpec,
-    batched: bool,
-    rows: usize,
-    free: usize,
-    variant: u32,
-) -> Result<Tensor, EngineError> {
+fn tensor(spec: &TensorSpec, batched: bool, rows: usize, free: usize, variant: u32) -> Result<Tensor, EngineError> {
     let shape: Vec<usize> = spec
         .shape
         .iter()
@@ -56,8 +46,7 @@ fn tensor(
     for _ in 0..count {
         element(spec.data_type, noise.next(), &mut bytes);
     }
-    Tensor::new(&spec.name, spec.data_type, shape, bytes.into())
-        .map_err(|error| EngineError::Run(error.to_string()))
+    Tensor::new(&spec.name, spec.data_type, shape, bytes.into()).map_err(|error| EngineError::Run(error.to_string()))
 }
 
 /// Small values: fractions for floats, 0 or 1 for everything that may be an index, a mask or a token.
@@ -100,22 +89,13 @@ mod tests {
     #[test]
     fn samples_fit_the_signature_in_every_type_and_differ_by_variant() {
         for data_type in DataType::ALL {
-            let signature = Signature::new(
-                vec![TensorSpec {
-                    name: "x".into(),
-                    data_type,
-                    shape: vec![-1, -1, 16],
-                }],
-                vec![],
-            );
+            let signature =
+                Signature::new(vec![TensorSpec { name: "x".into(), data_type, shape: vec![-1, -1, 16] }], vec![]);
             let one = inputs(&signature, 2, 5, 1).unwrap();
             assert_eq!(one[0].shape(), [2, 5, 16]);
             assert_ne!(one, inputs(&signature, 2, 5, 2).unwrap(), "{data_type}");
             assert_eq!(one, inputs(&signature, 2, 5, 1).unwrap());
-            assert_eq!(
-                slipway_proto::oip::first_non_finite(data_type, one[0].bytes()),
-                None
-            );
+            assert_eq!(slipway_proto::oip::first_non_finite(data_type, one[0].bytes()), None);
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     error::RequestError,
     limits,
     oip::{self, envelope::Envelope},
-    table::{Entry, Target},
+    table::{Door, Table, Target},
 };
 use bytes::Bytes;
 use slipway_kernel::{DeploymentId, RequestId};
@@ -51,7 +51,7 @@ pub async fn prepare(
 }
 
 struct Work {
-    door: Arc<crate::table::Door>,
+    door: Arc<Door>,
     named: Option<Arc<Target>>,
     principal: String,
     head: Head,
@@ -69,7 +69,7 @@ impl Work {
         };
         let target = match self.named {
             Some(target) => target,
-            None => pick(entry, &request_id).cloned().ok_or_else(|| RequestError::NothingServes(entry.id.clone()))?,
+            None => entry.pick(&request_id).cloned().ok_or_else(|| RequestError::NothingServes(entry.id.clone()))?,
         };
         let signature = target.signature.as_ref().map_err(|reason| RequestError::Unservable(reason.clone()))?;
         let mut message = oip::decode(envelope, signature)?.message;
@@ -82,24 +82,10 @@ impl Work {
     }
 }
 
-fn pick<'a>(entry: &'a Entry, id: &RequestId) -> Option<&'a Arc<Target>> {
-    entry.pick(id)
-}
-
-/// Whether a request that was prepared for `target` leads elsewhere by now.
+/// Whether a request that was prepared for `target` leads elsewhere by now. One that names its revision never does; what is
+/// under way to a retired deployment is finished where it is.
 #[must_use]
-pub fn has_moved(
-    table: &crate::table::Table,
-    deployment: &DeploymentId,
-    named: bool,
-    id: &RequestId,
-    target: &Target,
-) -> bool {
-    let door = table.door(deployment);
-    match door {
-        // A retired deployment: what is under way is finished where it is.
-        None => false,
-        Some(door) if named => !door.entry.targets.contains_key(&target.revision),
-        Some(door) => pick(&door.entry, id).is_some_and(|picked| picked.revision != target.revision),
-    }
+pub fn has_moved(table: &Table, deployment: &DeploymentId, named: bool, id: &RequestId, target: &Target) -> bool {
+    let picked = table.door(deployment).and_then(|door| door.entry.pick(id).map(|picked| picked.revision));
+    !named && picked.is_some_and(|revision| revision != target.revision)
 }

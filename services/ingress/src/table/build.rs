@@ -155,7 +155,11 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn add(&mut self, revision: RevisionId, slot: Slot, answer: Answer) {
-            let key = FactKey::new(self.id.clone(), revision, slot);
+            self.add_attempt(revision, slot, 0, answer);
+        }
+
+        pub(crate) fn add_attempt(&mut self, revision: RevisionId, slot: Slot, attempt: u32, answer: Answer) {
+            let key = FactKey::new(self.id.clone(), revision, slot).at(slipway_kernel::Attempt(attempt));
             let sequence = self.facts.len() as u64 + 1;
             self.facts.push(Arc::new(Fact {
                 id: key.to_string(),

@@ -1,10 +1,11 @@
 //! Where requests go: a view of the log, swapped as a whole.
 //!
 //! [`build`] is pure: what the facts of one deployment say about its door. [`stats`] counts how revisions do. [`follow`] keeps
-//! the table up to date and reports to the controller which part of the log it stands on.
+//! the table up to date, [`report`] tells the controller which part of the log it stands on.
 
 pub mod build;
 pub mod follow;
+pub mod report;
 pub mod stats;
 
 pub use build::{Entry, Rules, Target};
@@ -71,11 +72,12 @@ impl Table {
 pub struct Routing {
     current: ArcSwap<Table>,
     changed: watch::Sender<u64>,
+    shifted: watch::Sender<u64>,
 }
 
 impl Default for Routing {
     fn default() -> Self {
-        Self { current: ArcSwap::default(), changed: watch::Sender::new(0) }
+        Self { current: ArcSwap::default(), changed: watch::Sender::new(0), shifted: watch::Sender::new(0) }
     }
 }
 
@@ -92,14 +94,20 @@ impl Routing {
         self.changed.subscribe()
     }
 
-    /// Applies what the log says about these deployments now (`None`: nothing is left of it), up to `applied`. Called by one
-    /// task only. Returns whether the shares of a deployment changed.
+    /// Sees each change of anybody's shares.
+    #[must_use]
+    pub fn shifts(&self) -> watch::Receiver<u64> {
+        self.shifted.subscribe()
+    }
+
+    /// Applies what the log says about these deployments now (`None`: nothing is left of it). `applied` says up to where the
+    /// whole table stands with it, if that is known. Called by one task only.
     pub fn apply(
         &self,
         admission: &Admission,
         entries: impl IntoIterator<Item = (DeploymentId, Option<Entry>)>,
-        applied: u64,
-    ) -> bool {
+        applied: Option<u64>,
+    ) {
         let before = self.current.load_full();
         let mut doors = before.doors.clone();
         let mut shifted = false;
@@ -111,9 +119,11 @@ impl Routing {
                 None => doors.remove(&id),
             };
         }
-        self.current.store(Arc::new(Table { applied, doors }));
+        self.current.store(Arc::new(Table { applied: applied.unwrap_or(before.applied), doors }));
         self.changed.send_modify(|version| *version += 1);
-        shifted
+        if shifted {
+            self.shifted.send_modify(|version| *version += 1);
+        }
     }
 }
 
@@ -149,7 +159,9 @@ mod tests {
         let id: DeploymentId = "default.digits".parse().unwrap();
         let mut history = History::new();
         let apply = |history: &History, applied| {
-            routing.apply(&admission, [(id.clone(), build::build(&history.fold()))], applied)
+            let shifts = *routing.shifts().borrow();
+            routing.apply(&admission, [(id.clone(), build::build(&history.fold()))], Some(applied));
+            *routing.shifts().borrow() > shifts
         };
         history.release(1, 1);
         assert!(apply(&history, 1));
@@ -166,7 +178,8 @@ mod tests {
         assert_eq!(third.counts.len(), 2);
         assert_eq!(third.counts[&RevisionId::new(1, 1)].summary().requests, 0);
         assert_eq!(routing.load().applied, 3);
-        routing.apply(&admission, [(id.clone(), None)], 4);
+        routing.apply(&admission, [(id.clone(), None)], None);
         assert!(routing.load().door(&id).is_none());
+        assert_eq!(routing.load().applied, 3, "nothing was said about the rest of the table");
     }
 }

@@ -129,8 +129,7 @@ pub(crate) fn term(pem: &str) -> Result<Term, CertificateError> {
 
 fn inspect(pem: &str) -> Result<(Term, Vec<u8>), CertificateError> {
     let unreadable = |reason: String| CertificateError::Read(reason);
-    let (_, block) =
-        x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|error| unreadable(error.to_string()))?;
+    let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|error| unreadable(error.to_string()))?;
     let (_, certificate) = X509Certificate::from_der(&block.contents).map_err(|error| unreadable(error.to_string()))?;
     let validity = certificate.validity();
     let millis = |seconds: i64| Timestamp(u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000));

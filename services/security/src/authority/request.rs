@@ -82,7 +82,8 @@ fn kind(key: &ParsedKey<'_>) -> Key {
     const P256: &str = "1.2.840.10045.3.1.7";
     const P384: &str = "1.3.132.0.34";
     const ED25519: &str = "1.3.101.112";
-    let parameter = || key.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok()).map(|oid| oid.to_id_string());
+    let parameter =
+        || key.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok()).map(|oid| oid.to_id_string());
     let length = key.subject_public_key.data.len();
     match key.algorithm.algorithm.to_id_string().as_str() {
         EC => match (parameter().as_deref(), length) {
@@ -104,8 +105,8 @@ mod tests {
     use super::*;
     use base64::Engine as _;
     use rcgen::{
-        BasicConstraints, CertificateParams, IsCa, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SanType, SignatureAlgorithm,
-        string::Ia5String,
+        BasicConstraints, CertificateParams, IsCa, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SanType,
+        SignatureAlgorithm, string::Ia5String,
     };
     use slipway_kernel::Service;
     use slipway_runtime::tls::{KeyAndRequest, SpiffeId};

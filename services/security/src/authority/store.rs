@@ -81,7 +81,8 @@ impl Store {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            let seconds = name.to_str().and_then(|name| name.strip_suffix(".pem")).and_then(|stem| stem.parse().ok());
+            let seconds: Option<u64> =
+                name.to_str().and_then(|name| name.strip_suffix(".pem")).and_then(|stem| stem.parse().ok());
             found.extend(seconds);
         }
         found.sort_unstable();

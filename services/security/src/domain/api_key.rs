@@ -109,7 +109,8 @@ mod tests {
     fn the_form_of_a_key_is_exact() {
         let key = format!("{PREFIX}{}", "aZ09-_a".repeat(7).get(..43).unwrap());
         assert!(is_key(&key));
-        for text in ["", "slw_", &key[1..], &key[..46], &format!("{key}a"), &key.replace('Z', "+"), &format!("{key}\n")] {
+        for text in ["", "slw_", &key[1..], &key[..46], &format!("{key}a"), &key.replace('Z', "+"), &format!("{key}\n")]
+        {
             assert!(!is_key(text), "{text:?}");
         }
         assert_eq!(name(&"ab".repeat(32)), "key-abababababab");

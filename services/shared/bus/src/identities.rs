@@ -149,6 +149,22 @@ impl Identities {
         self.table.put(&key, &Answered { id: request.id.clone(), granted, refused }).await.map(drop)
     }
 
+    /// Takes back what was issued to the identities that `gone` picks: who asks for it again is refused with `reason` (security).
+    /// What was signed stays valid until it ends by itself. Returns how many there were.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or a write fails or is not allowed.
+    pub async fn withdraw(&self, gone: impl Fn(&str) -> bool + Send, reason: &str) -> Result<usize, BusError> {
+        let entries = self.table.list(">").await?;
+        let issued: Vec<(String, String)> =
+            issued(&entries).filter(|(_, _, subject)| gone(subject)).map(|(key, id, _)| (key, id)).collect();
+        for (key, id) in &issued {
+            let answer = Answered { id: id.clone(), granted: None, refused: reason.to_owned() };
+            self.table.put(key, &answer).await?;
+        }
+        Ok(issued.len())
+    }
+
     /// Says whom everybody is to trust (security).
     ///
     /// # Errors
@@ -164,6 +180,16 @@ impl Identities {
     pub async fn trust(&self) -> Result<Watched<Option<String>>, BusError> {
         self.table.follow(TRUST, |entries| decode(TRUST, entries.get(TRUST)?).ok()).await
     }
+}
+
+/// The answers that granted something: key, request, identity.
+fn issued(entries: &BTreeMap<String, Stored>) -> impl Iterator<Item = (String, String, String)> {
+    entries.iter().filter_map(|(key, stored)| {
+        let asked: Asked = decode(key, stored).ok()?;
+        let key = format!("issued.{}", key.strip_prefix("asked.")?);
+        let answer: Answered = decode(&key, entries.get(&key)?).ok()?;
+        (answer.id == asked.id && answer.granted.is_some()).then_some((key, asked.id, asked.subject))
+    })
 }
 
 fn open_requests(entries: &BTreeMap<String, Stored>) -> Vec<IdentityRequest> {

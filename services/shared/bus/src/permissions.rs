@@ -180,6 +180,8 @@ fn blobs(permissions: &mut Permissions) {
     permissions.say(format!("$O.{BLOBS}.>"));
     // A blob that two put at once is stored twice for a moment; the second then purges the pieces of the first.
     permissions.say(format!("{API}.STREAM.PURGE.{stream}"));
+    // The library's ordered consumer has no name, and its request then says neither name nor filter.
+    permissions.say(format!("{API}.CONSUMER.CREATE.{stream}"));
     objects(permissions, &stream, BLOBS);
 }
 

@@ -1,15 +1,32 @@
 //! What tests stand on: real servers on free ports in folders of their own, and waiting for conditions instead of for time.
 //!
 //! - [`NatsServer`] and [`NatsCluster`]: a real broker, open or with generated keys and permissions, that can be killed and restarted.
+//! - [`Postgres`], [`Prometheus`], [`Collector`]: the other real servers, from `.tools/bin` or the system.
+//! - [`Mesh`]: `slipway up` as a user starts it; [`MeshParts`]: a process per service, each behind a [`NatsProxy`] that can kill
+//!   it at an exact moment.
 //! - [`eventually`]: waits until something holds.
 //!
 //! Only tests depend on this crate; a failure here is a failed test, so it panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "whoever calls this is a test")]
 
+mod collector;
+mod mesh;
 mod nats;
 mod ports;
+mod postgres;
+mod program;
+mod prometheus;
+mod proxy;
+mod tools;
 mod wait;
 
+pub use collector::{Collector, Span, broken_links};
+pub use mesh::{DataFolder, Mesh, MeshOptions, MeshParts, Part, Ran};
 pub use nats::{NatsCluster, NatsServer, frame, nats_binary};
 pub use ports::free_port;
+pub use postgres::Postgres;
+pub use program::{Program, was_killed};
+pub use prometheus::{Prometheus, Sample, promtool};
+pub use proxy::{Moment, NatsProxy, Trap};
+pub use tools::{slipway_binary, tool, workspace};
 pub use wait::{Held, eventually};

@@ -90,7 +90,7 @@ fn platform(generation: &GenerationState) {
     }
 }
 
-fn candidates<'a>(all: impl Iterator<Item = (&'a String, f64, &'a Vec<Veto>, &'a Vec<String>)>) {
+pub(crate) fn candidates<'a>(all: impl Iterator<Item = (&'a String, f64, &'a Vec<Veto>, &'a Vec<String>)>) {
     let mut table = table(["candidate", "score", "why"]);
     for (name, score, vetoes, reasons) in all {
         let why: Vec<String> = if vetoes.is_empty() {

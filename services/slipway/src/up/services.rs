@@ -33,7 +33,7 @@ impl Settings {
     ) -> Result<Self, Failure> {
         let mut defaults: BTreeMap<Service, Table> =
             Service::ALL.into_iter().map(|service| (service, every(service, data, keys, url))).collect();
-        for (service, table) in own(args, data, keys, url, admin)? {
+        for (service, table) in own(args, keys, admin)? {
             merge(defaults.entry(service).or_default(), table);
         }
         let file = args.config.as_deref().map(read_file).transpose()?;
@@ -71,6 +71,57 @@ fn read_file(file: &Path) -> Result<(PathBuf, Table), Failure> {
     Err(Failure::input(format!("{shown}: no section {}; known: {known}", unknown.join(", "))))
 }
 
+/// Runs `$run` of the crate that `$service` names.
+macro_rules! for_service {
+    ($service:expr, $call:ident!($($argument:tt)*)) => {
+        match $service {
+            Service::Provisioner => $call!(slipway_provisioner, $($argument)*),
+            Service::PlatformSelector => $call!(slipway_platform_selector, $($argument)*),
+            Service::Controller => $call!(slipway_controller, $($argument)*),
+            Service::Ingress => $call!(slipway_ingress, $($argument)*),
+            Service::SinkWriter => $call!(slipway_sink_writer, $($argument)*),
+            Service::Observability => $call!(slipway_observability, $($argument)*),
+            Service::Security => $call!(slipway_security, $($argument)*),
+            Service::Validator => $call!(slipway_validator, $($argument)*),
+            Service::InferenceWorker => $call!(slipway_inference_worker, $($argument)*),
+        }
+    };
+}
+
+/// Starts a service inside the process.
+///
+/// # Errors
+/// Its settings, all that is refused of them.
+pub(super) fn start(service: Service, settings: &Settings, process: &Process) -> Result<(), Failure> {
+    macro_rules! start_one {
+        ($service:ident,) => {{
+            let config: $service::Config = settings.load(service)?;
+            let frame = process.frame(service.name());
+            frame.tasks.spawn("run", Box::pin($service::run(config, frame.clone())));
+        }};
+    }
+    for_service!(service, start_one!());
+    Ok(())
+}
+
+/// Prints the effective settings of services, a section each.
+///
+/// # Errors
+/// What is refused of them.
+pub(super) fn dump(services: &[Service], settings: &Settings) -> Result<(), Failure> {
+    for service in services {
+        macro_rules! text_of {
+            ($service:ident,) => {
+                slipway_runtime::dump(&settings.load::<$service::Config>(*service)?)
+            };
+        }
+        let text: Result<String, slipway_runtime::ConfigError> = for_service!(service, text_of!());
+        let text = text.map_err(|error| Failure::local(crate::failure::chain(&error)))?;
+        output::line(format!("# ---- {service}\n{text}"));
+    }
+    Ok(())
+}
+
 /// What every service is told.
 fn every(service: Service, data: &Path, keys: &KeyRing, url: &str) -> Table {
     let (data, seed) = (text(data), text(&keys.seed_file(Principal::Service(service))));
@@ -96,4 +147,46 @@ fn merge(into: &mut Table, from: Table) {
             }
         }
     }
+}
+
+/// What single services are told besides.
+fn own(
+    args: &UpArgs,
+    keys: &KeyRing,
+    admin: SocketAddr,
+) -> Result<Vec<(Service, Table)>, Failure> {
+    let program = std::env::current_exe().map_err(|error| Failure::local(format!("own program: {error}")))?;
+    let (program, http, admin) = (text(&program), args.http.to_string(), admin.to_string());
+    let door = format!("http://{http}");
+    let validator = keys.public(Principal::Service(Service::Validator)).to_owned();
+    let (operator, client) = (keys.public(Principal::Operator).to_owned(), keys.public(Principal::Client).to_owned());
+    let worker = vec![program.clone(), "inference-worker".to_owned()];
+    let local = worker.clone();
+    Ok(vec![
+        (Service::Provisioner, toml! { [local]
+            worker = worker }),
+        (Service::Controller, toml! {
+            [local]
+            worker_command = local
+            [[gate.principals]]
+            key = operator
+            actor = "operator"
+            namespaces = ["*"]
+            verbs = ["*"]
+            [[gate.principals]]
+            key = client
+            actor = "client"
+            namespaces = ["default"]
+            verbs = ["deploy", "pause", "resume", "rollback", "revalidate", "retire"]
+        }),
+        (Service::Ingress, toml! {
+            [http]
+            listen = http
+            [auth]
+            probe_keys = [validator]
+        }),
+        (Service::Observability, toml! { ingress_metrics = [admin] }),
+        (Service::Validator, toml! { [ingress]
+            address = door }),
+    ])
 }

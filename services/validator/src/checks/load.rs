@@ -140,6 +140,7 @@ impl Run<'_> {
 fn repeat_of(report: &Report, rate: f64, foreign: Option<f64>) -> Repeat {
     Repeat {
         rate,
+        sending_s: report.sending_s,
         sent: report.sent,
         ok: report.ok,
         shed: report.shed,
@@ -150,6 +151,7 @@ fn repeat_of(report: &Report, rate: f64, foreign: Option<f64>) -> Repeat {
         throughput: report.throughput,
         backlog_grew: report.backlog.grew(),
         late: report.late,
+        lag_ms: report.lag.max_ms,
         foreign,
     }
 }

@@ -28,8 +28,8 @@ const RECOVERED: u32 = 5;
 const BOUND: Duration = Duration::from_secs(5);
 /// Pause between them.
 const PAUSE: Duration = Duration::from_millis(20);
-/// The most requests under way, however much the workers' queues hold.
-const MOST_IN_FLIGHT: usize = 4_096;
+/// The fewest and the most requests under way, whatever the workers' queues hold.
+const IN_FLIGHT: (usize, usize) = (32, 4_096);
 
 pub(crate) async fn overload(tools: &Tools, bodies: &Arc<[Bytes]>) -> Judged {
     let shape = Shape::Closed { callers: CALLERS, duration: CAPABILITY };
@@ -54,11 +54,11 @@ pub(crate) async fn overload(tools: &Tools, bodies: &Arc<[Bytes]>) -> Judged {
     })
 }
 
-/// Twice what all workers can hold, so that they must refuse; at least the usual bound.
+/// Twice what all workers can hold, so that they must refuse; not more, because the live revision shares the door.
 fn in_flight(tools: &Tools) -> usize {
     let plan = &tools.assignment.plan;
     let held = plan.replicas as usize * (plan.queue_limit as usize + plan.max_batch as usize);
-    (2 * held).clamp(tools.bounds.max_in_flight, MOST_IN_FLIGHT.max(tools.bounds.max_in_flight))
+    (2 * held).clamp(IN_FLIGHT.0, IN_FLIGHT.1)
 }
 
 /// How long until requests are answered again; `None` if the bound passed first.

@@ -17,8 +17,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const API_KEY: HeaderName = HeaderName::from_static("slipway-api-key");
 /// Tries in quiet until it is clear how a stranger is treated.
 const TRIES: u32 = 5;
-/// Pause between rounds. Under load a round each 100 ms is no load of its own.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Pause between rounds: eight strangers four times a second are no load of their own.
+const PAUSE: Duration = Duration::from_millis(250);
 /// How long made-up tokens claim to hold.
 const LIFE: Duration = Duration::from_secs(300);
 

@@ -24,7 +24,7 @@ pub enum Wanted {
 pub struct Value {
     /// The figure.
     pub figure: f64,
-    /// Something else kept the machine busy, or the generator was late: a bad figure may not be the revision's fault.
+    /// What else the machine did, or the generator's own lag, is large enough to explain a bad figure.
     pub disturbed: bool,
 }
 

@@ -12,14 +12,7 @@ use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorPr
 use crate::engine::EngineError;
 
 /// The operators that tract has. Its register knows names only, no domains.
-static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-    tract_onnx::onnx()
-        .op_register
-        .0
-        .keys()
-        .cloned()
-        .collect()
-});
+static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| tract_onnx::onnx().op_register.0.keys().cloned().collect());
 
 /// Refuses a file that keeps data elsewhere, or whose operators tract lacks or computes wrongly.
 pub(super) fn check(proto: &ModelProto) -> Result<(), EngineError> {
@@ -44,9 +37,7 @@ pub(super) fn check(proto: &ModelProto) -> Result<(), EngineError> {
         return Err(EngineError::MissingOperators(missing));
     }
     if !census.wrong.is_empty() {
-        return Err(EngineError::WrongResults(
-            census.wrong.into_iter().collect(),
-        ));
+        return Err(EngineError::WrongResults(census.wrong.into_iter().collect()));
     }
     Ok(())
 }
@@ -64,10 +55,7 @@ impl Census {
             self.tensor(tensor);
         }
         for node in &graph.node {
-            *self
-                .operators
-                .entry((node.domain.clone(), node.op_type.clone()))
-                .or_default() += 1;
+            *self.operators.entry((node.domain.clone(), node.op_type.clone())).or_default() += 1;
             for attribute in &node.attribute {
                 self.attribute(attribute);
             }
@@ -85,8 +73,7 @@ impl Census {
     }
 
     fn tensor(&mut self, tensor: &TensorProto) {
-        let external = tensor.data_location == Some(DataLocation::External as i32)
-            || !tensor.external_data.is_empty();
+        let external = tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty();
         if external {
             self.external.get_or_insert_with(|| tensor.name.clone());
         }
@@ -95,10 +82,7 @@ impl Census {
     /// Faults found by comparing tract 0.23.9 with ONNX Runtime.
     fn known_faults(&mut self, graph: &GraphProto, node: &NodeProto) {
         let made_by = |operator: &str, name: &String| {
-            graph
-                .node
-                .iter()
-                .any(|other| other.op_type == operator && other.output.contains(name))
+            graph.node.iter().any(|other| other.op_type == operator && other.output.contains(name))
         };
         let quantised_softmax =
             node.op_type == "Softmax" && node.input.iter().any(|name| made_by("DequantizeLinear", name));
@@ -120,11 +104,7 @@ impl Census {
 
 fn classes(node: &NodeProto) -> Option<usize> {
     let length = |name: &str, of: fn(&AttributeProto) -> usize| {
-        node.attribute
-            .iter()
-            .find(|attribute| attribute.name == name)
-            .map(of)
-            .filter(|&length| length > 0)
+        node.attribute.iter().find(|attribute| attribute.name == name).map(of).filter(|&length| length > 0)
     };
     length("classlabels_int64s", |attribute| attribute.ints.len())
         .or_else(|| length("classlabels_strings", |attribute| attribute.strings.len()))
@@ -158,10 +138,7 @@ mod tests {
             graph.node.push(node("", "Unique", "x", "b"));
             graph.node.push(node("", "Unique", "x", "c"));
         });
-        assert_eq!(
-            message,
-            "the engine lacks the operators: Unique (used 2 times), ai.onnx.ml.Scaler (used 1 times)"
-        );
+        assert_eq!(message, "the engine lacks the operators: Unique (used 2 times), ai.onnx.ml.Scaler (used 1 times)");
     }
 
     #[test]
@@ -169,10 +146,7 @@ mod tests {
         let message = refused(|graph| {
             let mut branch = node("", "If", "x", "a");
             branch.attribute.push(AttributeProto {
-                g: Some(GraphProto {
-                    node: vec![node("", "Unique", "x", "b")],
-                    ..GraphProto::default()
-                }),
+                g: Some(GraphProto { node: vec![node("", "Unique", "x", "b")], ..GraphProto::default() }),
                 ..AttributeProto::default()
             });
             graph.node.push(branch);

@@ -12,15 +12,8 @@ use crate::signature::{Signature, TensorSpec};
 
 /// Reads inputs (without those that are constants of the file) and outputs.
 pub(super) fn signature(proto: &ModelProto) -> Result<Signature, EngineError> {
-    let graph = proto
-        .graph
-        .as_ref()
-        .ok_or_else(|| EngineError::Unreadable("there is no graph".to_owned()))?;
-    let constants: BTreeSet<&str> = graph
-        .initializer
-        .iter()
-        .map(|tensor| tensor.name.as_str())
-        .collect();
+    let graph = proto.graph.as_ref().ok_or_else(|| EngineError::Unreadable("there is no graph".to_owned()))?;
+    let constants: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     let inputs = graph
         .input
         .iter()
@@ -35,10 +28,8 @@ pub(super) fn signature(proto: &ModelProto) -> Result<Signature, EngineError> {
 }
 
 fn tensor(info: &ValueInfoProto) -> Result<TensorSpec, EngineError> {
-    let unsupported = |reason: &str| EngineError::UnsupportedType {
-        tensor: info.name.clone(),
-        reason: reason.to_owned(),
-    };
+    let unsupported =
+        |reason: &str| EngineError::UnsupportedType { tensor: info.name.clone(), reason: reason.to_owned() };
     let Some(type_proto::Value::TensorType(declared)) =
         info.r#type.as_ref().and_then(|declared| declared.value.as_ref())
     else {
@@ -46,8 +37,7 @@ fn tensor(info: &ValueInfoProto) -> Result<TensorSpec, EngineError> {
     };
     let onnx_type = OnnxType::try_from(declared.elem_type)
         .map_err(|_| unsupported(&format!("element type {}", declared.elem_type)))?;
-    let data_type = data_type(onnx_type)
-        .ok_or_else(|| unsupported(&format!("element type {onnx_type:?}")))?;
+    let data_type = data_type(onnx_type).ok_or_else(|| unsupported(&format!("element type {onnx_type:?}")))?;
     let shape = declared
         .shape
         .as_ref()
@@ -59,11 +49,7 @@ fn tensor(info: &ValueInfoProto) -> Result<TensorSpec, EngineError> {
             _ => -1,
         })
         .collect();
-    Ok(TensorSpec {
-        name: info.name.clone(),
-        data_type,
-        shape,
-    })
+    Ok(TensorSpec { name: info.name.clone(), data_type, shape })
 }
 
 const fn data_type(onnx: OnnxType) -> Option<DataType> {
@@ -114,12 +100,8 @@ mod tests {
     #[test]
     fn a_type_that_slipway_does_not_carry_is_refused_by_name() {
         let mut proto = fixtures::scale();
-        proto.graph.as_mut().unwrap().input[0] =
-            fixtures::value("x", OnnxType::Complex64, &[None, Some(4)]);
+        proto.graph.as_mut().unwrap().input[0] = fixtures::value("x", OnnxType::Complex64, &[None, Some(4)]);
         let error = signature(&proto).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "`x` is of an unsupported type: element type Complex64"
-        );
+        assert_eq!(error, "`x` is of an unsupported type: element type Complex64");
     }
 }

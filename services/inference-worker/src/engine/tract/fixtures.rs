@@ -4,8 +4,8 @@ use prost::Message as _;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto::AttributeType, type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, attribute_proto::AttributeType, type_proto,
 };
 
 pub(crate) fn bytes(proto: &ModelProto) -> Vec<u8> {
@@ -41,12 +41,7 @@ pub(crate) fn value(name: &str, data_type: DataType, shape: &[Option<i64>]) -> V
 
 pub(crate) fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    NodeProto {
-        op_type: operator.into(),
-        input: owned(inputs),
-        output: owned(outputs),
-        ..NodeProto::default()
-    }
+    NodeProto { op_type: operator.into(), input: owned(inputs), output: owned(outputs), ..NodeProto::default() }
 }
 
 pub(crate) fn integer(mut node: NodeProto, name: &str, value: i64) -> NodeProto {
@@ -77,10 +72,7 @@ pub(crate) fn model(
 ) -> ModelProto {
     ModelProto {
         ir_version: 8,
-        opset_import: vec![OperatorSetIdProto {
-            domain: String::new(),
-            version: 17,
-        }],
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: 17 }],
         graph: Some(GraphProto {
             name: "g".into(),
             input: inputs,
@@ -114,19 +106,12 @@ pub(crate) fn classifier() -> ModelProto {
     ];
     model(
         vec![value("X", DataType::Float, &[None, Some(4)])],
-        vec![
-            value("label", DataType::Int64, &[None]),
-            value("probabilities", DataType::Float, &[None, Some(3)]),
-        ],
+        vec![value("label", DataType::Int64, &[None]), value("probabilities", DataType::Float, &[None, Some(3)])],
         vec![floats("w", &[4, 3], &weights)],
         vec![
             node("MatMul", &["X", "w"], &["scores"]),
             integer(node("Softmax", &["scores"], &["probabilities"]), "axis", 1),
-            integer(
-                integer(node("ArgMax", &["probabilities"], &["label"]), "axis", 1),
-                "keepdims",
-                0,
-            ),
+            integer(integer(node("ArgMax", &["probabilities"], &["label"]), "axis", 1), "keepdims", 0),
         ],
     )
 }
@@ -137,10 +122,7 @@ pub(crate) fn mixing() -> ModelProto {
         vec![value("x", DataType::Float, &[None, Some(4)])],
         vec![value("y", DataType::Float, &[None, Some(4)])],
         vec![],
-        vec![
-            integer(node("ReduceSum", &["x"], &["sum"]), "keepdims", 1),
-            node("Div", &["x", "sum"], &["y"]),
-        ],
+        vec![integer(node("ReduceSum", &["x"], &["sum"]), "keepdims", 1), node("Div", &["x", "sum"], &["y"])],
     )
 }
 

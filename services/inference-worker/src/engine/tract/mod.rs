@@ -28,7 +28,7 @@ impl Engine for TractEngine {
         guarded("loading the model", || {
             let proto = read(artifact)?;
             let signature = admit(&proto)?;
-            let model = model::TractModel::build(&proto, signature, options)?;
+            let model = model::TractModel::build(&proto, &signature, options)?;
             Ok(Box::new(model) as Box<dyn Model>)
         })
     }
@@ -45,8 +45,8 @@ pub fn inspect(artifact: &[u8]) -> Result<Signature, EngineError> {
 
 fn read(artifact: &[u8]) -> Result<ModelProto, EngineError> {
     use prost::Message as _;
-    let proto = ModelProto::decode(artifact)
-        .map_err(|error| EngineError::Unreadable(format!("not an ONNX file: {error}")))?;
+    let proto =
+        ModelProto::decode(artifact).map_err(|error| EngineError::Unreadable(format!("not an ONNX file: {error}")))?;
     // Any short run of bytes is some protobuf message; a graph with nodes is what makes it a model. The operator set comes
     // after the graph in most files, so that it is missing also tells of a file cut short.
     let nodes = proto.graph.as_ref().map_or(0, |graph| graph.node.len());

@@ -8,9 +8,7 @@ use slipway_proto::oip::Tensor;
 use tract_onnx::pb::ModelProto;
 
 use super::plan::{Plan, Template, readings};
-use crate::engine::{
-    Batching, EngineError, LoadOptions, Model, Planning, probe, samples, split_rows, stack_rows,
-};
+use crate::engine::{Batching, EngineError, LoadOptions, Model, Planning, probe, samples, split_rows, stack_rows};
 use crate::signature::Signature;
 
 /// Plans kept for shapes seen lately. Each holds its own packed copy of the weights; a model whose inputs vary in more than
@@ -51,20 +49,12 @@ type Shapes = Vec<Vec<usize>>;
 
 impl TractModel {
     /// Plans the file in each way the options allow, tries each plan out, and keeps the best that works.
-    pub(super) fn build(
-        proto: &ModelProto,
-        signature: Signature,
-        options: &LoadOptions,
-    ) -> Result<Self, EngineError> {
-        let (templates, mut errors) = readings(proto, &signature);
-        let free_sizes: &[usize] = if has_free_sizes(&signature) {
-            &FREE_SIZES
-        } else {
-            &FREE_SIZES[..1]
-        };
+    pub(super) fn build(proto: &ModelProto, signature: &Signature, options: &LoadOptions) -> Result<Self, EngineError> {
+        let (templates, mut errors) = readings(proto, signature);
+        let free_sizes: &[usize] = if has_free_sizes(signature) { &FREE_SIZES } else { &FREE_SIZES[..1] };
         for &free in free_sizes {
             for template in &templates {
-                match Self::from_template(template, &signature, options, free, &mut errors) {
+                match Self::from_template(template, signature, options, free, &mut errors) {
                     Some(model) => return Ok(model),
                     None => continue,
                 }
@@ -83,48 +73,30 @@ impl TractModel {
         let mut note = |kind: &str, error: EngineError| errors.push(format!("{kind}: {error}"));
         let symbolic = (options.planning != Planning::Buckets && has_free(signature))
             .then(|| {
-                let plan = template
-                    .symbolic()
-                    .map_err(|error| EngineError::Run(format!("{error:#}")))?;
+                let plan = template.symbolic().map_err(|error| EngineError::Run(format!("{error:#}")))?;
                 Self::tried(signature, Plans::Symbolic(plan), free)
             })
             .and_then(|model| model.map_err(|error| note("symbolic", error)).ok());
         if options.planning == Planning::Symbolic {
             return symbolic;
         }
-        let plans = Plans::PerShape {
-            template: Box::new(template.clone()),
-            made: Mutex::default(),
-            making: Mutex::default(),
-        };
-        let per_shape = Self::tried(signature, plans, free)
-            .map_err(|error| note("per shape", error))
-            .ok();
+        let plans =
+            Plans::PerShape { template: Box::new(template.clone()), made: Mutex::default(), making: Mutex::default() };
+        let per_shape = Self::tried(signature, plans, free).map_err(|error| note("per shape", error)).ok();
         match (symbolic, per_shape) {
-            (Some(symbolic), Some(per_shape)) => {
-                Some(faster(symbolic, per_shape, free))
-            }
+            (Some(symbolic), Some(per_shape)) => Some(faster(symbolic, per_shape, free)),
             (symbolic, per_shape) => symbolic.or(per_shape),
         }
     }
 
     fn tried(signature: &Signature, plans: Plans, free: usize) -> Result<Self, EngineError> {
-        let mut model = Self {
-            signature: signature.clone(),
-            batching: Batching::Rows,
-            plans,
-        };
+        let mut model = Self { signature: signature.clone(), batching: Batching::Rows, plans };
         model.batching = probe::batching(&model, free)?;
         Ok(model)
     }
 
     fn planned(&self, shapes: Shapes) -> Result<Arc<Plan>, EngineError> {
-        let Plans::PerShape {
-            template,
-            made,
-            making,
-        } = &self.plans
-        else {
+        let Plans::PerShape { template, made, making } = &self.plans else {
             return Err(EngineError::Run("the plan is symbolic".to_owned()));
         };
         let find = |shapes: &Shapes| {
@@ -155,29 +127,22 @@ impl TractModel {
 
     /// Pads the batch to the next size that has a plan, and cuts the padding off the outputs.
     fn run_padded(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
-        let rows = inputs
-            .first()
-            .and_then(|input| input.shape().first().copied())
-            .unwrap_or(1);
-        let bucket = if self.signature.batched && self.batching == Batching::Rows {
-            rows.next_power_of_two()
-        } else {
-            rows
-        };
+        let rows = inputs.first().and_then(|input| input.shape().first().copied()).unwrap_or(1);
+        let bucket =
+            if self.signature.batched && self.batching == Batching::Rows { rows.next_power_of_two() } else { rows };
         let shapes = |inputs: &[Tensor]| inputs.iter().map(|input| input.shape().to_vec()).collect();
         if bucket == rows {
             return self.planned(shapes(inputs))?.run(&self.signature, inputs);
         }
-        let padded = inputs
-            .iter()
-            .map(|input| pad(input, bucket - rows))
-            .collect::<Result<Vec<_>, _>>()?;
+        let padded = inputs.iter().map(|input| pad(input, bucket - rows)).collect::<Result<Vec<_>, _>>()?;
         self.planned(shapes(&padded))?
             .run(&self.signature, &padded)?
             .iter()
-            .map(|output| split_rows(output, &[rows])?.pop().ok_or_else(|| {
-                EngineError::Output("nothing left of the batch".to_owned())
-            }))
+            .map(|output| {
+                split_rows(output, &[rows])?
+                    .pop()
+                    .ok_or_else(|| EngineError::Output("nothing left of the batch".to_owned()))
+            })
             .collect()
     }
 }
@@ -215,30 +180,20 @@ impl Model for TractModel {
 fn pad(tensor: &Tensor, missing: usize) -> Result<Tensor, EngineError> {
     let rows = tensor.shape().first().copied().unwrap_or_default();
     let parts = split_rows(tensor, &[rows.saturating_sub(1), 1])?;
-    let last = parts
-        .last()
-        .ok_or_else(|| EngineError::Run("a batch without rows".to_owned()))?;
-    let repeated: Vec<&Tensor> = std::iter::once(tensor)
-        .chain(std::iter::repeat_n(last, missing))
-        .collect();
+    let last = parts.last().ok_or_else(|| EngineError::Run("a batch without rows".to_owned()))?;
+    let repeated: Vec<&Tensor> = std::iter::once(tensor).chain(std::iter::repeat_n(last, missing)).collect();
     stack_rows(&repeated)
 }
 
 /// Whether any dimension of any input is decided by the request.
 fn has_free(signature: &Signature) -> bool {
-    signature
-        .inputs
-        .iter()
-        .any(|input| input.shape.iter().any(|&size| size < 0))
+    signature.inputs.iter().any(|input| input.shape.iter().any(|&size| size < 0))
 }
 
 /// Whether a dimension other than the batch is.
 fn has_free_sizes(signature: &Signature) -> bool {
     let skipped = usize::from(signature.batched);
-    signature
-        .inputs
-        .iter()
-        .any(|input| input.shape.iter().skip(skipped).any(|&size| size < 0))
+    signature.inputs.iter().any(|input| input.shape.iter().skip(skipped).any(|&size| size < 0))
 }
 
 /// Convolutions run twice as fast when the batch is a number; transformers do not care. Only a measurement tells.
@@ -247,11 +202,7 @@ fn faster(symbolic: TractModel, per_shape: TractModel, free: usize) -> TractMode
         return symbolic;
     };
     let gain = one.saturating_sub(other);
-    if gain > NOISE && one.as_secs_f64() > other.as_secs_f64() * WORTHWHILE {
-        per_shape
-    } else {
-        symbolic
-    }
+    if gain > NOISE && one.as_secs_f64() > other.as_secs_f64() * WORTHWHILE { per_shape } else { symbolic }
 }
 
 /// The best of a few runs of one row; the best, because other work on the machine only ever adds.

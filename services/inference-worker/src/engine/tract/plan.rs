@@ -7,31 +7,27 @@ use slipway_proto::oip::Tensor;
 use tract_onnx::Onnx;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{
-    DatumType, Framework as _, InferenceFact, InferenceModel, InferenceModelExt as _, TVec, TValue,
-    TractResult, TypedRunnableModel, TypedSimpleState, tvec,
+    DatumType, Framework as _, InferenceFact, InferenceModel, InferenceModelExt as _, TValue, TVec, TractResult,
+    TypedRunnableModel, TypedSimpleState, tvec,
 };
 use tract_onnx::tract_hir::infer::{DimFact, Factoid as _, ShapeFactoid};
-use tract_onnx::tract_hir::internal::{IntoRunnable as _, Symbol, TDim, ToDim as _};
+use tract_onnx::tract_hir::internal::{IntoRunnable as _, Symbol, TDim, ToDim};
 
 use super::tensors;
 use crate::engine::EngineError;
 use crate::signature::Signature;
 
+/// A way to read a file, with its name for messages.
+type Reading = (&'static str, fn() -> Onnx);
+
 /// Ways to read the same file, from the most to the least of what it says about its inner tensors. Exporters write inner
 /// shapes and types that tract cannot reconcile with what it infers itself ("impossible to unify"); leaving them out loses
 /// nothing that the graph does not say anyway.
-const READINGS: [(&str, fn() -> Onnx); 3] = [
+const READINGS: [Reading; 3] = [
     ("as written", tract_onnx::onnx),
-    ("without inner shapes", || {
-        tract_onnx::onnx()
-            .with_ignore_value_info(true)
-            .with_ignore_output_shapes(true)
-    }),
+    ("without inner shapes", || tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true)),
     ("without inner shapes and output types", || {
-        tract_onnx::onnx()
-            .with_ignore_value_info(true)
-            .with_ignore_output_shapes(true)
-            .with_ignore_output_types(true)
+        tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true).with_ignore_output_types(true)
     }),
 ];
 
@@ -43,10 +39,7 @@ pub(super) struct Template {
 }
 
 /// Every way in which the file can be parsed, best first; errors of the others are kept for the message.
-pub(super) fn readings(
-    proto: &ModelProto,
-    signature: &Signature,
-) -> (Vec<Template>, Vec<String>) {
+pub(super) fn readings(proto: &ModelProto, signature: &Signature) -> (Vec<Template>, Vec<String>) {
     let (mut templates, mut errors) = (Vec::new(), Vec::new());
     for (name, reader) in READINGS {
         match Template::parse(&reader(), proto, signature) {
@@ -60,11 +53,7 @@ pub(super) fn readings(
 impl Template {
     fn parse(onnx: &Onnx, proto: &ModelProto, signature: &Signature) -> TractResult<Self> {
         let model = onnx.model_for_proto_model(proto)?;
-        let types = signature
-            .inputs
-            .iter()
-            .map(|input| tensors::datum_type(input.data_type))
-            .collect();
+        let types = signature.inputs.iter().map(|input| tensors::datum_type(input.data_type)).collect();
         Ok(Self { model, types })
     }
 
@@ -81,9 +70,9 @@ impl Template {
                 .map(|(axis, dim)| match dim.concretize() {
                     Some(known) => known,
                     // Unnamed batch dimensions of several inputs are the same batch.
-                    None if axis == 0 => batch
-                        .get_or_insert_with(|| model.symbols.new_with_prefix("batch").to_dim())
-                        .clone(),
+                    None if axis == 0 => {
+                        batch.get_or_insert_with(|| model.symbols.new_with_prefix("batch").to_dim()).clone()
+                    }
                     None => model.symbols.new_with_prefix("free").to_dim(),
                 })
                 .collect();
@@ -107,7 +96,7 @@ impl Template {
         }
         model.set_symbols(&symbols)?;
         for (index, (data_type, shape)) in self.types.iter().zip(shapes).enumerate() {
-            let dims = shape.iter().map(|size| size.to_dim()).collect();
+            let dims = shape.iter().map(ToDim::to_dim).collect();
             model.set_input_fact(index, InferenceFact::dt_shape(*data_type, closed(dims)))?;
         }
         Plan::new(model)
@@ -130,18 +119,11 @@ pub(super) struct Plan {
 impl Plan {
     fn new(model: InferenceModel) -> TractResult<Self> {
         let plan = model.into_optimized()?.into_runnable()?;
-        Ok(Self {
-            plan,
-            idle: Mutex::default(),
-        })
+        Ok(Self { plan, idle: Mutex::default() })
     }
 
     /// Computes all outputs.
-    pub(super) fn run(
-        &self,
-        signature: &Signature,
-        inputs: &[Tensor],
-    ) -> Result<Vec<Tensor>, EngineError> {
+    pub(super) fn run(&self, signature: &Signature, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
         let failed = |error: &dyn std::fmt::Display| EngineError::Run(error.to_string());
         let mut values: TVec<TValue> = tvec!();
         for input in inputs {
@@ -152,13 +134,8 @@ impl Plan {
             Some(state) => state,
             None => self.plan.spawn().map_err(|error| failed(&format!("{error:#}")))?,
         };
-        let values = state
-            .run(values)
-            .map_err(|error| failed(&format!("{error:#}")))?;
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(state);
+        let values = state.run(values).map_err(|error| failed(&format!("{error:#}")))?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(state);
         if values.len() != signature.outputs.len() {
             return Err(EngineError::Output(format!(
                 "{} where {} are declared",

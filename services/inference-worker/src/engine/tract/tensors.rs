@@ -27,23 +27,19 @@ pub(super) const fn datum_type(data_type: DataType) -> DatumType {
 
 /// A tract tensor with the same elements.
 pub(super) fn to_tract(tensor: &Tensor) -> Result<TValue, EngineError> {
-    let failed = |error: &dyn std::fmt::Display| {
-        EngineError::Run(format!("input `{}`: {error}", tensor.name()))
-    };
+    let failed = |error: &dyn std::fmt::Display| EngineError::Run(format!("input `{}`: {error}", tensor.name()));
     if tensor.data_type() == DataType::Bytes {
         let strings = BytesElements::new(tensor.bytes())
             .map(|element| {
                 let element = element.map_err(|problem| failed(&problem))?;
-                std::str::from_utf8(element)
-                    .map(str::to_owned)
-                    .map_err(|error| failed(&error))
+                std::str::from_utf8(element).map(str::to_owned).map_err(|error| failed(&error))
             })
             .collect::<Result<Vec<_>, _>>()?;
         let array = ArrayD::from_shape_vec(tensor.shape(), strings).map_err(|error| failed(&error))?;
         return Ok(TractTensor::from(array).into_tvalue());
     }
-    let mut made = TractTensor::zero_dt(datum_type(tensor.data_type()), tensor.shape())
-        .map_err(|error| failed(&error))?;
+    let mut made =
+        TractTensor::zero_dt(datum_type(tensor.data_type()), tensor.shape()).map_err(|error| failed(&error))?;
     let place = made.as_bytes_mut();
     if place.len() != tensor.bytes().len() {
         return Err(failed(&"the engine lays it out differently"));
@@ -54,14 +50,8 @@ pub(super) fn to_tract(tensor: &Tensor) -> Result<TValue, EngineError> {
 }
 
 /// Our tensor of this name and type with the same elements.
-pub(super) fn from_tract(
-    name: &str,
-    data_type: DataType,
-    value: &TractTensor,
-) -> Result<Tensor, EngineError> {
-    let failed = |error: &dyn std::fmt::Display| {
-        EngineError::Output(format!("output `{name}`: {error}"))
-    };
+pub(super) fn from_tract(name: &str, data_type: DataType, value: &TractTensor) -> Result<Tensor, EngineError> {
+    let failed = |error: &dyn std::fmt::Display| EngineError::Output(format!("output `{name}`: {error}"));
     let (found, declared) = (value.datum_type().unquantized(), datum_type(data_type));
     // tract keeps sizes and indices in a type of its own where ONNX says INT64. Any other difference would be a silent
     // change of the model's numbers.

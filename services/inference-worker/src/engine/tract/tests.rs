@@ -9,10 +9,7 @@ use tract_onnx::pb::ModelProto;
 const EVERY_PLANNING: [Planning; 3] = [Planning::Measured, Planning::Symbolic, Planning::Buckets];
 
 fn load(proto: &ModelProto, planning: Planning) -> Result<Box<dyn Model>, EngineError> {
-    let options = LoadOptions {
-        planning,
-        ..LoadOptions::default()
-    };
+    let options = LoadOptions { planning, ..LoadOptions::default() };
     TractEngine.load(&fixtures::bytes(proto), &options)
 }
 
@@ -32,13 +29,8 @@ fn every_batch_size_gives_the_same_numbers_in_every_planning() {
             let output = model.run(std::slice::from_ref(&input)).unwrap();
             assert_eq!(output.len(), 1);
             assert_eq!((output[0].name(), output[0].shape()), ("y", &[rows, 4][..]));
-            let expected: Vec<f32> = input
-                .as_f32()
-                .unwrap()
-                .iter()
-                .enumerate()
-                .map(|(i, value)| value * (i % 4 + 1) as f32)
-                .collect();
+            let expected: Vec<f32> =
+                input.as_f32().unwrap().iter().enumerate().map(|(i, value)| value * (i % 4 + 1) as f32).collect();
             assert_eq!(output[0].as_f32().unwrap(), expected, "{planning:?} {rows}");
         }
     }

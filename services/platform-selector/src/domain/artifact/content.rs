@@ -30,7 +30,8 @@ impl Content for [u8] {
 /// # Errors
 /// As [`Content::read_at`].
 pub(super) fn window<C: Content + ?Sized>(content: &C, offset: u64, most: usize) -> Result<Vec<u8>, String> {
-    let left = content.size().saturating_sub(offset);
+    let offset = offset.min(content.size());
+    let left = content.size() - offset;
     let length = usize::try_from(left).map_or(most, |left| left.min(most));
     let mut bytes = vec![0; length];
     content.read_at(offset, &mut bytes)?;

@@ -141,7 +141,11 @@ fn is_meta_graph<C: Content + ?Sized>(wire: &Wire<'_, C>, span: super::wire::Spa
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{safetensors::write::file, wire::write::*, zip::write::archive},
+        super::{
+            safetensors::write::file,
+            wire::write::{bytes, number},
+            zip::write::archive,
+        },
         *,
     };
 

@@ -218,7 +218,10 @@ pub(super) mod write {
 
 #[cfg(test)]
 mod tests {
-    use super::{write::*, *};
+    use super::{
+        write::{bytes, number, varint},
+        *,
+    };
 
     fn all(message: &[u8]) -> Result<Vec<Field>, Fault> {
         let wire = Wire::new(message);

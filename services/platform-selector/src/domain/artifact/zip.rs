@@ -39,7 +39,7 @@ impl Names {
     fn of<C: Content + ?Sized>(content: &C) -> Result<Self, Invalid> {
         let size = content.size();
         let tail_from = size.saturating_sub((END_RECORD + LONGEST_COMMENT) as u64);
-        let tail = window(content, tail_from, END_RECORD + LONGEST_COMMENT).map_err(unreadable)?;
+        let tail = window(content, tail_from, END_RECORD + LONGEST_COMMENT).map_err(|reason| unreadable(&reason))?;
         let end = tail.windows(4).rposition(|four| four == b"PK\x05\x06").ok_or_else(cut)?;
         let record = tail.get(end..end + END_RECORD).ok_or_else(cut)?;
         let (mut entries, mut length, mut start) = (u64::from(u16_at(record, 10)), u64::from(u32_at(record, 12)), u64::from(u32_at(record, 16)));
@@ -55,7 +55,7 @@ impl Names {
         if start.checked_add(length).is_none_or(|table_end| table_end > size) {
             return Err(cut());
         }
-        let table = window(content, start, usize::try_from(length).unwrap_or(0)).map_err(unreadable)?;
+        let table = window(content, start, usize::try_from(length).unwrap_or(0)).map_err(|reason| unreadable(&reason))?;
         Self::listed(&table, entries)
     }
 
@@ -77,7 +77,7 @@ impl Names {
 fn large<C: Content + ?Sized>(content: &C, before_end: &[u8]) -> Result<(u64, u64, u64), Invalid> {
     let locator = before_end.len().checked_sub(20).map(|start| &before_end[start..]);
     let locator = locator.filter(|locator| locator.starts_with(b"PK\x06\x07")).ok_or_else(cut)?;
-    let record = window(content, u64_at(locator, 8), 56).map_err(unreadable)?;
+    let record = window(content, u64_at(locator, 8), 56).map_err(|reason| unreadable(&reason))?;
     if record.len() < 56 || !record.starts_with(b"PK\x06\x06") {
         return Err(cut());
     }
@@ -91,7 +91,7 @@ fn cut() -> Invalid {
     )
 }
 
-fn unreadable(reason: String) -> Invalid {
+fn unreadable(reason: &str) -> Invalid {
     Invalid::new(format!("it cannot be read: {reason}"), "see to the disk")
 }
 

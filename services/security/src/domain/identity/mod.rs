@@ -300,9 +300,14 @@ pub(crate) mod tests {
     }
 
     fn claims() -> impl Strategy<Value = Option<Claim>> {
-        let standing =
-            proptest::sample::select(vec![Standing::Live, Standing::Unknown, Standing::Over("the revision was taken back")]);
-        proptest::option::of((standing, any::<bool>()).prop_map(|(standing, registered)| Claim { standing, registered }))
+        let standing = proptest::sample::select(vec![
+            Standing::Live,
+            Standing::Unknown,
+            Standing::Over("the revision was taken back"),
+        ]);
+        proptest::option::of(
+            (standing, any::<bool>()).prop_map(|(standing, registered)| Claim { standing, registered }),
+        )
     }
 
     fn facts() -> impl Strategy<Value = RequestFacts> {

@@ -72,8 +72,9 @@ pub(super) struct Names {
 
 /// Checks the request against what was asked for.
 pub(super) fn check(application: &Application<'_>, usage: Usage) -> Result<Names, Denial> {
-    let facts =
-        application.request.map_err(|Unreadable(why)| Denial::new(Reason::Unreadable, format!("no PKCS#10 request: {why}")))?;
+    let facts = application
+        .request
+        .map_err(|Unreadable(why)| Denial::new(Reason::Unreadable, format!("no PKCS#10 request: {why}")))?;
     if !facts.key.is_accepted() {
         let detail = format!("the key is {}; accepted: ECDSA P-256, ECDSA P-384, Ed25519", facts.key);
         return Err(Denial::new(Reason::WeakKey, detail));
@@ -118,7 +119,10 @@ fn same_names(application: &Application<'_>, facts: &RequestFacts) -> Result<(),
         return Ok(());
     }
     let strange = found.symmetric_difference(&asked).next().map(|name| shortened(name)).unwrap_or_default();
-    Err(Denial::new(Reason::WrongNames, format!("{strange:?} stands in only one of the request and the names asked for")))
+    Err(Denial::new(
+        Reason::WrongNames,
+        format!("{strange:?} stands in only one of the request and the names asked for"),
+    ))
 }
 
 /// One spelling of an address or host name.
@@ -192,12 +196,18 @@ mod tests {
         assert_eq!(reason(|facts| facts.authority = true), Some(Reason::WantsAuthority));
         assert_eq!(reason(|facts| facts.uris.clear()), Some(Reason::WrongNames));
         assert_eq!(reason(|facts| facts.uris.push(uri("spiffe://slipway/service/ingress"))), Some(Reason::WrongNames));
-        assert_eq!(reason(|facts| facts.uris = vec![uri("spiffe://slipway/service/ingress")]), Some(Reason::WrongNames));
+        assert_eq!(
+            reason(|facts| facts.uris = vec![uri("spiffe://slipway/service/ingress")]),
+            Some(Reason::WrongNames)
+        );
         assert_eq!(reason(|facts| facts.uris = vec![WORKER.to_uppercase()]), Some(Reason::WrongNames));
         assert_eq!(reason(|facts| facts.other_names = 1), Some(Reason::WrongNames));
         assert_eq!(reason(|facts| facts.addresses.clear()), Some(Reason::WrongNames));
         assert_eq!(reason(|facts| facts.addresses.push("10.0.0.1".parse().unwrap())), Some(Reason::WrongNames));
-        assert_eq!(reason_with(&["127.0.0.1", "localhost"], |f| f.hosts.push(uri("localhost"))), Some(Reason::WrongNames));
+        assert_eq!(
+            reason_with(&["127.0.0.1", "localhost"], |f| f.hosts.push(uri("localhost"))),
+            Some(Reason::WrongNames)
+        );
         assert_eq!(reason_with(&["127.0.0.1"; 9], |_| ()), Some(Reason::WrongNames));
     }
 

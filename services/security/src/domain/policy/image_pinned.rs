@@ -13,9 +13,9 @@ pub(super) fn check(subject: &Subject<'_>, _: &Policy) -> Vec<Violation> {
 }
 
 fn is_pinned(image: &str) -> bool {
-    image.split_once("@sha256:").is_some_and(|(name, digest)| {
-        !name.is_empty() && digest.parse::<slipway_kernel::Digest>().is_ok()
-    })
+    image
+        .split_once("@sha256:")
+        .is_some_and(|(name, digest)| !name.is_empty() && digest.parse::<slipway_kernel::Digest>().is_ok())
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ mod secret_source;
 
 use serde::{Deserialize, Serialize};
 use slipway_kernel::{
-    Answer, ByteSize, Finding, FindingKind, GenerationState, InfrastructureChosen, Plan, PlatformSelected, RevisionState,
-    Slot, spec::Spec,
+    Answer, ByteSize, Finding, FindingKind, GenerationState, InfrastructureChosen, Plan, PlatformSelected,
+    RevisionState, Slot, spec::Spec,
 };
 
 /// What is allowed. The section `policy` of the configuration.

@@ -14,7 +14,12 @@ pub(super) fn check(subject: &Subject<'_>, policy: &Policy) -> Vec<Violation> {
     };
     match subject.platform {
         Some(platform) => planned_must_be("platform-selected model.digest", &platform.model.digest),
-        None => found.push(Violation::new(NAME, "plan.modelDigest", planned, "the digest in platform-selected; there is none")),
+        None => found.push(Violation::new(
+            NAME,
+            "plan.modelDigest",
+            planned,
+            "the digest in platform-selected; there is none",
+        )),
     }
     match &subject.spec.model.sha256 {
         Some(named) if named != planned => {

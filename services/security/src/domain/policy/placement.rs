@@ -22,7 +22,12 @@ pub(super) fn check(subject: &Subject<'_>, _: &Policy) -> Vec<Violation> {
         None => found.push(Violation::new(NAME, "plan.target", target, "a candidate of infrastructure-chosen")),
     }
     if choice.needs_approval && !subject.approved {
-        found.push(Violation::new(NAME, "plan.target", format!("{target}, not approved"), "a place that a person approved"));
+        found.push(Violation::new(
+            NAME,
+            "plan.target",
+            format!("{target}, not approved"),
+            "a place that a person approved",
+        ));
     }
     found
 }

@@ -10,7 +10,9 @@ pub(super) fn check(subject: &Subject<'_>, policy: &Policy) -> Vec<Violation> {
     let inputs = subject.spec.inputs.iter().map(|Input::Http(_)| ("spec.inputs", "http"));
     let strange = serving.chain(inputs).filter(|(_, word)| !policy.protocols.iter().any(|one| one == word));
     strange
-        .map(|(path, word)| Violation::new(NAME, path, word, format!("{} (policy.protocols)", listed(&policy.protocols))))
+        .map(|(path, word)| {
+            Violation::new(NAME, path, word, format!("{} (policy.protocols)", listed(&policy.protocols)))
+        })
         .collect()
 }
 

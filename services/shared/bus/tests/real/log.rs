@@ -3,7 +3,7 @@
 use super::support::{LONG, deployment, draft, key, recovered, request, requested};
 use futures::future::join_all;
 use slipway_bus::{AppendError, Bus, BusConfig, BusError, Content, Principal, Written, WrittenAgainst};
-use slipway_kernel::{Service, Slot, Span};
+use slipway_kernel::{Answer, Measurement, Recovered, Service, Slot, Span};
 use slipway_testkit::{NatsServer, eventually, frame};
 use std::{fs, time::Duration};
 
@@ -130,9 +130,10 @@ async fn what_does_not_belong_into_the_log_is_refused_before_it_is_sent() {
     let large = log.append(&key("digits", Slot::Degradation, 0), large).await;
     assert!(matches!(large, Err(AppendError::TooLarge { .. })));
     // The largest that passes is also the largest the stream takes.
-    let mut just = draft(recovered());
-    just.correlation = "x".repeat(254 << 10);
-    assert!(log.append(&key("digits", Slot::Degradation, 0), just).await.is_ok());
+    let name = "x".repeat((256 << 10) - 1_500);
+    let measurement = Measurement { name, value: 1.0, unit: "ms".to_owned() };
+    let just = draft(Answer::Recovered(Recovered { measurements: vec![measurement] }));
+    assert!(log.append(&key("digits", Slot::Degradation, 0), just).await.unwrap().is_mine());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,1 +1,129 @@
-//! pending
+//! Inference that waits: bounded queues, redelivery, moving, results once.
+
+use super::support::{LONG, deployment};
+use bytes::Bytes;
+use slipway_bus::{Accepted, AcceptedRequest, QueueError, Recorded, topology::MAX_QUEUED_REQUESTS};
+use slipway_kernel::{Digest, RequestId, RevisionId, Service, Timestamp};
+use slipway_testkit::{NatsServer, eventually};
+use std::time::Duration;
+
+const ONE: RevisionId = RevisionId::new(1, 1);
+const TWO: RevisionId = RevisionId::new(1, 2);
+
+fn request(n: usize) -> RequestId {
+    format!("request-{n}").parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_waits_is_taken_and_comes_back_until_it_is_done() {
+    let server = NatsServer::ready().await;
+    let (ingress, worker) = (server.bus_as(Service::Ingress).await, server.bus_as(Service::InferenceWorker).await);
+    let id = deployment("digits");
+    for _ in 0..2 {
+        // Repeated, it is one.
+        ingress.requests().publish(&id, ONE, &request(1), Bytes::from_static(b"x"), Some("t")).await.unwrap();
+    }
+    let queue = worker.requests().pull(&id, ONE).await.unwrap();
+    let mut taken = queue.next(10, LONG).await.unwrap();
+    assert_eq!(taken.len(), 1);
+    assert_eq!((taken[0].attempt, taken[0].payload.as_ref()), (1, b"x".as_slice()));
+    assert_eq!((taken[0].request_id.clone(), taken[0].traceparent.as_deref()), (request(1), Some("t")));
+    taken[0].working().await.unwrap();
+    taken.pop().unwrap().give_back().await.unwrap();
+    let again = queue.next(10, LONG).await.unwrap().pop().unwrap();
+    assert_eq!(again.attempt, 2);
+    again.ack().await.unwrap();
+    eventually(LONG, || async { ingress.requests().depth(&id, ONE).await.unwrap() == 0 }).await;
+    assert!(queue.next(10, Duration::from_millis(100)).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_and_fills_no_other() {
+    let server = NatsServer::ready().await;
+    let ingress = server.bus_as(Service::Ingress).await;
+    let id = deployment("digits");
+    let limit = usize::try_from(MAX_QUEUED_REQUESTS).unwrap();
+    let numbers: Vec<usize> = (0..limit).collect();
+    for chunk in numbers.chunks(100) {
+        let queued = futures::future::join_all(chunk.iter().map(|n| {
+            let (requests, id, request) = (ingress.requests(), id.clone(), request(*n));
+            async move { requests.publish(&id, ONE, &request, Bytes::from_static(b"x"), None).await }
+        }));
+        assert!(queued.await.into_iter().all(|queued| queued.is_ok()));
+    }
+    let full = ingress.requests().publish(&id, ONE, &request(limit), Bytes::new(), None).await;
+    assert!(matches!(full, Err(QueueError::Full)), "{full:?}");
+    assert!(ingress.requests().publish(&id, TWO, &request(0), Bytes::new(), None).await.is_ok());
+    let large = Bytes::from(vec![0; 5 << 20]);
+    let large = ingress.requests().publish(&id, TWO, &request(1), large, None).await;
+    assert!(matches!(large, Err(QueueError::TooLarge { .. })));
+    let most = Bytes::from(vec![0; 4 << 20]);
+    assert!(ingress.requests().publish(&id, TWO, &request(2), most, None).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_bad_revision_moves_to_the_good_one() {
+    let server = NatsServer::ready().await;
+    let (ingress, worker) = (server.bus_as(Service::Ingress).await, server.bus_as(Service::InferenceWorker).await);
+    let controller = server.bus_as(Service::Controller).await;
+    let id = deployment("digits");
+    for n in 0..120 {
+        ingress.requests().publish(&id, TWO, &request(n), Bytes::from_static(b"x"), None).await.unwrap();
+    }
+    // One is at work; it is not moved.
+    let busy = worker.requests().pull(&id, TWO).await.unwrap();
+    let held = busy.next(1, LONG).await.unwrap();
+    assert_eq!(controller.requests().move_all(&id, TWO, ONE).await.unwrap(), 119);
+    assert_eq!(controller.requests().depth(&id, ONE).await.unwrap(), 119);
+    for held in held {
+        held.give_back().await.unwrap();
+    }
+    eventually(LONG, || async { controller.requests().move_all(&id, TWO, ONE).await.unwrap() == 1 }).await;
+    controller.requests().remove(&id, TWO).await.unwrap();
+    controller.requests().remove(&id, TWO).await.unwrap();
+    assert_eq!(controller.requests().depth(&id, ONE).await.unwrap(), 120);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_is_recorded_once_read_by_its_request_and_consumed() {
+    let server = NatsServer::ready().await;
+    let (worker, sink) = (server.bus_as(Service::InferenceWorker).await, server.bus_as(Service::SinkWriter).await);
+    let id = deployment("digits");
+    let publish = |payload: &'static [u8]| {
+        let (results, id) = (worker.results(), id.clone());
+        async move { results.publish(&id, &request(1), Bytes::from_static(payload), None).await.unwrap() }
+    };
+    assert_eq!(publish(b"first").await, Recorded::Stored);
+    assert_eq!(publish(b"second").await, Recorded::Already);
+    let ingress = server.bus_as(Service::Ingress).await;
+    assert_eq!(ingress.results().get(&id, &request(1)).await.unwrap().unwrap().as_ref(), b"first");
+    assert!(ingress.results().get(&id, &request(2)).await.unwrap().is_none());
+    let queue = sink.results().consume().await.unwrap();
+    let result = queue.next(10, LONG).await.unwrap().pop().unwrap();
+    assert_eq!((result.deployment.clone(), result.request_id.clone(), result.attempt), (id.clone(), request(1), 1));
+    assert_eq!(sink.results().lag().await.unwrap(), 1);
+    result.ack().await.unwrap();
+    eventually(LONG, || async { sink.results().lag().await.unwrap() == 0 }).await;
+    assert_eq!(sink.results().trim().await.unwrap(), 0);
+    assert!(queue.next(10, Duration::from_millis(50)).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accepted_request_belongs_to_whom_it_was_accepted_for() {
+    let server = NatsServer::ready().await;
+    let ingress = server.bus_as(Service::Ingress).await;
+    let id = deployment("digits");
+    let accepted = |principal: &str| AcceptedRequest {
+        principal: principal.to_owned(),
+        body_digest: Digest::of(b"x"),
+        at: Timestamp(1),
+        detail: serde_json::Value::Null,
+    };
+    assert_eq!(ingress.accepted().create(&id, &request(1), &accepted("a")).await.unwrap(), Accepted::New);
+    let second = ingress.accepted().create(&id, &request(1), &accepted("b")).await.unwrap();
+    assert_eq!(second, Accepted::Existing(accepted("a")));
+    assert_eq!(ingress.accepted().get(&id, &request(1)).await.unwrap(), Some(accepted("a")));
+    ingress.accepted().remove(&id, &request(1)).await.unwrap();
+    assert_eq!(ingress.accepted().get(&id, &request(1)).await.unwrap(), None);
+    assert_eq!(ingress.accepted().create(&id, &request(1), &accepted("b")).await.unwrap(), Accepted::New);
+}

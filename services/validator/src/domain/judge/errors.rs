@@ -80,8 +80,7 @@ pub fn judge(repeats: &[Repeat], availability: f64, limit: f64) -> Judged {
             let detail = format!("{failed} of {due} requests failed{classes}: more than {availability} % allows, and still chance");
             figures(Judged::inconclusive(ERRORS, detail))
         }
-        // A generator that could not keep up, or a machine that others used, makes requests time out too.
-        Rate::Broken if repeats.iter().all(|repeat| repeat.failed() == 0 || repeat.is_disturbed(limit)) => {
+        Rate::Broken if repeats.iter().all(|repeat| repeat.failed() == 0 || repeat.explains_failures(limit)) => {
             let detail = format!("{failed} of {due} requests failed{classes}, only while others kept the machine busy");
             figures(Judged::inconclusive(ERRORS, detail))
         }
@@ -115,7 +114,7 @@ mod tests {
     use slipway_kernel::Outcome;
 
     fn repeat(sent: u64, failed: u64) -> Repeat {
-        let failures = if failed > 0 { vec![("status-500".to_owned(), failed)] } else { Vec::new() };
+        let failures = if failed > 0 { vec![("status-503".to_owned(), failed)] } else { Vec::new() };
         Repeat { sent, ok: sent - failed, failures, ..Repeat::default() }
     }
 
@@ -126,7 +125,7 @@ mod tests {
         assert_eq!(judge(1).check.outcome, Outcome::Inconclusive);
         let broken = judge(10);
         assert_eq!((broken.check.outcome, broken.findings[0].kind), (Outcome::Failed, FindingKind::ErrorRate));
-        assert!(broken.check.detail.contains("10 status-500"), "{}", broken.check.detail);
+        assert!(broken.check.detail.contains("10 status-503"), "{}", broken.check.detail);
     }
 
     #[test]

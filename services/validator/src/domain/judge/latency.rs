@@ -11,7 +11,9 @@ use slipway_kernel::{Finding, FindingKind, Span};
 /// What the repeats say so far.
 #[must_use]
 pub fn decision(repeats: &[Repeat], asked: usize, target: Span, limit: f64) -> Decision {
-    decide(&values(repeats, limit, |repeat| repeat.p99_ms), asked, target.as_millis_f64(), Wanted::AtMost)
+    let target = target.as_millis_f64();
+    let values = values(repeats, |repeat| repeat.p99_ms, |repeat| repeat.explains_latency(target, limit));
+    decide(&values, asked, target, Wanted::AtMost)
 }
 
 /// The check.

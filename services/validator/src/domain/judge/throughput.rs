@@ -2,14 +2,11 @@
 
 use super::{
     Judged,
-    load::{Repeat, contention, values},
+    load::{REACHED, Repeat, contention, values},
     names::THROUGHPUT,
 };
 use crate::domain::noise::{Decision, Wanted, decide};
 use slipway_kernel::{Finding, FindingKind};
-
-/// The share of the wanted rate that counts as reached: the ends of a run of a second or two cost up to this much.
-pub const REACHED: f64 = 0.98;
 
 /// The most of the rate that counts as reached while a backlog grew: clearly below what is wanted, because a rate at which more
 /// and more requests wait is not sustained, however well its first seconds look.
@@ -22,7 +19,9 @@ fn sustained(repeat: &Repeat) -> f64 {
 /// What the repeats say so far.
 #[must_use]
 pub fn decision(repeats: &[Repeat], asked: usize, wanted: f64, limit: f64) -> Decision {
-    decide(&values(repeats, limit, sustained), asked, wanted * REACHED, Wanted::AtLeast)
+    let reached = wanted * REACHED;
+    let values = values(repeats, sustained, |repeat| repeat.explains_throughput(reached, limit));
+    decide(&values, asked, reached, Wanted::AtLeast)
 }
 
 /// The check. `wanted` in requests a second.
@@ -80,7 +79,13 @@ mod tests {
     fn repeats(throughput: &[f64], backlog_grew: bool) -> Vec<Repeat> {
         throughput
             .iter()
-            .map(|throughput| Repeat { rate: 100.0, throughput: *throughput, backlog_grew, ..Repeat::default() })
+            .map(|throughput| Repeat {
+                rate: 100.0,
+                sending_s: 1.0,
+                throughput: *throughput,
+                backlog_grew,
+                ..Repeat::default()
+            })
             .collect()
     }
 

@@ -34,6 +34,16 @@ pub(super) struct Graph {
     nodes: u64,
 }
 
+/// What a model takes and gives.
+pub(super) struct Signature {
+    /// Inputs, without constants.
+    pub(super) inputs: Vec<TensorSpec>,
+    /// Outputs.
+    pub(super) outputs: Vec<TensorSpec>,
+    /// What of both cannot be carried, each with the reason.
+    pub(super) untyped: Vec<String>,
+}
+
 /// What of one graph is needed to see how quantisation and Softmax meet.
 #[derive(Default)]
 struct Flow {
@@ -60,8 +70,8 @@ impl Graph {
         self.graph(wire, span, 0)
     }
 
-    /// Inputs without constants, outputs, and what of both cannot be carried.
-    pub(super) fn signature(&mut self) -> Result<(Vec<TensorSpec>, Vec<TensorSpec>, Vec<String>), Broken> {
+    /// What the model takes and gives.
+    pub(super) fn signature(&mut self) -> Result<Signature, Broken> {
         let constants = std::mem::take(&mut self.constants);
         self.inputs.retain(|input| !constants.contains(&hash(input.spec.name.as_bytes())));
         let mut untyped = Vec::new();
@@ -82,7 +92,7 @@ impl Graph {
         };
         let inputs = list(&self.inputs, "inputs")?;
         let outputs = list(&self.outputs, "outputs")?;
-        Ok((inputs, outputs, untyped))
+        Ok(Signature { inputs, outputs, untyped })
     }
 
     /// Bytes of the largest declared tensor of one row.

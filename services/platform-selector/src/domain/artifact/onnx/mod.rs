@@ -13,7 +13,7 @@ use super::{
     content::Content,
     wire::{Fault, Span, Value, Wire},
 };
-use graph::Graph;
+use graph::{Graph, Signature};
 use slipway_kernel::{ModelFormat, OperatorCount};
 
 /// Inputs and outputs of one model; they travel in a fact, which is small.
@@ -106,7 +106,7 @@ fn model<C: Content + ?Sized>(wire: &Wire<'_, C>) -> Result<Model, Broken> {
     if graph.operators.is_empty() {
         return Err(Broken::new("it is an ONNX file whose graph has no operators", CUT));
     }
-    let (inputs, outputs, untyped) = graph.signature()?;
+    let Signature { inputs, outputs, untyped } = graph.signature()?;
     if outputs.is_empty() && untyped.is_empty() {
         return Err(Broken::new("it is an ONNX file whose graph has no outputs", CUT));
     }
@@ -142,13 +142,12 @@ fn head<C: Content + ?Sized>(wire: &Wire<'_, C>) -> Result<Head, Broken> {
             (1, Value::Varint(version)) => head.ir_version = version,
             (2, Value::Bytes(span)) => head.producer = text(wire, span)?,
             (3, Value::Bytes(span)) => head.producer_version = text(wire, span)?,
-            (7, Value::Bytes(span)) => {
-                // Protobuf would merge a second graph into the first; no exporter writes two, and a reader that sees only one
-                // of them would check another model than the engine runs.
-                if head.graph.replace(span).is_some() {
-                    return Err(Broken::new("it is an ONNX file with two graphs", "export it again"));
-                }
+            // Protobuf would merge a second graph into the first; no exporter writes two, and a reader that sees only one of
+            // them would check another model than the engine runs.
+            (7, Value::Bytes(_)) if head.graph.is_some() => {
+                return Err(Broken::new("it is an ONNX file with two graphs", "export it again"));
             }
+            (7, Value::Bytes(span)) => head.graph = Some(span),
             (8, Value::Bytes(span)) => {
                 head.sets += 1;
                 operator_set(wire, span, &mut head)?;

@@ -1,0 +1,419 @@
+//! The keeper: holds the host's lease and does what [`reconcile`] decides.
+
+use super::{
+    GroupState, Local, Published, Wishes,
+    autopsy::{Death, autopsy},
+    cgroup::{self, ControlGroups},
+    launch::Launcher,
+    machine,
+    process::{Identity, Life},
+    reconcile::{Action, Picture, Seen, Trouble, reconcile},
+    records::{Record, Records},
+};
+use crate::target::{Desired, Group};
+use rustix::process::Signal;
+use slipway_bus::{Lease, LeaseError, LeaseKey, Watched, WorkerRecord, WorkerState};
+use slipway_kernel::{Endpoint, Finding, Service, Timestamp};
+use slipway_runtime::Frame;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::process::Child;
+
+/// How often processes are looked at. A death is noticed within this; looking costs one small read per worker.
+const LOOK: Duration = Duration::from_millis(200);
+/// How often a replica without the lease tries to get it.
+const CONTEND: Duration = Duration::from_secs(1);
+/// How long the end of a log may take on its way to the blob store: evidence is good to have, workers are better.
+const EVIDENCE: Duration = Duration::from_secs(2);
+
+/// A worker of this machine.
+struct Instance {
+    record: Record,
+    group: Group,
+    process: Identity,
+    /// To be reaped; none for one that was taken over.
+    child: Option<Child>,
+    cgroup: Option<cgroup::Group>,
+    ending: Option<Timestamp>,
+    killed_at_bytes: Option<u64>,
+    resident_bytes: u64,
+}
+
+struct Keeper {
+    local: Arc<Local>,
+    frame: Frame,
+    launcher: Launcher,
+    registry: Watched<Vec<WorkerRecord>>,
+    instances: Vec<Instance>,
+    troubles: BTreeMap<Group, Trouble>,
+    /// What the lease lists.
+    listed: Option<Vec<String>>,
+}
+
+/// Runs until shutdown.
+pub(super) async fn run(local: Arc<Local>, frame: Frame) -> anyhow::Result<()> {
+    let setup = &local.setup;
+    let records = Records::open(&setup.around.data)?;
+    let groups = if setup.control_groups { ControlGroups::detect() } else { None };
+    let launcher =
+        Launcher { command: setup.command.clone(), records, around: setup.around.clone(), groups };
+    let registry = local.bus.workers().follow().await?;
+    let key = LeaseKey::host(&setup.around.host, Service::Controller, "workers");
+    let mut keeper = Keeper {
+        launcher,
+        registry,
+        frame: frame.clone(),
+        instances: Vec::new(),
+        troubles: BTreeMap::new(),
+        listed: None,
+        local: Arc::clone(&local),
+    };
+    let shutdown = frame.shutdown.clone();
+    while !shutdown.is_cancelled() {
+        match local.bus.leases().acquire(&key, setup.lease).await {
+            Ok(Some(lease)) => keeper.keep(lease).await,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the lease of this host's workers cannot be asked for"),
+        }
+        keeper.forget_all();
+        let _ = tokio::time::timeout(CONTEND, shutdown.cancelled()).await;
+    }
+    Ok(())
+}
+
+impl Keeper {
+    /// Keeps the workers as long as the lease is held.
+    async fn keep(&mut self, lease: Lease) {
+        tracing::info!(token = lease.token(), "this replica keeps the workers of this host");
+        if let Err(error) = self.take_over() {
+            tracing::error!(%error, "what is remembered of the workers cannot be read");
+            return;
+        }
+        let shutdown = self.frame.shutdown.clone();
+        loop {
+            if let Err(error) = self.round(&lease).await {
+                tracing::warn!(%error, "this replica keeps the workers no more");
+                return;
+            }
+            let local = Arc::clone(&self.local);
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = lease.lost() => return tracing::warn!("the lease of this host's workers is lost"),
+                () = local.wished.notified() => {}
+                _ = self.registry.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        if self.local.setup.stop_with_controller {
+            self.end_all(&lease).await;
+        }
+        if let Err(error) = lease.release().await {
+            tracing::debug!(%error, "the lease runs out by itself");
+        }
+    }
+
+    /// Without the lease nothing is known. Children go on; the runtime reaps them.
+    fn forget_all(&mut self) {
+        self.instances.clear();
+        self.troubles.clear();
+        self.listed = None;
+        self.local.publish(Published::default());
+    }
+
+    /// Finds the workers that an earlier keeper left.
+    fn take_over(&mut self) -> std::io::Result<()> {
+        for record in self.launcher.records.all()? {
+            let alive = record.process.clone().filter(Identity::is_running);
+            match (record.group(), alive) {
+                (Some(group), Some(process)) => {
+                    tracing::info!(instance = record.instance, pid = process.pid, "a worker is taken over");
+                    self.local.telemetry.worker("taken-over");
+                    self.instances.push(Instance {
+                        record,
+                        group,
+                        process,
+                        child: None,
+                        cgroup: None,
+                        ending: None,
+                        killed_at_bytes: None,
+                        resident_bytes: 0,
+                    });
+                }
+                _ => self.launcher.records.forget(&record.instance),
+            }
+        }
+        self.instances.sort_by(|a, b| (a.record.started, &a.record.instance).cmp(&(b.record.started, &b.record.instance)));
+        Ok(())
+    }
+
+    async fn round(&mut self, lease: &Lease) -> Result<(), LeaseError> {
+        let now = self.frame.clock.now();
+        self.look(now).await;
+        let wishes = self.local.wishes();
+        let desired = by_group(&wishes);
+        self.troubles.retain(|group, _| desired.contains_key(group));
+        self.observe(&desired, now);
+        let actions = self.decide(&wishes, &desired, now);
+        let starts = self.named(&actions);
+        self.list(lease, &starts).await?;
+        for action in &actions {
+            self.end(action, now);
+        }
+        for (group, number, name) in starts {
+            let Some(wish) = desired.get(&group) else { continue };
+            self.start(&group, number, name, wish, lease.token(), now);
+        }
+        // Only while the lease is certainly held may others believe what is published.
+        if lease.is_held() {
+            self.publish(&desired);
+        }
+        Ok(())
+    }
+
+    /// Looks at every process; those that are gone are buried.
+    async fn look(&mut self, now: Timestamp) {
+        let (mut alive, mut gone) = (Vec::new(), Vec::new());
+        for mut instance in self.instances.drain(..) {
+            match instance.process.life() {
+                Life::Running { resident_bytes } => {
+                    instance.resident_bytes = resident_bytes;
+                    alive.push(instance);
+                }
+                Life::Gone => gone.push(instance),
+            }
+        }
+        self.instances = alive;
+        for instance in gone {
+            self.bury(instance, now).await;
+        }
+    }
+
+    async fn bury(&mut self, mut instance: Instance, now: Timestamp) {
+        let name = instance.record.instance.clone();
+        let status = instance.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+        let out_of_memory = instance.cgroup.as_ref().is_some_and(cgroup::Group::was_out_of_memory);
+        if let Some(cgroup) = &instance.cgroup {
+            cgroup.remove();
+        }
+        if instance.ending.is_some() && instance.killed_at_bytes.is_none() {
+            tracing::info!(instance = name, "a worker ended as asked");
+            self.local.telemetry.worker("ended");
+        } else {
+            let death = Death {
+                instance: name.clone(),
+                killed_at_bytes: instance.killed_at_bytes,
+                out_of_memory,
+                memory_bytes: instance.record.plan.memory.0,
+                findings: self.launcher.records.findings(&name),
+                status: status.map_or_else(|| "status unknown".to_owned(), |status| status.to_string()),
+                tail: self.launcher.records.tail(&name),
+            };
+            let findings = self.with_evidence(autopsy(&death), death.tail).await;
+            let kind = findings.first().map(|finding| finding.kind.to_string()).unwrap_or_default();
+            tracing::warn!(instance = name, kind, status = death.status, "a worker died");
+            self.local.telemetry.worker(if kind == "out-of-memory" { "out-of-memory" } else { "died" });
+            self.troubles.entry(instance.group.clone()).or_default().died(findings, now);
+        }
+        self.launcher.records.forget(&name);
+    }
+
+    /// Puts the end of the log where it outlives the machine.
+    async fn with_evidence(&self, findings: Vec<Finding>, tail: String) -> Vec<Finding> {
+        if tail.is_empty() {
+            return findings;
+        }
+        let blobs = self.local.bus.blobs();
+        match tokio::time::timeout(EVIDENCE, blobs.put(tail.into_bytes(), "text/plain")).await {
+            Ok(Ok(blob)) => {
+                let reference = format!("blob:{}", blob.digest);
+                findings.into_iter().map(|finding| finding.with_evidence(reference.clone())).collect()
+            }
+            Ok(Err(_)) | Err(_) => findings,
+        }
+    }
+
+    fn ready(&self) -> HashMap<String, WorkerRecord> {
+        let is_ready = |record: &&WorkerRecord| matches!(record.state, WorkerState::Warm | WorkerState::Ready);
+        let registry = self.registry.get();
+        registry.iter().filter(is_ready).map(|record| (record.instance.clone(), record.clone())).collect()
+    }
+
+    fn observe(&mut self, desired: &BTreeMap<Group, Desired>, now: Timestamp) {
+        let ready = self.ready();
+        for (group, wish) in desired {
+            let mine = self.instances.iter().filter(|one| one.group == *group && one.ending.is_none());
+            let count = mine.filter(|one| ready.contains_key(&one.record.instance)).count();
+            let all = count >= usize::try_from(wish.wanted.plan.replicas).unwrap_or(usize::MAX);
+            if all || self.troubles.contains_key(group) {
+                self.troubles.entry(group.clone()).or_default().observe(all, now);
+            }
+        }
+    }
+
+    fn decide(&self, wishes: &Wishes, desired: &BTreeMap<Group, Desired>, now: Timestamp) -> Vec<Action> {
+        let seen: Vec<Seen> = self
+            .instances
+            .iter()
+            .map(|instance| Seen {
+                name: instance.record.instance.clone(),
+                group: instance.group.clone(),
+                number: instance.record.number,
+                resident_bytes: instance.resident_bytes,
+                memory_bytes: instance.record.plan.memory.0,
+                ending: instance.ending,
+            })
+            .collect();
+        reconcile(&Picture {
+            desired: &desired.iter().map(|(group, wish)| (group.clone(), wish.wanted.plan.replicas)).collect(),
+            told: &wishes.told,
+            all_told: wishes.all_told,
+            seen: &seen,
+            troubles: &self.troubles,
+            drain: self.local.setup.around.drain.0,
+            now,
+        })
+    }
+
+    /// The workers to start, each with a name of its own.
+    fn named(&self, actions: &[Action]) -> Vec<(Group, u32, String)> {
+        let named = actions.iter().filter_map(|action| match action {
+            Action::Start { group, number } => Some((group.clone(), *number, instance_name(group, *number))),
+            Action::End { .. } | Action::Kill { .. } | Action::KillForMemory { .. } => None,
+        });
+        named.collect()
+    }
+
+    /// Lists the wanted workers with the lease, before any of them is started: one that is not listed ends by itself.
+    async fn list(&mut self, lease: &Lease, starts: &[(Group, u32, String)]) -> Result<(), LeaseError> {
+        let staying = self.instances.iter().filter(|one| one.ending.is_none()).map(|one| one.record.instance.clone());
+        let mut names: Vec<String> = staying.chain(starts.iter().map(|(_, _, name)| name.clone())).collect();
+        names.sort();
+        if self.listed.as_ref() != Some(&names) {
+            lease.set_value(&serde_json::json!({ "instances": names })).await?;
+            self.listed = Some(names);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, action: &Action, now: Timestamp) {
+        let (name, signal, for_memory) = match action {
+            Action::End { name } => (name, Signal::TERM, false),
+            Action::Kill { name } => (name, Signal::KILL, false),
+            Action::KillForMemory { name } => (name, Signal::KILL, true),
+            Action::Start { .. } => return,
+        };
+        let Some(instance) = self.instances.iter_mut().find(|one| one.record.instance == *name) else { return };
+        if for_memory {
+            instance.killed_at_bytes = Some(instance.resident_bytes);
+        }
+        instance.ending.get_or_insert(now);
+        tracing::info!(instance = name, ?signal, for_memory, "a worker is to end");
+        if let Err(error) = instance.process.signal(signal) {
+            tracing::error!(instance = name, %error, "a worker could not be signalled");
+        }
+    }
+
+    fn start(&mut self, group: &Group, number: u32, name: String, wish: &Desired, token: u64, now: Timestamp) {
+        let plan = wish.wanted.plan.clone();
+        if let Some(finding) = machine::memory().and_then(|memory| machine::no_room(&plan, memory)) {
+            return self.troubles.entry(group.clone()).or_default().died(vec![finding], now);
+        }
+        let mut record = Record {
+            instance: name.clone(),
+            deployment: group.deployment.to_string(),
+            revision: group.revision,
+            attempt: group.attempt,
+            number,
+            plan,
+            token,
+            started: now,
+            process: None,
+        };
+        match self.launcher.launch(&mut record, group, wish.format) {
+            Ok(launched) => {
+                tracing::info!(instance = name, pid = launched.identity.pid, token, "a worker is started");
+                self.local.telemetry.worker("started");
+                self.instances.push(Instance {
+                    record,
+                    group: group.clone(),
+                    process: launched.identity,
+                    child: Some(launched.child),
+                    cgroup: launched.cgroup,
+                    ending: None,
+                    killed_at_bytes: None,
+                    resident_bytes: 0,
+                });
+            }
+            Err(error) => {
+                tracing::error!(instance = name, error = &error as &dyn std::error::Error, "a worker is not started");
+                self.troubles.entry(group.clone()).or_default().died(vec![error.finding()], now);
+                self.launcher.records.forget(&name);
+            }
+        }
+    }
+
+    fn publish(&self, desired: &BTreeMap<Group, Desired>) {
+        let ready = self.ready();
+        let mut groups: BTreeMap<Group, GroupState> = BTreeMap::new();
+        for (group, wish) in desired {
+            let state = groups.entry(group.clone()).or_default();
+            state.of = wish.wanted.plan.replicas;
+            state.trouble = self.troubles.get(group).cloned().unwrap_or_default();
+        }
+        for instance in &self.instances {
+            let state = groups.entry(instance.group.clone()).or_default();
+            state.present += 1;
+            let Some(record) = ready.get(&instance.record.instance).filter(|_| instance.ending.is_none()) else { continue };
+            if state.ready.is_empty() {
+                state.measurements.clone_from(&record.measurements);
+            }
+            state.ready.push(Endpoint { instance: record.instance.clone(), address: record.address.clone() });
+            state.token = state.token.max(instance.record.token);
+        }
+        self.local.telemetry.running(self.instances.len());
+        self.local.publish(Published { holds: true, groups });
+    }
+
+    /// Ends every worker and waits until all are gone, or are killed.
+    async fn end_all(&mut self, lease: &Lease) {
+        let drain = self.local.setup.around.drain.0;
+        let names: Vec<String> = self.instances.iter().map(|one| one.record.instance.clone()).collect();
+        for name in names {
+            self.end(&Action::End { name }, self.frame.clock.now());
+        }
+        let deadline = tokio::time::Instant::now() + drain;
+        while !self.instances.is_empty() && lease.is_held() {
+            self.look(self.frame.clock.now()).await;
+            if tokio::time::Instant::now() >= deadline {
+                let left: Vec<String> = self.instances.iter().map(|one| one.record.instance.clone()).collect();
+                left.into_iter().for_each(|name| self.end(&Action::Kill { name }, self.frame.clock.now()));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+fn by_group(wishes: &Wishes) -> BTreeMap<Group, Desired> {
+    let mut groups = BTreeMap::new();
+    for (deployment, desired) in &wishes.desired {
+        for one in desired {
+            let group =
+                Group { deployment: deployment.clone(), revision: one.wanted.revision, attempt: one.wanted.attempt };
+            groups.insert(group, one.clone());
+        }
+    }
+    groups
+}
+
+/// A name that is one DNS label: `<deployment>-<revision>-<number>-<8 hexadecimal digits>`, the deployment's name cut where
+/// that would be too long.
+fn instance_name(group: &Group, number: u32) -> String {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    let rest = format!("-{}-{number}-{}", group.revision, &random[..8]);
+    let room = 63_usize.saturating_sub(rest.len());
+    let name: String = group.deployment.name.as_str().chars().take(room).collect();
+    format!("{name}{rest}")
+}

@@ -1,0 +1,20 @@
+//! A worker among real parts: nats-server with permissions, mutual TLS, the example models. The test plays the controller,
+//! security and ingress.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::large_futures,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test"
+)]
+
+mod authority;
+mod direct;
+mod failing;
+mod harness;
+mod lifetime;
+mod process;
+mod queued;

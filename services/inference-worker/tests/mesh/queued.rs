@@ -1,0 +1,142 @@
+//! The queued path.
+
+use bytes::Bytes;
+use prost::Message as _;
+use slipway_bus::{Principal, WorkerState};
+use slipway_kernel::RequestId;
+use slipway_proto::oip::response_tensors;
+use slipway_proto::slipway::inference::v1::inference_result::Outcome;
+use slipway_proto::slipway::inference::v1::{InferenceRequest, InferenceResult};
+use slipway_testkit::eventually;
+
+use crate::harness::{Mesh, PATIENCE, body, deployment, golden, revision};
+
+fn envelope(id: &str, rows: &[Vec<f32>]) -> InferenceRequest {
+    InferenceRequest {
+        namespace: "default".into(),
+        deployment: "digits".into(),
+        revision: "1-1".into(),
+        request_id: id.into(),
+        correlation_id: "c".into(),
+        principal: "jane".into(),
+        accepted_unix_ms: 5,
+        body: Some(body(rows)),
+        ..InferenceRequest::default()
+    }
+}
+
+impl Mesh {
+    async fn queue(&self, id: &str, payload: impl Into<Bytes>) {
+        let id: RequestId = id.parse().unwrap();
+        self.ingress.requests().publish(&deployment(), revision(), &id, payload.into(), None).await.unwrap();
+    }
+
+    async fn result(&self, id: &str) -> InferenceResult {
+        let id: RequestId = id.parse().unwrap();
+        let payload =
+            eventually(PATIENCE, || async { self.ingress.results().get(&deployment(), &id).await.unwrap() }).await;
+        InferenceResult::decode(payload).unwrap()
+    }
+}
+
+fn failure(result: &InferenceResult) -> (&str, &str) {
+    match &result.outcome {
+        Some(Outcome::Failure(failure)) => (&failure.code, &failure.message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_queued_request_gets_its_result_whatever_it_is() {
+    let (mesh, config) = Mesh::start("digits-v2").await;
+    let (rows, labels) = golden(40);
+    // Queued before there is a worker: the queue's consumer is made by whoever comes first.
+    for (index, row) in rows.iter().enumerate() {
+        let id = format!("q-{index}");
+        mesh.queue(&id, envelope(&id, std::slice::from_ref(row)).encode_to_vec()).await;
+    }
+    let late = InferenceRequest { deadline_unix_ms: 1_000, ..envelope("late", &rows[..1]) };
+    mesh.queue("late", late.encode_to_vec()).await;
+    let mut wrong = envelope("wrong", &rows[..1]);
+    wrong.body.as_mut().unwrap().inputs[0].name = "Y".into();
+    mesh.queue("wrong", wrong.encode_to_vec()).await;
+    // Moved here from a revision that was rolled back: it names the old version and is answered all the same.
+    let mut moved = envelope("moved", &rows[..1]);
+    moved.revision = "1-7".into();
+    moved.body.as_mut().unwrap().model_version = "1-7".into();
+    mesh.queue("moved", moved.encode_to_vec()).await;
+    mesh.queue("garbage", Bytes::from_static(b"\xff\xff\xff")).await;
+    let foreign = InferenceRequest { deployment: "cats".into(), ..envelope("foreign", &rows[..1]) };
+    mesh.queue("foreign", foreign.encode_to_vec()).await;
+
+    let running = mesh.run(config);
+    mesh.grant();
+    mesh.until(WorkerState::Ready).await;
+
+    let mut right = 0;
+    for (index, label) in labels.iter().enumerate() {
+        let result = mesh.result(&format!("q-{index}")).await;
+        assert_eq!((result.principal.as_str(), result.accepted_unix_ms, result.attempt), ("jane", 5, 1));
+        let Some(Outcome::Response(response)) = &result.outcome else {
+            panic!("{result:?}");
+        };
+        right += i32::from(response_tensors(response).unwrap()[0].as_i64().unwrap() == [*label]);
+    }
+    assert!(right >= 38, "{right} of 40");
+    assert_eq!(failure(&mesh.result("late").await).0, "deadline-exceeded");
+    let wrong = mesh.result("wrong").await;
+    assert_eq!(failure(&wrong), ("invalid-argument", "unknown input `Y`; the model takes `X`"));
+    let moved = mesh.result("moved").await;
+    assert!(matches!(moved.outcome, Some(Outcome::Response(_))), "{moved:?}");
+    assert_eq!(moved.revision, "1-1");
+
+    // What nobody can answer lies with its reason among the dead letters, and the queue is empty.
+    let operator = mesh.nats.bus(Principal::Operator).await;
+    let letters = eventually(PATIENCE, || async {
+        let letters = operator.dead().list().await.unwrap();
+        (letters.len() == 2).then_some(letters)
+    })
+    .await;
+    let reasons: Vec<_> = letters.iter().map(|letter| letter.reason.as_str()).collect();
+    assert!(reasons.iter().any(|reason| reason.starts_with("not an inference request")), "{reasons:?}");
+    assert!(reasons.contains(&"a request for default.cats in the queue of default.digits"), "{reasons:?}");
+    assert!(letters.iter().all(|letter| letter.service == "inference-worker"));
+    eventually(PATIENCE, || async { mesh.ingress.requests().depth(&deployment(), revision()).await.unwrap() == 0 })
+        .await;
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_delivered_again_is_run_alone_and_an_answered_one_is_not_run_again() {
+    let (mesh, config) = Mesh::start("digits-v1").await;
+    let (rows, _) = golden(1);
+    mesh.queue("again", envelope("again", &rows).encode_to_vec()).await;
+    mesh.queue("answered", envelope("answered", &rows).encode_to_vec()).await;
+    // A worker that took both, answered one of them and gave both back.
+    let worker = mesh.nats.bus_as(slipway_kernel::Service::InferenceWorker).await;
+    let queue = worker.requests().pull(&deployment(), revision()).await.unwrap();
+    let mut taken = Vec::new();
+    while taken.len() < 2 {
+        taken.extend(queue.next(10, PATIENCE).await.unwrap());
+    }
+    let earlier = InferenceResult {
+        request_id: "answered".into(),
+        worker: "an earlier one".into(),
+        ..InferenceResult::default()
+    };
+    let id: RequestId = "answered".parse().unwrap();
+    worker.results().publish(&deployment(), &id, earlier.encode_to_vec().into(), None).await.unwrap();
+    for request in taken {
+        request.give_back().await.unwrap();
+    }
+
+    let running = mesh.run(config);
+    mesh.grant();
+    mesh.until(WorkerState::Ready).await;
+    let again = mesh.result("again").await;
+    assert_eq!((again.attempt, again.worker.as_str()), (2, "w-0"));
+    eventually(PATIENCE, || async { mesh.ingress.requests().depth(&deployment(), revision()).await.unwrap() == 0 })
+        .await;
+    assert_eq!(mesh.result("answered").await.worker, "an earlier one");
+    running.stop().await.unwrap();
+}

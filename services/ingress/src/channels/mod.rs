@@ -1,0 +1,7 @@
+//! The ways in, one file per input channel, and how a connection is held to its bounds.
+
+pub mod http;
+mod stall;
+mod tls;
+
+pub use tls::DoorCertificate;

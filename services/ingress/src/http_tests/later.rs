@@ -1,0 +1,131 @@
+//! Requests that are answered later, and requests that come again.
+
+use super::world::{FIRST, INFER, Setting, World, body};
+use prost::Message as _;
+use serde_json::json;
+use slipway_kernel::RequestId;
+use slipway_proto::{
+    failure::FailureCode,
+    oip::{Tensor, raw_response},
+    slipway::inference::v1::{InferenceRequest, InferenceResult, inference_result::Outcome},
+};
+use std::sync::atomic::Ordering;
+
+const ASYNC: (&str, &str) = ("prefer", "respond-async");
+
+fn record(world: &World, id: &str, outcome: Outcome) {
+    let result = InferenceResult {
+        revision: "1-1".to_owned(),
+        request_id: id.to_owned(),
+        correlation_id: "c".to_owned(),
+        outcome: Some(outcome),
+        ..InferenceResult::default()
+    };
+    let key = (world.history.id.clone(), id.parse::<RequestId>().unwrap());
+    world.mailbox.results.lock().unwrap().insert(key, result.encode_to_vec().into());
+}
+
+fn answer() -> Outcome {
+    Outcome::Response(raw_response("digits", "1-1", "r", [Tensor::from_f32("y", vec![1], &[7.0]).unwrap()]))
+}
+
+#[tokio::test]
+async fn a_request_is_left_in_the_queue_of_its_revision_and_its_result_fetched() {
+    let world = World::released().await;
+    let accepted = world.infer(&[ASYNC, ("slipway-request-id", "r"), ("slipway-correlation-id", "c")]).await;
+    assert_eq!(accepted.status, 202, "{accepted:?}");
+    assert_eq!(accepted.body["status"], "pending");
+    assert_eq!(accepted.header("preference-applied"), "respond-async");
+    let location = accepted.header("location");
+    assert_eq!(location, "/v2/requests/default.digits.r");
+    let (revision, payload) = world.mailbox.queued.lock().unwrap()[0].clone();
+    let queued = InferenceRequest::decode(payload).unwrap();
+    assert_eq!((revision, queued.revision.as_str()), (FIRST, "1-1"));
+    assert_eq!((queued.request_id.as_str(), queued.correlation_id.as_str()), ("r", "c"));
+    assert_eq!((queued.principal.as_str(), queued.probe), ("anonymous", false));
+    assert_eq!(queued.deadline_unix_ms - queued.accepted_unix_ms, 600_000);
+    assert_eq!(queued.body.unwrap().model_version, "1-1");
+
+    let pending = world.get(location).await;
+    assert_eq!((pending.status, pending.header("retry-after")), (202, "1"));
+    record(&world, "r", answer());
+    let done = world.get(location).await;
+    assert_eq!((done.status, &done.body["outputs"][0]["data"]), (200, &json!([7.0])));
+    assert_eq!((done.header("slipway-revision"), done.header("slipway-correlation-id")), ("1-1", "c"));
+    record(&world, "r", Outcome::Failure(FailureCode::DeadlineExceeded.with("too late")));
+    let failed = world.get(location).await;
+    assert_eq!((failed.status, failed.code()), (504, "deadline-exceeded"));
+}
+
+#[tokio::test]
+async fn what_nobody_sent_or_somebody_else_is_unknown_alike() {
+    let mut setting = Setting::default();
+    setting.history.access = json!({ "anonymous": true, "apiKeys": true });
+    setting.history.release(1, 1);
+    let world = World::open(setting).await;
+    world.infer(&[ASYNC, ("slipway-request-id", "r")]).await;
+    record(&world, "r", answer());
+    let own = world.ingress.authenticator.probes.own().to_owned();
+    let place = world.url("/v2/requests/default.digits.r");
+    let foreign = world.send(world.http.get(&place).header("slipway-probe", own)).await;
+    let mut answers = vec![foreign];
+    for path in ["default.digits.s", "default.other.r", "r", "default.digits.", "default.digits.%2a", "*.*.>"] {
+        answers.push(world.get(&format!("/v2/requests/{path}")).await);
+    }
+    for answer in &answers {
+        assert_eq!((answer.status, answer.code()), (404, "not-found"), "{answer:?}");
+        assert_eq!(answer.body, answers[0].body);
+    }
+    assert_eq!(world.get("/v2/requests/default.digits.r").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_429_and_leaves_nothing_behind_and_one_that_is_away_is_503() {
+    let world = World::released().await;
+    world.mailbox.full.store(true, Ordering::SeqCst);
+    let full = world.infer(&[ASYNC, ("slipway-request-id", "r")]).await;
+    assert_eq!((full.status, full.code(), full.header("retry-after")), (429, "overloaded", "1"));
+    assert!(world.mailbox.accepted.lock().unwrap().is_empty());
+    world.mailbox.full.store(false, Ordering::SeqCst);
+    world.mailbox.away.store(true, Ordering::SeqCst);
+    let away = world.infer(&[ASYNC, ("slipway-request-id", "r")]).await;
+    assert_eq!((away.status, away.code(), away.header("retry-after")), (503, "unavailable", "1"));
+}
+
+#[tokio::test]
+async fn the_same_request_is_left_again_and_another_under_its_id_is_refused() {
+    let world = World::released().await;
+    let headers = [ASYNC, ("slipway-request-id", "r")];
+    assert_eq!(world.infer(&headers).await.status, 202);
+    assert_eq!(world.infer(&headers).await.status, 202);
+    assert_eq!(world.mailbox.accepted.lock().unwrap().len(), 1);
+    let mut other = body();
+    other["inputs"][0]["data"] = json!([1, 1]);
+    let request = world.post(INFER, &other).header("prefer", "respond-async").header("slipway-request-id", "r");
+    let conflict = world.send(request).await;
+    assert_eq!((conflict.status, conflict.code()), (422, "idempotency-conflict"));
+}
+
+#[tokio::test]
+async fn a_request_under_an_idempotency_key_is_answered_once() {
+    let world = World::released().await;
+    let worker = world.worker(FIRST, "a");
+    world.register(&[&worker]);
+    let key = ("idempotency-key", "order 7");
+    let first = world.infer(&[key]).await;
+    assert_eq!((first.status, first.header("slipway-replayed")), (200, ""));
+    let id = first.header("slipway-request-id").to_owned();
+    assert!(id.starts_with("ik-"), "{id}");
+    // Not recorded yet: sent again under the same id.
+    assert_eq!(world.infer(&[key]).await.header("slipway-request-id"), id);
+    assert_eq!(worker.calls(), 2);
+    record(&world, &id, answer());
+    let again = world.infer(&[key]).await;
+    assert_eq!((again.status, again.header("slipway-replayed")), (200, "true"));
+    assert_eq!(again.body["outputs"][0]["data"], json!([7.0]));
+    assert_eq!(worker.calls(), 2);
+    let mut other = body();
+    other["inputs"][0]["data"] = json!([1, 1]);
+    let conflict = world.send(world.post(INFER, &other).header(key.0, key.1)).await;
+    assert_eq!((conflict.status, conflict.code()), (422, "idempotency-conflict"));
+}

@@ -1,0 +1,78 @@
+//! The broker as far as queued requests need one, in memory.
+
+use crate::mailbox::Mailbox;
+use async_trait::async_trait;
+use bytes::Bytes;
+use slipway_bus::{Accepted, AcceptedRequest, BusError, QueueError};
+use slipway_kernel::{DeploymentId, RequestId, RevisionId};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+type Key = (DeploymentId, RequestId);
+
+#[derive(Default)]
+pub(super) struct MemoryMailbox {
+    pub(super) accepted: Mutex<BTreeMap<Key, AcceptedRequest>>,
+    pub(super) queued: Mutex<Vec<(RevisionId, Bytes)>>,
+    pub(super) results: Mutex<BTreeMap<Key, Bytes>>,
+    pub(super) full: AtomicBool,
+    pub(super) away: AtomicBool,
+}
+
+impl MemoryMailbox {
+    fn reach(&self) -> Result<(), BusError> {
+        if self.away.load(Ordering::SeqCst) { Err(BusError::Connection("away".to_owned())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Mailbox for MemoryMailbox {
+    async fn accept(&self, id: &DeploymentId, request: &RequestId, entry: &AcceptedRequest) -> Result<Accepted, BusError> {
+        self.reach()?;
+        // The one way to make a handler panic.
+        assert_ne!(request.as_str(), "panic", "the mailbox was asked to panic");
+        let mut accepted = self.accepted.lock().unwrap();
+        let key = (id.clone(), request.clone());
+        if let Some(known) = accepted.get(&key) {
+            return Ok(Accepted::Existing(known.clone()));
+        }
+        accepted.insert(key, entry.clone());
+        Ok(Accepted::New)
+    }
+
+    async fn accepted(&self, id: &DeploymentId, request: &RequestId) -> Result<Option<AcceptedRequest>, BusError> {
+        self.reach()?;
+        Ok(self.accepted.lock().unwrap().get(&(id.clone(), request.clone())).cloned())
+    }
+
+    async fn forget(&self, id: &DeploymentId, request: &RequestId) -> Result<(), BusError> {
+        self.accepted.lock().unwrap().remove(&(id.clone(), request.clone()));
+        Ok(())
+    }
+
+    async fn leave(
+        &self,
+        _: &DeploymentId,
+        revision: RevisionId,
+        _: &RequestId,
+        payload: Bytes,
+        _: Option<&str>,
+    ) -> Result<(), QueueError> {
+        self.reach().map_err(QueueError::Unavailable)?;
+        if self.full.load(Ordering::SeqCst) {
+            return Err(QueueError::Full);
+        }
+        self.queued.lock().unwrap().push((revision, payload));
+        Ok(())
+    }
+
+    async fn result(&self, id: &DeploymentId, request: &RequestId) -> Result<Option<Bytes>, BusError> {
+        self.reach()?;
+        Ok(self.results.lock().unwrap().get(&(id.clone(), request.clone())).cloned())
+    }
+}

@@ -1,0 +1,176 @@
+//! `…/infer`: the hot path, top to bottom.
+
+use super::{
+    address::Address,
+    enter::{Visit, enter},
+    head::Head,
+    later,
+    prepare::{Prepared, has_moved, prepare},
+};
+use crate::{
+    body::{self, ReadBody},
+    error::RequestError,
+    oip, respond,
+    stack::Ingress,
+    trail::Trail,
+    upstream::{self, Call, Ended},
+};
+use axum::{
+    Extension,
+    extract::{ConnectInfo, RawPathParams, Request, State},
+    response::Response,
+};
+use slipway_kernel::{RequestId, Timestamp};
+use slipway_proto::inference::ModelInferResponse;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// Answers an inference request.
+///
+/// # Errors
+/// Why it has no answer.
+pub async fn infer(
+    State(ingress): State<Arc<Ingress>>,
+    Extension(trail): Extension<Arc<Trail>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    params: RawPathParams,
+    request: Request,
+) -> Result<Response, RequestError> {
+    trail.is_inference();
+    let (parts, body) = request.into_parts();
+    // Whose it is and who asks, before anything else is looked at: a stranger learns nothing from how the rest is refused.
+    let address = Address::read(&params, &parts.headers)?;
+    let visit = enter(&ingress, &address, &parts, peer.ip(), &trail).await?;
+    // How it is to be answered.
+    let head = Head::read(&parts.headers)?;
+    body::check_media_type(&parts.headers)?;
+    let deadline = Deadline::of(&head, &visit, &trail, &ingress);
+    // The body, bounded in size, time and memory.
+    let body = body::read(&parts.headers, body, visit.rules.max_body, deadline.at, &ingress.admission.bodies).await?;
+    // Against the signature of the revision it leads to.
+    let prepared = prepare(&visit, &head, None, &body.bytes).await?;
+    let request = Admitted { ingress: &ingress, trail: &trail, visit, head, deadline, body };
+    request.learn(&prepared);
+    if request.head.respond_async {
+        return later::leave(&request, prepared).await;
+    }
+    if request.head.idempotency_key.is_some()
+        && let Some(answer) = later::replay(&request, &prepared).await?
+    {
+        return Ok(answer);
+    }
+    request.answer(prepared).await
+}
+
+/// Until when an answer is of use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    pub(super) unix_ms: u64,
+    pub(super) accepted: Timestamp,
+}
+
+impl Deadline {
+    fn of(head: &Head, visit: &Visit, trail: &Trail, ingress: &Ingress) -> Self {
+        let usual = if head.respond_async { ingress.limits.async_timeout.0 } else { visit.rules.timeout };
+        let timeout = head.timeout.unwrap_or(usual);
+        let accepted = ingress.clock.now();
+        // A queued request is read in the usual time, whatever time it has to be answered.
+        let reading = if head.respond_async { visit.rules.timeout } else { timeout };
+        Self { at: trail.arrived + reading, unix_ms: accepted.after(timeout).0, accepted }
+    }
+}
+
+/// A request that was let in, read, and fits its model.
+pub(super) struct Admitted<'a> {
+    pub(super) ingress: &'a Ingress,
+    pub(super) trail: &'a Trail,
+    pub(super) visit: Visit,
+    pub(super) head: Head,
+    pub(super) deadline: Deadline,
+    pub(super) body: ReadBody,
+}
+
+impl Admitted<'_> {
+    /// What the client sees as one piece of work: what it says, or this request alone.
+    pub(super) fn correlation_id(&self, request_id: &RequestId) -> String {
+        self.head.correlation_id.clone().unwrap_or_else(|| request_id.to_string())
+    }
+
+    fn learn(&self, prepared: &Prepared) {
+        self.trail.ids(&prepared.request_id, &self.correlation_id(&prepared.request_id));
+        self.trail.revision(prepared.target.revision);
+    }
+
+    /// Waits for room, sends it to a worker, and answers. If the route moves meanwhile, so does the request.
+    async fn answer(mut self, mut prepared: Prepared) -> Result<Response, RequestError> {
+        let _place = self.visit.door.state.permits.acquire(self.deadline.at).await?;
+        let _of_all = self.ingress.admission.all.acquire(self.deadline.at).await?;
+        loop {
+            let begun = Instant::now();
+            let result = match self.send(&prepared).await {
+                Ended::Answer(response) => written(&response).await,
+                Ended::Failed(error) => Err(error),
+                Ended::Moved => {
+                    let id = &self.visit.door.entry.id;
+                    if let Some(door) = self.ingress.routing.load().door(id) {
+                        self.visit.door = Arc::clone(door);
+                    }
+                    prepared = prepare(&self.visit, &self.head, Some(&prepared.request_id), &self.body.bytes).await?;
+                    self.learn(&prepared);
+                    continue;
+                }
+            };
+            self.count(&prepared, &result, begun.elapsed());
+            return result.map(|document| respond::raw(200, document));
+        }
+    }
+
+    async fn send(&self, prepared: &Prepared) -> Ended {
+        let deployment = &self.visit.door.entry.id;
+        let call = Call {
+            deployment: deployment.clone(),
+            revision: prepared.target.revision,
+            request_id: prepared.request_id.clone(),
+            correlation_id: self.correlation_id(&prepared.request_id),
+            principal: self.visit.caller.principal.clone(),
+            probe: self.visit.caller.prober.is_some(),
+            deadline: self.deadline.at,
+            deadline_unix_ms: self.deadline.unix_ms,
+            accepted_unix_ms: self.deadline.accepted.0,
+            traceparent: self.trail.traceparent.clone(),
+        };
+        let named = self.visit.named.is_some();
+        upstream::infer(
+            &self.ingress.pool,
+            &self.ingress.routing,
+            &self.visit.door.state,
+            self.ingress.worker_wait,
+            &call,
+            &prepared.message,
+            |table| has_moved(table, deployment, named, &prepared.request_id, &prepared.target),
+        )
+        .await
+    }
+
+    /// For the controller, who lets a shift go on or not by how the revisions do with the traffic of clients.
+    fn count(&self, prepared: &Prepared, result: &Result<Vec<u8>, RequestError>, took: Duration) {
+        let failed = result.as_ref().err().is_some_and(|error| respond::verdict(error).status >= 500);
+        if self.visit.caller.prober.is_none()
+            && let Some(counts) = self.visit.door.counts.get(&prepared.target.revision)
+        {
+            counts.record(failed, took);
+        }
+    }
+}
+
+/// The answer as JSON; a large one is written on a thread that may block.
+pub(super) async fn written(response: &ModelInferResponse) -> Result<Vec<u8>, RequestError> {
+    let size: usize = response.raw_output_contents.iter().map(bytes::Bytes::len).sum();
+    if size <= crate::limits::DECODE_INLINE_BYTES {
+        return Ok(oip::encode(response)?);
+    }
+    let response = response.clone();
+    let done = tokio::task::spawn_blocking(move || oip::encode(&response)).await;
+    Ok(done.map_err(|error| RequestError::Internal(error.into()))??)
+}

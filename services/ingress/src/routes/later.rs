@@ -1,0 +1,124 @@
+//! `Prefer: respond-async`, and requests that come again under an idempotency key.
+
+use super::{
+    infer::{Admitted, written},
+    prepare::Prepared,
+};
+use crate::{error::RequestError, respond};
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, header::LOCATION};
+use prost::Message as _;
+use serde_json::{Value, json};
+use slipway_bus::{Accepted, AcceptedRequest, QueueError};
+use slipway_kernel::{Digest, RequestId};
+use slipway_proto::slipway::inference::v1::{InferenceRequest, InferenceResult, inference_result::Outcome};
+
+/// Says that the preference was followed (RFC 7240).
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// Says that the answer is the one of an earlier request under the same key.
+const REPLAYED: HeaderName = HeaderName::from_static("slipway-replayed");
+
+/// Leaves the request in the queue of its revision and says where its result will be.
+pub(super) async fn leave(request: &Admitted<'_>, prepared: Prepared) -> Result<Response, RequestError> {
+    let (id, mailbox) = (&request.visit.door.entry.id, &request.ingress.mailbox);
+    let Prepared { request_id, target, message } = prepared;
+    let revision = target.revision;
+    let new = register(request, &request_id).await?;
+    let traceparent = request.trail.traceparent.as_deref();
+    let queued = InferenceRequest {
+        namespace: id.namespace.to_string(),
+        deployment: id.name.to_string(),
+        revision: revision.to_string(),
+        request_id: request_id.to_string(),
+        correlation_id: request.correlation_id(&request_id),
+        principal: request.visit.caller.principal.clone(),
+        deadline_unix_ms: i64::try_from(request.deadline.unix_ms).unwrap_or(i64::MAX),
+        accepted_unix_ms: i64::try_from(request.deadline.accepted.0).unwrap_or(i64::MAX),
+        probe: request.visit.caller.prober.is_some(),
+        traceparent: traceparent.unwrap_or_default().to_owned(),
+        body: Some(message),
+    };
+    // One that is known may have failed to be queued the first time; queued twice, it is still answered once.
+    let payload = Bytes::from(queued.encode_to_vec());
+    if let Err(error) = mailbox.leave(id, revision, &request_id, payload, traceparent).await {
+        let full = matches!(error, QueueError::Full);
+        let error = match error {
+            QueueError::Full => RequestError::QueueFull(revision),
+            QueueError::TooLarge { limit, .. } => RequestError::BodyTooLarge { limit },
+            other => RequestError::QueueUnavailable(other.into()),
+        };
+        // Refused for certain: the id is free again. What is unknown stays registered, for the client to repeat.
+        if new && full {
+            mailbox.forget(id, &request_id).await.map_err(|error| RequestError::QueueUnavailable(error.into()))?;
+        }
+        return Err(error);
+    }
+    Ok(pending(&format!("{id}.{request_id}"), &request_id))
+}
+
+/// The answer to a request that is not answered yet. `place` is its name under `/v2/requests/`.
+pub(super) fn pending(place: &str, request_id: &RequestId) -> Response {
+    let location = format!("/v2/requests/{place}");
+    let mut response = respond::json(202, &json!({ "id": request_id, "status": "pending", "location": location }));
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        headers.insert(LOCATION, location);
+    }
+    headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
+    response
+}
+
+/// The recorded answer, if the same request came before under its key and was answered.
+pub(super) async fn replay(request: &Admitted<'_>, prepared: &Prepared) -> Result<Option<Response>, RequestError> {
+    let (id, mailbox) = (&request.visit.door.entry.id, &request.ingress.mailbox);
+    if register(request, &prepared.request_id).await? {
+        return Ok(None);
+    }
+    let unavailable = |error: slipway_bus::BusError| RequestError::QueueUnavailable(error.into());
+    let Some(recorded) = mailbox.result(id, &prepared.request_id).await.map_err(unavailable)? else {
+        // Still under way, or it failed: tried again under the same id, its effect still happens once.
+        return Ok(None);
+    };
+    let mut response = recorded_answer(request.trail, &recorded).await?;
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    Ok(Some(response))
+}
+
+/// Registers the request under its id; whether it is new.
+async fn register(request: &Admitted<'_>, request_id: &RequestId) -> Result<bool, RequestError> {
+    let entry = AcceptedRequest {
+        principal: request.visit.caller.principal.clone(),
+        body_digest: Digest::of(&request.body.bytes),
+        at: request.deadline.accepted,
+        detail: Value::Null,
+    };
+    let id = &request.visit.door.entry.id;
+    let accepted = request.ingress.mailbox.accept(id, request_id, &entry).await;
+    match accepted.map_err(|error| RequestError::QueueUnavailable(error.into()))? {
+        Accepted::New => Ok(true),
+        Accepted::Existing(known) if known.principal == entry.principal && known.body_digest == entry.body_digest => Ok(false),
+        Accepted::Existing(_) => Err(RequestError::IdempotencyConflict(request_id.clone())),
+    }
+}
+
+/// A recorded result as the answer it would have been at once.
+pub(super) async fn recorded_answer(trail: &crate::trail::Trail, recorded: &[u8]) -> Result<Response, RequestError> {
+    let result = InferenceResult::decode(recorded).map_err(|error| RequestError::Internal(error.into()))?;
+    if let Ok(revision) = result.revision.parse() {
+        trail.revision(revision);
+    }
+    if let Ok(request_id) = result.request_id.parse() {
+        trail.ids(&request_id, &result.correlation_id);
+    }
+    match result.outcome {
+        Some(Outcome::Response(response)) => Ok(respond::raw(200, written(&response).await?)),
+        Some(Outcome::Failure(failure)) => Err(RequestError::Worker {
+            code: failure.code.parse().unwrap_or(slipway_proto::failure::FailureCode::Internal),
+            message: failure.message,
+            retry_after: None,
+        }),
+        None => Err(RequestError::Internal(anyhow::anyhow!("a recorded result holds neither answer nor failure"))),
+    }
+}

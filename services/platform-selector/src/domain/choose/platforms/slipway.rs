@@ -1,0 +1,140 @@
+//! Slipway's own worker: ONNX on a pure Rust engine, on the CPU.
+
+use super::{Question, Weighed};
+use crate::domain::artifact::Pattern;
+use slipway_kernel::{ByteSize, ModelFormat, spec::Gpu};
+
+/// Weighs it.
+#[must_use]
+pub fn weigh(question: &Question<'_>) -> Weighed {
+    let mut weighed = Weighed {
+        fit: 1.0,
+        effort: 1.0,
+        features: 0.7,
+        reasons: vec![
+            "fit 1.00 × 0.50: ONNX is what it runs".to_owned(),
+            "effort 1.00 × 0.30: part of this installation, the same on a laptop and in a cluster".to_owned(),
+            "features 0.70 × 0.20: Open Inference Protocol, dynamic batching, queues; CPU only in this version".to_owned(),
+        ],
+        ..Weighed::default()
+    };
+    if let Some(advice) = conversion(question.model.format) {
+        weighed.fit = 0.0;
+        weighed.reasons[0] = format!("fit 0.00 × 0.50: {} is not what it runs", question.model.format);
+        weighed.exclude("format", format!("it runs ONNX, and this is {}; {advice}", question.model.format));
+        return weighed;
+    }
+    operators(question, &mut weighed);
+    wrong_results(question, &mut weighed);
+    ports(question, &mut weighed);
+    memory(question, &mut weighed);
+    if question.spec.infrastructure.gpu == Gpu::Required {
+        weighed.exclude(
+            "gpu",
+            "a GPU is required, and the worker of this version computes on the CPU; set spec.infrastructure.gpu to `optional`",
+        );
+    }
+    weighed
+}
+
+/// What to do with a format that it does not run.
+const fn conversion(format: ModelFormat) -> Option<&'static str> {
+    match format {
+        ModelFormat::Onnx => None,
+        ModelFormat::SavedModel => Some("convert it with tf2onnx (python -m tf2onnx.convert --saved-model …)"),
+        ModelFormat::Torchscript => Some("export the module it was made from with torch.onnx.export"),
+        ModelFormat::Safetensors => {
+            Some("these are weights without a graph: export the model they belong to with optimum-cli export onnx")
+        }
+        ModelFormat::TensorrtPlan => {
+            Some("an engine plan fits one GPU and one TensorRT version: deploy the ONNX file it was built from")
+        }
+    }
+}
+
+/// Most operators named in one reason.
+const NAMED: usize = 12;
+
+fn operators(question: &Question<'_>, weighed: &mut Weighed) {
+    let engine = question.engine;
+    let missing: Vec<String> = question
+        .model
+        .operators
+        .iter()
+        .filter(|counted| {
+            let (domain, name) = counted.operator.rsplit_once('.').unwrap_or(("", &counted.operator));
+            !engine.domains.contains(domain) || !engine.operators.contains(name)
+        })
+        .map(|counted| format!("{} ({} ×)", counted.operator, counted.count))
+        .collect();
+    if missing.is_empty() {
+        return;
+    }
+    let more = missing.len().saturating_sub(NAMED);
+    let named = missing[..missing.len() - more].join(", ");
+    let named = if more == 0 { named } else { format!("{named} and {more} more") };
+    let advice = if missing.iter().any(|name| name.starts_with("ai.onnx.ml.")) {
+        "for scikit-learn, export with black_op={'Scaler','LinearClassifier','Normalizer'} and options={'zipmap': False}"
+    } else {
+        "export with operators of the default set (another opset_version may do), or without custom operators"
+    };
+    weighed.exclude("operators", format!("{} lacks the operators: {named}; {advice}", engine.name));
+}
+
+fn wrong_results(question: &Question<'_>, weighed: &mut Weighed) {
+    for pattern in &question.model.cautions.patterns {
+        let (what, advice) = match pattern {
+            Pattern::QuantizedSoftmax => (
+                "a quantised Softmax gives 1 for every class",
+                "leave Softmax out of the quantisation (op_types_to_quantize, nodes_to_exclude)",
+            ),
+            Pattern::BinaryTreeClassifier => (
+                "a TreeEnsembleClassifier of two classes gives wrong labels",
+                "use a linear model or a neural network, or serve it with another platform",
+            ),
+        };
+        weighed.exclude("wrong-results", format!("{} would answer wrongly without an error: {what}; {advice}", question.engine.name));
+    }
+}
+
+fn ports(question: &Question<'_>, weighed: &mut Weighed) {
+    let untyped = &question.model.cautions.untyped;
+    if !untyped.is_empty() {
+        let more = untyped.len().saturating_sub(NAMED);
+        let named = untyped[..untyped.len() - more].join(", ");
+        weighed.exclude(
+            "tensors",
+            format!("the Open Inference Protocol carries tensors of known type and rank: {named}; export with options={{'zipmap': False}} or declare types and shapes"),
+        );
+    }
+}
+
+/// The memory of a worker is where the first plan starts, and a revision may raise it: it excludes only where it must not be
+/// raised, or cannot.
+fn memory(question: &Question<'_>, weighed: &mut Weighed) {
+    let estimate = question.model.memory_estimate_bytes;
+    let given = question.spec.resources.memory;
+    if estimate <= given.0 {
+        return;
+    }
+    // Rounded up, so that what is advised is enough.
+    let estimate_text = ByteSize(estimate.div_ceil(1 << 20) << 20);
+    let parameters = question.model.parameters;
+    let there = question.machine.memory_bytes;
+    let fixed = question.spec.fixed.iter().any(|path| path == "resources.memory");
+    if fixed {
+        weighed.exclude(
+            "memory",
+            format!("one copy with {parameters} parameters is expected to need {estimate_text}, spec.resources.memory is fixed at {given}; raise it, or take it out of spec.fixed"),
+        );
+    } else if estimate > there {
+        weighed.exclude(
+            "memory",
+            format!("one copy with {parameters} parameters is expected to need {estimate_text}, and the target has {}; use a smaller model or a larger machine", ByteSize(there)),
+        );
+    } else {
+        weighed.reasons.push(format!(
+            "memory: one copy is expected to need {estimate_text}, more than spec.resources.memory ({given}) gives the first plan; a revision may raise it"
+        ));
+    }
+}

@@ -1,0 +1,40 @@
+//! NVIDIA Triton Inference Server: nearly every format, best with GPUs.
+
+use super::{Question, Weighed, needs_containers};
+use slipway_kernel::ModelFormat;
+
+/// Weighs it.
+#[must_use]
+pub fn weigh(question: &Question<'_>) -> Weighed {
+    let has_gpu = !question.machine.gpus.is_empty();
+    let (fit, why) = match question.model.format {
+        ModelFormat::TensorrtPlan => (1.0, "TensorRT engines are native to it"),
+        ModelFormat::Onnx => (0.9, "ONNX runs on its ONNX Runtime backend"),
+        ModelFormat::Torchscript => (0.8, "TorchScript runs on its PyTorch backend"),
+        ModelFormat::SavedModel => (0.6, "SavedModel runs on its TensorFlow backend, which newer releases leave out"),
+        ModelFormat::Safetensors => (0.0, "weights without a graph are nothing it runs"),
+    };
+    let mut weighed = Weighed {
+        fit,
+        effort: 0.3,
+        features: if has_gpu { 1.0 } else { 0.8 },
+        reasons: vec![
+            format!("fit {fit:.2} × 0.50: {why}"),
+            "effort 0.30 × 0.30: an image of many gigabytes and a model repository to lay out".to_owned(),
+            format!(
+                "features {} × 0.20: Open Inference Protocol, dynamic batching, several models on one GPU",
+                if has_gpu { "1.00" } else { "0.80" }
+            ),
+        ],
+        ..Weighed::default()
+    };
+    match question.model.format {
+        ModelFormat::Safetensors => weighed.exclude("format", "these are weights without a graph; export the model to ONNX"),
+        ModelFormat::TensorrtPlan if !has_gpu => {
+            weighed.exclude("gpu", "a TensorRT engine runs on a GPU, and the target has none; deploy the ONNX file it was built from");
+        }
+        _ => {}
+    }
+    needs_containers(question, &mut weighed);
+    weighed
+}

@@ -1,0 +1,221 @@
+use super::*;
+use crate::domain::artifact::Pattern;
+use proptest::prelude::*;
+use slipway_kernel::{ByteSize, GpuFacts, ModelFormat, OperatorCount, spec::ModelDeployment};
+
+fn spec() -> Spec {
+    let document = serde_json::json!({ "metadata": { "name": "d" }, "spec": { "model": { "uri": "file:///m" } } });
+    ModelDeployment::read(&document).unwrap().spec
+}
+
+fn machine() -> MachineFacts {
+    MachineFacts { cores: 2, memory_bytes: 8 << 30, ..MachineFacts::default() }
+}
+
+fn engine() -> Engine {
+    let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+    Engine {
+        name: "tract".into(),
+        operators: words(&["Gemm", "Relu", "Softmax", "TreeEnsembleClassifier"]),
+        domains: words(&["", "ai.onnx", "ai.onnx.ml"]),
+    }
+}
+
+fn onnx(operators: &[&str]) -> Model {
+    let operators = operators.iter().map(|name| OperatorCount { operator: (*name).into(), count: 2 }).collect();
+    Model { operators, parameters: 100, memory_estimate_bytes: 33 << 20, ..Model::of_format(ModelFormat::Onnx) }
+}
+
+struct Asked {
+    spec: Spec,
+    machine: MachineFacts,
+    model: Model,
+    target: &'static str,
+}
+
+impl Asked {
+    fn new(model: Model) -> Self {
+        Self { spec: spec(), machine: machine(), model, target: "local" }
+    }
+
+    fn choice(&self) -> Choice {
+        choose(&Question {
+            spec: &self.spec,
+            target: self.target,
+            machine: &self.machine,
+            model: &self.model,
+            engine: &engine(),
+        })
+    }
+
+    fn chosen(&self) -> Option<String> {
+        self.choice().platform.map(|chosen| chosen.name)
+    }
+
+    fn refused(&self) -> String {
+        let choice = self.choice();
+        assert_eq!(choice.platform, None);
+        let findings = findings(&choice, &self.spec);
+        assert!(findings.iter().all(|finding| finding.kind == FindingKind::PlatformUnsuitable));
+        findings.into_iter().map(|finding| finding.message).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[test]
+fn a_plain_model_is_served_by_slipway_and_every_other_platform_says_why_not() {
+    let asked = Asked::new(onnx(&["Gemm", "Relu"]));
+    let choice = asked.choice();
+    assert_eq!(asked.chosen().unwrap(), "slipway");
+    assert_eq!(choice.candidates.len(), 5);
+    for other in &choice.candidates[1..] {
+        assert!(other.vetoes.iter().any(|veto| veto.rule == "target"), "{other:?}");
+        assert!(other.score == 0.0 && !other.reasons.is_empty());
+    }
+}
+
+#[test]
+fn an_operator_that_is_missing_is_named_with_what_to_do() {
+    let message = Asked::new(onnx(&["Gemm", "Unique", "ai.onnx.ml.Scaler", "example.oracle.Gemm"])).refused();
+    for word in ["tract lacks the operators: Unique (2 ×), ai.onnx.ml.Scaler (2 ×), example.oracle.Gemm (2 ×)", "black_op"] {
+        assert!(message.contains(word), "{message}");
+    }
+}
+
+#[test]
+fn a_long_list_of_missing_operators_is_cut() {
+    let names: Vec<String> = (0..50).map(|n| format!("Op{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert!(Asked::new(onnx(&names)).refused().contains("and 38 more"));
+}
+
+#[test]
+fn what_would_come_out_wrong_is_refused_before_it_runs() {
+    for (pattern, word) in
+        [(Pattern::QuantizedSoftmax, "quantised Softmax"), (Pattern::BinaryTreeClassifier, "two classes gives wrong labels")]
+    {
+        let mut model = onnx(&["Softmax"]);
+        model.cautions.patterns.insert(pattern);
+        let message = Asked::new(model).refused();
+        assert!(message.contains(word) && message.contains("without an error"), "{message}");
+    }
+}
+
+#[test]
+fn tensors_that_cannot_be_carried_are_named() {
+    let mut model = onnx(&["Gemm"]);
+    model.cautions.untyped.push("`probabilities` is a sequence, and only tensors are carried".into());
+    let message = Asked::new(model).refused();
+    assert!(message.contains("`probabilities` is a sequence") && message.contains("zipmap"), "{message}");
+}
+
+#[test]
+fn each_foreign_format_is_refused_here_with_its_own_advice() {
+    for (format, word) in [
+        (ModelFormat::SavedModel, "tf2onnx"),
+        (ModelFormat::Torchscript, "torch.onnx.export"),
+        (ModelFormat::Safetensors, "optimum"),
+        (ModelFormat::TensorrtPlan, "ONNX file it was built from"),
+    ] {
+        let message = Asked::new(Model::of_format(format)).refused();
+        assert!(message.contains(word), "{message}");
+    }
+}
+
+#[test]
+fn memory_excludes_only_where_it_must_not_or_cannot_be_raised() {
+    let mut asked = Asked::new(Model { memory_estimate_bytes: 600 << 20, ..onnx(&["Gemm"]) });
+    let choice = asked.choice();
+    assert!(choice.candidates[0].reasons.last().unwrap().contains("expected to need 600Mi, more than spec.resources.memory (512Mi)"));
+    assert_eq!(asked.chosen().unwrap(), "slipway");
+    asked.spec.fixed.push("resources.memory".into());
+    assert!(asked.refused().contains("expected to need 600Mi, spec.resources.memory is fixed at 512Mi"));
+    asked.spec.fixed.clear();
+    asked.machine.memory_bytes = 512 << 20;
+    assert!(asked.refused().contains("the target has 512Mi"));
+    asked.spec.resources.memory = ByteSize(1 << 30);
+    assert_eq!(asked.chosen().unwrap(), "slipway", "what the spec gives is the provisioner's to judge");
+}
+
+#[test]
+fn a_required_gpu_is_not_served_by_a_worker_that_has_none() {
+    let mut asked = Asked::new(onnx(&["Gemm"]));
+    asked.spec.infrastructure.gpu = slipway_kernel::spec::Gpu::Required;
+    assert!(asked.refused().contains("computes on the CPU"));
+}
+
+#[test]
+fn an_explicit_platform_is_taken_or_its_own_reasons_are_given() {
+    let mut asked = Asked::new(onnx(&["Gemm"]));
+    asked.spec.serving.platform = Platform::Slipway;
+    assert_eq!(asked.chosen().unwrap(), "slipway");
+    asked.spec.serving.platform = Platform::Triton;
+    let message = asked.refused();
+    assert!(message.starts_with("triton cannot serve this model here (target)") && message.contains("kubernetes"), "{message}");
+}
+
+#[test]
+fn in_a_cluster_each_format_finds_its_platform() {
+    let gpu = GpuFacts { name: "A100".into(), memory_bytes: 40 << 30, compute_capability: "8.0".into() };
+    for (format, platform) in [
+        (ModelFormat::SavedModel, Some("tensorflow-serving")),
+        (ModelFormat::Torchscript, Some("triton")),
+        (ModelFormat::TensorrtPlan, Some("triton")),
+        (ModelFormat::Safetensors, None),
+    ] {
+        let mut asked = Asked::new(Model::of_format(format));
+        asked.target = "kubernetes";
+        asked.machine.gpus.push(gpu.clone());
+        assert_eq!(asked.chosen().as_deref(), platform, "{format}");
+    }
+    let mut asked = Asked::new(onnx(&["Unique"]));
+    asked.target = "kubernetes";
+    assert_eq!(asked.chosen().unwrap(), "triton", "it knows operators that Slipway's engine lacks");
+}
+
+fn any_model() -> impl Strategy<Value = Model> {
+    let formats = vec![
+        ModelFormat::Onnx,
+        ModelFormat::Onnx,
+        ModelFormat::SavedModel,
+        ModelFormat::Torchscript,
+        ModelFormat::Safetensors,
+        ModelFormat::TensorrtPlan,
+    ];
+    (
+        proptest::sample::select(formats),
+        proptest::sample::subsequence(vec!["Gemm", "Relu", "Unique", "ai.onnx.ml.Scaler"], 0..4),
+        any::<bool>(),
+        0_u64..(16 << 30),
+    )
+        .prop_map(|(format, operators, wrong, memory)| {
+            let mut model = Model { format, memory_estimate_bytes: memory, ..onnx(&operators) };
+            if wrong {
+                model.cautions.patterns.insert(Pattern::QuantizedSoftmax);
+            }
+            model
+        })
+}
+
+proptest! {
+    #[test]
+    fn what_cannot_serve_is_never_chosen_and_what_can_always_is(
+        model in any_model(),
+        local in any::<bool>(),
+        platform in proptest::sample::select(vec![Platform::Auto, Platform::Slipway, Platform::Triton, Platform::Vllm]),
+    ) {
+        let mut asked = Asked::new(model);
+        asked.target = if local { "local" } else { "kubernetes" };
+        asked.spec.serving.platform = platform;
+        let choice = asked.choice();
+        let able: Vec<_> = choice.candidates.iter().filter(|candidate| candidate.vetoes.is_empty()).collect();
+        prop_assert_eq!(choice.platform.is_some(), !able.is_empty());
+        if let Some(chosen) = &choice.platform {
+            prop_assert_eq!(&chosen.name, &able[0].platform);
+            prop_assert!(able.iter().all(|candidate| candidate.score <= able[0].score));
+            prop_assert!(!local || chosen.name == "slipway");
+        } else {
+            prop_assert!(!findings(&choice, &asked.spec).is_empty());
+        }
+        prop_assert_eq!(&choice, &asked.choice());
+    }
+}

@@ -1,0 +1,128 @@
+//! `slipway plan`: what would be decided for a document, here and now. Nothing is written, pinned or started.
+
+use super::explain::candidates;
+use crate::{
+    cli::{Format, Global, PlanArgs},
+    document,
+    failure::{Failure, chain},
+    output::{self, Mark, heading, line},
+    steps,
+};
+use serde_json::json;
+use slipway_controller::domain::plan::first_plan;
+use slipway_kernel::{
+    InfrastructureChosen, InfrastructureReady, Plan, PlatformSelected,
+    spec::{ModelDeployment, Target},
+};
+use slipway_platform_selector::Preview;
+
+pub(crate) async fn run(args: PlanArgs, global: &Global) -> Result<(), Failure> {
+    let document = document::read(&args.file)?;
+    let chosen = infrastructure(&document, global).await?;
+    if chosen.target.is_empty() {
+        show(&document, &chosen, None, None, global);
+        return Err(Failure::outcome(format!("nothing fulfils the demands: {}", chosen.reason)));
+    }
+    let preview = platform(&document, &chosen, global).await?;
+    let Some(platform) = preview.choice.platform.clone() else {
+        show(&document, &chosen, Some(&preview), None, global);
+        let findings: Vec<String> = preview.findings.iter().map(steps::finding).collect();
+        return Err(Failure::outcome(format!("nothing can serve the model:\n  {}", findings.join("\n  "))));
+    };
+    let selected = PlatformSelected {
+        platform: platform.name,
+        image: String::new(),
+        reason: platform.reason,
+        model: preview.facts.clone(),
+        candidates: preview.choice.candidates.clone(),
+        golden: None,
+    };
+    let ready =
+        InfrastructureReady { target: chosen.target.clone(), machine: chosen.machine.clone(), proofs: Vec::new() };
+    let plan = first_plan(&document.spec, &selected, &ready);
+    show(&document, &chosen, Some(&preview), plan.as_ref().ok(), global);
+    plan.map(drop).map_err(|finding| Failure::outcome(format!("the first plan has no room: {}", steps::finding(&finding))))
+}
+
+async fn infrastructure(document: &ModelDeployment, global: &Global) -> Result<InfrastructureChosen, Failure> {
+    let config = slipway_provisioner::Config::default();
+    let chosen = slipway_provisioner::preview(&config, &global.data, &document.spec).await;
+    chosen.map_err(|error| Failure::local(chain(&error)))
+}
+
+async fn platform(
+    document: &ModelDeployment,
+    chosen: &InfrastructureChosen,
+    global: &Global,
+) -> Result<Preview, Failure> {
+    let config = slipway_platform_selector::Config::default();
+    let folder = tempfile::tempdir().map_err(|error| Failure::local(format!("no temporary folder: {error}")))?;
+    // Only an artifact in the mesh's own store needs the mesh.
+    let bus = match document.spec.model.uri.starts_with("nats-object://") {
+        true => Some(crate::context::session(global).await?.1),
+        false => None,
+    };
+    let previewed = slipway_platform_selector::preview(
+        &config,
+        folder.path(),
+        bus.as_ref(),
+        &document.spec,
+        &chosen.target,
+        &chosen.machine,
+    );
+    previewed.await.map_err(|findings| {
+        let told: Vec<String> = findings.iter().map(steps::finding).collect();
+        Failure::outcome(format!("the model cannot be used:\n  {}", told.join("\n  ")))
+    })
+}
+
+fn show(
+    document: &ModelDeployment,
+    chosen: &InfrastructureChosen,
+    preview: Option<&Preview>,
+    plan: Option<&Plan>,
+    global: &Global,
+) {
+    if global.output == Format::Json {
+        output::json(&json!({
+            "deployment": document.id().to_string(),
+            "infrastructure": chosen,
+            "platform": preview.map(|p| json!({
+                "platform": p.choice.platform.as_ref().map(|chosen| &chosen.name),
+                "reason": p.choice.platform.as_ref().map(|chosen| &chosen.reason),
+                "candidates": p.choice.candidates,
+                "model": p.facts, "goldenRows": p.golden_rows, "findings": p.findings,
+            })),
+            "plan": plan,
+        }));
+        return;
+    }
+    line(heading(format!("{}: what would be decided now", document.id())));
+    line(format!("\n{}", heading("Where it would run")));
+    line(format!("  {}: {}", if chosen.target.is_empty() { "nowhere" } else { &chosen.target }, chosen.reason));
+    candidates(chosen.candidates.iter().map(|c| (&c.target, c.score, &c.vetoes, &c.reasons)));
+    if chosen.needs_approval {
+        line(format!("  {} a person must approve this first: `slipway approve NAME`", Mark::Note.sign()));
+    }
+    if document.spec.infrastructure.target == Target::Auto && chosen.target != "local" {
+        line(format!("  {} only `local` can be executed by this version", Mark::Note.sign()));
+    }
+    if let Some(preview) = preview {
+        line(format!("\n{}", heading("What would serve it")));
+        let chosen = preview.choice.platform.as_ref();
+        line(format!("  {}", chosen.map_or("nothing can".to_owned(), |chosen| format!("{}: {}", chosen.name, chosen.reason))));
+        candidates(preview.choice.candidates.iter().map(|c| (&c.platform, c.score, &c.vetoes, &c.reasons)));
+        let model = &preview.facts;
+        line(format!("  the model: {}, {} parameters, sha256 {}", model.format, model.parameters, model.digest.short()));
+        if let Some(rows) = preview.golden_rows {
+            line(format!("  golden file: {rows} rows fit the model"));
+        }
+    }
+    if let Some(plan) = plan {
+        line(format!("\n{}", heading("The first plan")));
+        line(format!(
+            "  {} × {} cpu, {}, {} thread(s), batches of up to {} within {}, {} requests may wait",
+            plan.replicas, plan.cpu, plan.memory, plan.threads, plan.max_batch, plan.max_delay, plan.queue_limit
+        ));
+    }
+}
