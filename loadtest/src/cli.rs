@@ -149,7 +149,9 @@ mod tests {
 
     #[test]
     fn what_is_no_url_or_header_is_refused() {
-        for line in [["x", "nowhere", "--body", ""], ["x", "https://h", "--body", ""], ["x", "http://h", "-H", "novalue"]] {
+        for line in
+            [["x", "nowhere", "--body", ""], ["x", "https://h", "--body", ""], ["x", "http://h", "-H", "novalue"]]
+        {
             assert!(request(&Arguments::parse_from(line)).is_err(), "{line:?}");
         }
     }

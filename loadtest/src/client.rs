@@ -94,9 +94,11 @@ impl Client {
         *outgoing.method_mut() = request.method;
         *outgoing.uri_mut() = uri;
         *outgoing.headers_mut() = request.headers;
-        let reply = self.client.request(outgoing).await.map_err(|error| {
-            if error.is_connect() { FailureClass::Connect } else { FailureClass::Broken }
-        })?;
+        let reply = self
+            .client
+            .request(outgoing)
+            .await
+            .map_err(|error| if error.is_connect() { FailureClass::Connect } else { FailureClass::Broken })?;
         let (head, body) = reply.into_parts();
         let body = Limited::new(body, self.max_reply).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() { FailureClass::TooLarge } else { FailureClass::Broken }
@@ -114,7 +116,8 @@ mod tests {
         for text in ["http://127.0.0.1:8080", "http://[::1]:80", "http://localhost", "http://door:1/"] {
             assert!(text.parse::<Target>().is_ok(), "{text}");
         }
-        for text in ["", "127.0.0.1:8080", "https://host", "http://host/path", "http://user:secret@host", "ftp://host"] {
+        for text in ["", "127.0.0.1:8080", "https://host", "http://host/path", "http://user:secret@host", "ftp://host"]
+        {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
     }

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::mpsc::{self, UnboundedReceiver},
+    sync::mpsc::{self, Receiver},
     task::JoinSet,
     time::MissedTickBehavior,
 };
@@ -56,7 +56,7 @@ impl Driving {
         if self.under_way.len() < max_in_flight {
             self.send(tick.n, tick.at);
         } else {
-            self.record.shed();
+            self.record.shed(1);
         }
     }
 
@@ -67,7 +67,7 @@ impl Driving {
 
 /// Where the next request comes from.
 enum Arrivals {
-    Open { ticks: UnboundedReceiver<Tick>, _clock: ticks::Running, max_in_flight: usize },
+    Open { ticks: Receiver<Tick>, clock: ticks::Running, max_in_flight: usize },
     Closed { callers: usize, until: Instant, next: u64 },
     Ended,
 }
@@ -99,12 +99,12 @@ pub(crate) async fn drive(
         tokio::select! {
             () = stop.now.cancelled() => {
                 stopped = true;
+                arrivals.end(&mut driving);
                 break;
             }
             () = stop.enough.cancelled(), if !matches!(arrivals, Arrivals::Ended) => {
                 stopped = true;
-                driving.record.sending_ended(Instant::now());
-                arrivals = Arrivals::Ended;
+                arrivals.end(&mut driving);
             }
             Some(done) = driving.under_way.join_next() => {
                 // A request whose task panicked has no answer; the workload's own code is the only thing that can.
@@ -112,10 +112,7 @@ pub(crate) async fn drive(
             }
             tick = arrivals.due() => match tick {
                 Some(tick) => arrivals.take(tick, &mut driving),
-                None => {
-                    driving.record.sending_ended(Instant::now());
-                    arrivals = Arrivals::Ended;
-                }
+                None => arrivals.end(&mut driving),
             },
             _ = sampling.tick() => driving.record.sample(driving.under_way.len(), Instant::now()),
         }
@@ -129,12 +126,23 @@ impl Arrivals {
     fn new(shape: Shape, limits: &Limits, begin: Instant) -> Result<Self, LoadError> {
         Ok(match shape {
             Shape::Open { rate, duration } => {
-                let (due, ticks) = mpsc::unbounded_channel();
+                let (due, ticks) = mpsc::channel(ticks::WAITING);
                 let clock = ticks::start(begin, rate, duration, due).map_err(LoadError::Thread)?;
-                Self::Open { ticks, _clock: clock, max_in_flight: limits.max_in_flight }
+                Self::Open { ticks, clock, max_in_flight: limits.max_in_flight }
             }
             Shape::Closed { callers, duration } => Self::Closed { callers, until: begin + duration, next: 0 },
         })
+    }
+
+    /// Nothing more is sent.
+    fn end(&mut self, driving: &mut Driving) {
+        match self {
+            Self::Open { clock, .. } => driving.record.shed(clock.missed()),
+            Self::Closed { .. } => {}
+            Self::Ended => return,
+        }
+        driving.record.sending_ended(Instant::now());
+        *self = Self::Ended;
     }
 
     /// The next arrival of an open loop, or `None` when there will be none; of a closed loop, `None` at its end.

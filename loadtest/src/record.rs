@@ -120,10 +120,10 @@ impl Record {
         self.lag.add(lag);
     }
 
-    /// A request was due and was not sent.
-    pub(crate) fn shed(&mut self) {
-        self.shed += 1;
-        self.second.shed += 1;
+    /// So many requests were due and were not sent.
+    pub(crate) fn shed(&mut self, count: u64) {
+        self.shed += count;
+        self.second.shed += count;
     }
 
     /// A request came to its end; `None` if it was lost in the generator.
@@ -307,13 +307,10 @@ mod tests {
     fn failed_and_shed_requests_are_no_throughput() {
         let mut record = open(100.0, SECOND);
         for n in 0..80 {
-            let judgement =
-                if n % 4 == 0 { Judgement::Failed(FailureClass::Status(503)) } else { Judgement::Answered };
+            let judgement = if n % 4 == 0 { Judgement::Failed(FailureClass::Status(503)) } else { Judgement::Answered };
             answer(&mut record, SECOND / 100 * n, Duration::from_millis(5), judgement);
         }
-        for _ in 0..20 {
-            record.shed();
-        }
+        record.shed(20);
         let report = record.into_report(0, false);
         assert!((report.throughput - 60.0).abs() < 2.0, "{}", report.throughput);
         assert_eq!((report.failed(), report.shed, report.due()), (20, 20, 100));

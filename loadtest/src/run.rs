@@ -115,8 +115,7 @@ pub async fn run(
     stop: &Stop,
 ) -> Result<Report, LoadError> {
     shape.check(&limits)?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Thread)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LoadError::Thread)?;
     let (done, result) = tokio::sync::oneshot::channel();
     let dropped = stop.now.child_token();
     let guard = dropped.clone().drop_guard();

@@ -4,10 +4,18 @@
 //! other work: both would show up as latency of the server.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc;
+
+/// Ticks that may wait for the sender: a third of a second at the highest rate. A sender that is further behind sends nothing
+/// that is worth measuring; what it misses is counted as shed.
+pub(crate) const WAITING: usize = 65_536;
 
 /// One request that is due.
 #[derive(Clone, Copy, Debug)]
@@ -26,18 +34,29 @@ pub(crate) fn offset(n: u64, rate: f64) -> Duration {
 
 /// How many requests are due in `duration`: those at 0, 1/rate, 2/rate… before its end.
 pub(crate) fn total(rate: f64, duration: Duration) -> u64 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: at most 200,000/s for an hour")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked: at most 200,000/s for an hour"
+    )]
     let total = (rate * duration.as_secs_f64()).ceil() as u64;
     total.max(1)
 }
 
 /// Dropping it ends the clock at once.
 pub(crate) struct Running {
-    _stop: Sender<()>,
+    _stop: SyncSender<()>,
+    missed: Arc<AtomicU64>,
 }
 
-/// Starts the clock. The ticks go into an unbounded channel, because a clock that waits for its reader is no clock; their
-/// number is bounded by the run.
+impl Running {
+    /// Ticks that found no room, because the sender was too far behind.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+}
+
+/// Starts the clock. It never waits for its reader: a clock that does is none.
 ///
 /// # Errors
 /// If the thread could not be started.
@@ -45,16 +64,19 @@ pub(crate) fn start(
     begin: Instant,
     rate: f64,
     duration: Duration,
-    ticks: UnboundedSender<Tick>,
+    ticks: mpsc::Sender<Tick>,
 ) -> std::io::Result<Running> {
-    let (stop, stopped) = std::sync::mpsc::channel();
+    // Nothing is ever sent through it: its end is the signal.
+    let (stop, stopped) = sync_channel(1);
+    let missed = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&missed);
     std::thread::Builder::new()
         .name("loadtest-clock".to_owned())
-        .spawn(move || tick(begin, rate, total(rate, duration), &ticks, &stopped))?;
-    Ok(Running { _stop: stop })
+        .spawn(move || tick(begin, rate, total(rate, duration), &ticks, &stopped, &counter))?;
+    Ok(Running { _stop: stop, missed })
 }
 
-fn tick(begin: Instant, rate: f64, total: u64, ticks: &UnboundedSender<Tick>, stopped: &Receiver<()>) {
+fn tick(begin: Instant, rate: f64, total: u64, ticks: &mpsc::Sender<Tick>, stopped: &Receiver<()>, missed: &AtomicU64) {
     for n in 0..total {
         let at = begin + offset(n, rate);
         let ahead = at.saturating_duration_since(Instant::now());
@@ -62,8 +84,12 @@ fn tick(begin: Instant, rate: f64, total: u64, ticks: &UnboundedSender<Tick>, st
         if !ahead.is_zero() && stopped.recv_timeout(ahead) != Err(RecvTimeoutError::Timeout) {
             return;
         }
-        if ticks.send(Tick { n, at }).is_err() {
-            return;
+        match ticks.try_send(Tick { n, at }) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                missed.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return,
         }
     }
 }
@@ -80,5 +106,18 @@ mod tests {
         assert_eq!(offset(0, 50.0), Duration::ZERO);
         assert_eq!(offset(50, 50.0), Duration::from_secs(1));
         assert_eq!(offset(1, 1_000.0), Duration::from_millis(1));
+    }
+
+    #[test]
+    fn ticks_that_find_no_room_are_counted_and_the_clock_goes_on() {
+        let (ticks, mut due) = mpsc::channel(2);
+        let running = start(Instant::now(), 1_000.0, Duration::from_millis(10), ticks).unwrap();
+        let mut seen = Vec::new();
+        // The clock's own end closes the channel; nobody takes anything before.
+        std::thread::sleep(Duration::from_millis(100));
+        while let Some(tick) = due.blocking_recv() {
+            seen.push(tick.n);
+        }
+        assert_eq!((seen, running.missed()), (vec![0, 1], 8));
     }
 }

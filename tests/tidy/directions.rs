@@ -26,7 +26,8 @@ const ROOMS: [(&str, &[&str]); 5] = [
     ("sqlx", &["slipway-sink-writer", "slipway-testkit"]),
     ("kube", &["slipway-controller", "slipway-provisioner"]),
     ("k8s-openapi", &["slipway-controller", "slipway-provisioner"]),
-    ("tract-onnx", &["slipway-inference-worker"]),
+    // The selector reads models, the worker runs them.
+    ("tract-onnx", &["slipway-inference-worker", "slipway-platform-selector"]),
 ];
 
 struct Package {

@@ -24,11 +24,15 @@ const PURE: [&str; 12] = [
 ];
 
 /// What a decision may not do, as words of code.
-const IMPURE: [(&str, &str); 15] = [
+const IMPURE: [(&str, &str); 18] = [
     ("async", "waits"),
     ("await", "waits"),
     ("std::fs", "reads files"),
-    ("std::net", "uses the network"),
+    // Addresses are data, sockets are not.
+    ("TcpStream", "uses the network"),
+    ("TcpListener", "uses the network"),
+    ("UdpSocket", "uses the network"),
+    ("ToSocketAddrs", "uses the network"),
     ("std::env", "reads the environment"),
     ("std::process", "starts or ends processes"),
     ("std::thread", "uses threads"),

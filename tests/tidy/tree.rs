@@ -54,11 +54,9 @@ impl Tree {
 
     /// The nine services, by folder name.
     pub fn services(&self) -> Vec<&str> {
-        let folder = |path: &'_ str| path.strip_prefix("services/").and_then(|rest| rest.strip_suffix("/Cargo.toml"));
-        let found = self.files.iter().filter_map(|file| {
-            file.path.strip_prefix("services/").filter(|_| folder(&file.path).is_some()).map(|rest| &rest[..rest.len() - 11])
-        });
-        found.filter(|name| !name.contains('/') && *name != "slipway").collect()
+        let manifests = self.files.iter().map(|file| file.path.as_str());
+        let folders = manifests.filter_map(|path| path.strip_prefix("services/")?.strip_suffix("/Cargo.toml"));
+        folders.filter(|name| !name.contains('/') && *name != "slipway").collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use slipway_bus::BusConfig;
-use slipway_kernel::{ByteSize, DeploymentId, Digest, ModelFormat, Refusal, RevisionId, Span};
+use slipway_kernel::{ByteSize, DeploymentId, Digest, Label, ModelFormat, Refusal, RevisionId, Span};
 use slipway_runtime::{Common, ServiceConfig};
 
 /// The whole configuration.
@@ -124,7 +124,8 @@ impl ServiceConfig for Config {
         let deployment = worker.deployment.parse::<DeploymentId>().is_ok();
         require("worker.deployment", &worker.deployment, deployment, "<namespace>.<deployment>, two DNS labels");
         require("worker.revision", "", worker.revision.is_some(), "<generation>-<revision>");
-        require("worker.instance", &worker.instance, is_name(&worker.instance), NAME);
+        let instance = worker.instance.parse::<Label>().is_ok();
+        require("worker.instance", &worker.instance, instance, "a DNS label");
         require("worker.host", &worker.host, is_name(&worker.host), NAME);
         require("worker.model_digest", "", worker.model_digest.is_some(), "64 hexadecimal digits (sha256)");
         let onnx = worker.model_format == ModelFormat::Onnx;
@@ -147,7 +148,7 @@ impl ServiceConfig for Config {
 
 const NAME: &str = "1 to 200 characters a-z, 0-9, '-' and '.'";
 
-/// Names of instances and hosts become parts of keys and of file names.
+/// A host's name becomes part of a key.
 fn is_name(text: &str) -> bool {
     (1..=200).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
@@ -201,7 +202,7 @@ mod tests {
         [worker]
         deployment = "default.digits"
         revision = "2-1"
-        instance = "default.digits.2-1.0-1a2b3c4d"
+        instance = "digits-2-1-0-1a2b3c4d"
         host = "here"
         fencing_token = 42
         listen = "127.0.0.1:0"
@@ -255,7 +256,7 @@ mod tests {
         for (found, put, path) in [
             ("threads = 2", "thread = 2", "worker.thread"),
             ("2-1\"\n", "v2\"\n", "worker.revision"),
-            ("default.digits.2-1.0-1a2b3c4d", "../../etc", "worker.instance"),
+            ("digits-2-1-0-1a2b3c4d", "../../etc", "worker.instance"),
             ("default.digits\"", "Digits\"", "worker.deployment"),
         ] {
             let refused = load(&FILE.replace(found, put)).unwrap_err();

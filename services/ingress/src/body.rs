@@ -26,7 +26,11 @@ pub struct ReadBody {
 /// # Errors
 /// [`RequestError::MediaType`].
 pub fn check_media_type(headers: &HeaderMap) -> Result<(), RequestError> {
-    let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    // Several are read as one list, which is no type.
+    let text = |name: http::HeaderName| {
+        let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        values.reduce(|all, value| format!("{all}, {value}").into()).map(std::borrow::Cow::into_owned)
+    };
     let refuse = |found: String| Err(RequestError::MediaType { found: found.chars().take(120).collect() });
     if let Some(found) = text(CONTENT_TYPE) {
         let mut parts = found.split(';').map(str::trim);

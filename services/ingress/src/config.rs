@@ -34,7 +34,8 @@ pub struct HttpConfig {
     pub advertise: Option<String>,
     /// Connections at once; the next ones wait in the kernel.
     pub max_connections: usize,
-    /// How long a client may take to send its headers.
+    /// How long a client may take to send its headers, and on HTTP/1.1 how long it may idle between two requests. 75 s: load
+    /// balancers keep their side open for 60 s, and it should not be the server who closes just as the next request arrives.
     pub header_timeout: Span,
     /// Certificate chain (PEM). Unset: plain HTTP, for a loopback address or behind a proxy that ends TLS.
     pub tls_certificate: Option<PathBuf>,
@@ -48,7 +49,7 @@ impl Default for HttpConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             advertise: None,
             max_connections: 4_096,
-            header_timeout: Span::seconds(10),
+            header_timeout: Span::seconds(75),
             tls_certificate: None,
             tls_key: None,
         }
@@ -123,7 +124,7 @@ impl ServiceConfig for Config {
         let mut refusals = Vec::new();
         let http = &self.http;
         number(&mut refusals, "http.max_connections", http.max_connections, 1..=100_000);
-        span(&mut refusals, "http.header_timeout", http.header_timeout, Span::millis(100)..=Span::seconds(60));
+        span(&mut refusals, "http.header_timeout", http.header_timeout, Span::millis(100)..=Span::seconds(600));
         if http.tls_certificate.is_some() != http.tls_key.is_some() {
             refusals.push(Refusal::new("http.tls_key", "one of two", "both http.tls_certificate and http.tls_key, or neither"));
         }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Bytes of a request's headers (HTTP/1: with the request line). Two 4 KiB tokens and the usual company fit twice over; 4,096
-/// connections that all fill theirs hold 64 MiB.
+/// Bytes of a request's headers (HTTP/1: with the request line). Two 4 KiB tokens and the usual company fit twice over. The server
+/// itself keeps up to 64 KiB before it gives up: 256 MiB if 4,096 connections all do that.
 pub const HEADER_BYTES: usize = 16 * 1024;
 
 /// Fields of a request's headers. Browsers behind two proxies send about forty.
@@ -13,11 +13,11 @@ pub const HEADER_COUNT: usize = 100;
 /// would need to fill the door alone (1,024 in flight).
 pub const STREAMS_PER_CONNECTION: u32 = 250;
 
-/// What an HTTP/2 peer may send before it is read: one full-size gRPC-like message of 1 MiB per stream, 4 MiB per
-/// connection. 4,096 connections cannot all fill it, because bodies are counted against `limits.body_memory` as they are read.
+/// What a worker may send of one answer before it is read: an answer of the usual size needs no second round trip.
 pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 
-/// See [`STREAM_WINDOW_BYTES`].
+/// The same for all answers on one connection to a worker: four large ones do not wait for each other, and a hundred workers
+/// hold 400 MiB at the very most.
 pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
 /// How long one write to a client may make no progress. A reader slower than one TCP window in 30 s holds memory for

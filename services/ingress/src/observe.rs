@@ -103,6 +103,7 @@ impl Drop for Inside {
 
 /// What becomes of a panic in a handler.
 #[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "what the layer wants")]
 pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
     let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     respond::failure(&RequestError::Internal(anyhow::anyhow!("panic: {}", said.unwrap_or("no message"))))

@@ -189,7 +189,9 @@ struct About<'a> {
 impl About<'_> {
     fn finding(&self, error: &examine::ExamineError) -> Finding {
         let mut said = error.to_string();
-        if let (Some(cause), false) = (std::error::Error::source(error), matches!(error, examine::ExamineError::Invalid(_))) {
+        if let (Some(cause), false) =
+            (std::error::Error::source(error), matches!(error, examine::ExamineError::Invalid(_)))
+        {
             said = format!("{said}: {cause}");
         }
         let message = format!("{}: {}: {said}", self.path, crate::fetch::shown(self.uri));
@@ -220,8 +222,10 @@ fn right_format(spec: &Spec, model: &Model, about: &About<'_>) -> Result<(), Vec
         return Ok(());
     };
     let found = model.format;
-    let message =
-        format!("spec.model.format: {wanted} is wanted, and the content of {} is {found}; correct one of them", crate::fetch::shown(about.uri));
+    let message = format!(
+        "spec.model.format: {wanted} is wanted, and the content of {} is {found}; correct one of them",
+        crate::fetch::shown(about.uri)
+    );
     let finding = Finding::deterministic(FindingKind::ArtifactInvalid, message);
     Err(vec![finding.with_evidence("spec.model.format").with_evidence(format!("sha256:{}", about.fetched.digest))])
 }
@@ -322,7 +326,11 @@ mod tests {
             (missing_rows, ["spec.validation.golden: file://", "No such file"]),
         ] {
             let finding = found(&spec).await;
-            assert_eq!((finding.kind, finding.cause), (FindingKind::ArtifactInvalid, Cause::Deterministic), "{finding:?}");
+            assert_eq!(
+                (finding.kind, finding.cause),
+                (FindingKind::ArtifactInvalid, Cause::Deterministic),
+                "{finding:?}"
+            );
             for word in words {
                 assert!(finding.message.contains(word), "{word}: {}", finding.message);
             }
@@ -337,7 +345,9 @@ mod tests {
         config.fetch.max_model = slipway_kernel::ByteSize(100);
         let workshop = Workshop::new(&config, folder.path()).unwrap();
         let Err(findings) = workshop.look(&spec(&file("infra/examples/digits-v1.onnx")), None).await else { panic!() };
-        assert!(findings[0].message.contains("larger than 100 bytes") && findings[0].message.contains("fetch.max_model"));
+        assert!(
+            findings[0].message.contains("larger than 100 bytes") && findings[0].message.contains("fetch.max_model")
+        );
     }
 
     #[test]

@@ -177,9 +177,13 @@ mod tests {
 
     #[test]
     fn the_example_models_are_read_with_what_is_known_of_them() {
-        for (name, inputs, classes) in
-            [("digits-v1", 64, 10), ("digits-v2", 64, 10), ("digits-v3", 64, 10), ("digits-wide", 64, 10), ("breast-cancer", 30, 2)]
-        {
+        for (name, inputs, classes) in [
+            ("digits-v1", 64, 10),
+            ("digits-v2", 64, 10),
+            ("digits-v3", 64, 10),
+            ("digits-wide", 64, 10),
+            ("breast-cancer", 30, 2),
+        ] {
             let model = model(&examples(&format!("{name}.onnx"))).unwrap();
             assert_eq!(model.inputs.len(), 1, "{name}");
             assert_eq!((model.inputs[0].name.as_str(), model.inputs[0].datatype.as_str()), ("X", "FP32"), "{name}");
@@ -272,7 +276,8 @@ mod tests {
         ] {
             std::fs::write(&path, content).unwrap();
             let error = golden(&path, &model, 10).unwrap_err();
-            let said = format!("{error}: {}", std::error::Error::source(&error).map_or_else(String::new, ToString::to_string));
+            let said =
+                format!("{error}: {}", std::error::Error::source(&error).map_or_else(String::new, ToString::to_string));
             assert!(said.contains(word), "{word}: {said}");
         }
         std::fs::write(&path, format!("{good}\n{good}")).unwrap();

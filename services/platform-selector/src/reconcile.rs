@@ -12,8 +12,8 @@ use crate::{
 use async_trait::async_trait;
 use slipway_bus::{Actor, Done, Due, DutyError, Scene};
 use slipway_kernel::{
-    Answer, Deployment, FactKey, Finding, GenerationState, InfrastructureReady, PlatformRejected, PlatformSelected, Revision,
-    RevisionId, Service, Slot, Timestamp,
+    Answer, Deployment, FactKey, Finding, GenerationState, InfrastructureReady, PlatformRejected, PlatformSelected,
+    Revision, RevisionId, Service, Slot, Timestamp,
 };
 use slipway_runtime::Frame;
 use std::time::Duration;
@@ -36,7 +36,9 @@ impl<E: Effects> PlatformSelector<E> {
     }
 
     async fn select(&self, state: &GenerationState, key: &FactKey, scene: &Scene) -> Result<Done, DutyError> {
-        let Some(Answer::InfrastructureReady(ready)) = state.answer(Slot::Infrastructure) else { return Ok(Done::Again) };
+        let Some(Answer::InfrastructureReady(ready)) = state.answer(Slot::Infrastructure) else {
+            return Ok(Done::Again);
+        };
         let Some(lease) = scene.lease(WORK, LEASE).await? else { return Ok(Done::Elsewhere) };
         let order = Order { deployment: scene.id.clone(), spec: state.spec().clone() };
         let examined = tokio::select! {
@@ -69,7 +71,8 @@ impl<E: Effects> PlatformSelector<E> {
         let Some(chosen) = choice.platform.clone() else {
             let findings = choose::findings(&choice, spec);
             let evidence = format!("sha256:{}", facts.digest);
-            let findings = findings.into_iter().map(|finding: Finding| finding.with_evidence(evidence.clone())).collect();
+            let findings =
+                findings.into_iter().map(|finding: Finding| finding.with_evidence(evidence.clone())).collect();
             let rejected = PlatformRejected { findings, candidates: choice.candidates, model: Some(facts) };
             return self.reject(rejected, key, scene).await;
         };

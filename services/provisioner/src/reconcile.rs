@@ -14,8 +14,8 @@ use crate::{
 use async_trait::async_trait;
 use slipway_bus::{Actor, Done, Due, DutyError, Lease, Scene};
 use slipway_kernel::{
-    Answer, Attempt, Deployment, Failed, FactKey, Finding, FindingKind, Generation, GenerationState, InfrastructureChosen,
-    InfrastructureReady, Removed, Revision, RevisionId, Service, Slot, Timestamp, spec::Target,
+    Answer, Attempt, Deployment, FactKey, Failed, Finding, FindingKind, Generation, GenerationState,
+    InfrastructureChosen, InfrastructureReady, Removed, Revision, RevisionId, Service, Slot, Timestamp, spec::Target,
 };
 use slipway_runtime::Frame;
 use std::time::Duration;

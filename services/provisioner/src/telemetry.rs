@@ -26,7 +26,11 @@ impl Telemetry {
         let telemetry = Self::default();
         frame.metrics.with(|registry| {
             let registry = registry.sub_registry_with_prefix("provisioner");
-            registry.register("choices", "Choices made, by target; `none` if every candidate was excluded", telemetry.choices.clone());
+            registry.register(
+                "choices",
+                "Choices made, by target; `none` if every candidate was excluded",
+                telemetry.choices.clone(),
+            );
             registry.register("findings", "Findings written, by kind", telemetry.failures.clone());
         });
         telemetry

@@ -134,7 +134,7 @@ impl ServiceConfig for Config {
         within(&mut refusals, "authority.settle", authority.settle, Span::seconds(10)..=Span::seconds(day));
         // A successor must be able to take over before its predecessor ends: a third of its life is what there is.
         let longest = Span(authority.lifetime.0 / 4);
-        within(&mut refusals, "identities.lifetime", self.identities.lifetime, Span::seconds(600)..=longest);
+        within(&mut refusals, "identities.lifetime", self.identities.lifetime, Span::seconds(10)..=longest);
         within(&mut refusals, "identities.patience", self.identities.patience, Span::millis(100)..=Span::seconds(9));
         within(&mut refusals, "proof.worker_wait", self.proof.worker_wait, Span::millis(100)..=Span::seconds(50));
         within(&mut refusals, "proof.timeout", self.proof.timeout, Span::millis(100)..=Span::seconds(30));

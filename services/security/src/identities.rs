@@ -13,7 +13,7 @@ use crate::{
 };
 use futures::{StreamExt as _, stream};
 use slipway_bus::{Bus, Granted, IdentityRequest, Principal, View, Watched, WorkerRecord, WorkerState};
-use slipway_runtime::{CancellationToken, tls::SpiffeId};
+use slipway_runtime::tls::SpiffeId;
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -22,8 +22,11 @@ use std::{
 
 /// Requests that are answered at once: an answer is one write to the broker.
 const AT_ONCE: usize = 16;
-/// How soon a request that waits for something is looked at again, though nothing was heard: its patience may be over.
+/// How soon open requests are looked at again, though nothing was heard: their patience may be over.
 const RECHECK: Duration = Duration::from_millis(250);
+/// An answer that has not taken its request off the list by now was overwritten by another replica's answer to the request
+/// before: it is given again.
+const REPEAT: Duration = Duration::from_secs(2);
 
 /// Answers requests.
 #[derive(Clone, Debug)]
@@ -43,7 +46,7 @@ type Key = (Principal, String, String);
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     first: Instant,
-    answered: bool,
+    answered: Option<Instant>,
 }
 
 /// What is to be done about a request now.
@@ -53,25 +56,23 @@ enum Answer {
 }
 
 impl Registrar {
-    /// Answers requests until shutdown.
+    /// Answers requests until it is dropped.
     ///
     /// # Errors
     /// When the broker does not answer at the start, or the connection is closed.
-    pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         let mut requests = self.bus.identities().requests().await?;
         let mut workers = self.workers.clone();
         let mut changes = self.view.changes();
         let mut seen: HashMap<Key, Seen> = HashMap::new();
         // What it signs must be what everybody trusts.
-        tokio::select! {
-            () = self.authority.in_force() => {}
-            () = shutdown.cancelled() => return Ok(()),
-        }
+        self.authority.in_force().await;
         loop {
             let open = requests.get();
-            let waiting = self.answer(&open, &mut seen).await;
+            self.answer(&open, &mut seen).await;
+            // Until the list is empty something may still be to be done: for what waits, or to repeat an answer.
+            let waiting = !open.is_empty();
             tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
                 live = requests.changed() => anyhow::ensure!(live, "the requests for identities are followed no more"),
                 live = workers.changed(), if waiting => anyhow::ensure!(live, "the workers are followed no more"),
                 _ = changes.next(), if waiting => {}
@@ -80,28 +81,27 @@ impl Registrar {
         }
     }
 
-    /// Answers what can be answered; whether something waits.
-    async fn answer(&self, open: &[IdentityRequest], seen: &mut HashMap<Key, Seen>) -> bool {
+    /// Answers what can be answered.
+    async fn answer(&self, open: &[IdentityRequest], seen: &mut HashMap<Key, Seen>) {
         let now = Instant::now();
         seen.retain(|key, _| open.iter().any(|request| key_of(request) == *key));
         for request in open {
-            seen.entry(key_of(request)).or_insert(Seen { first: now, answered: false });
+            seen.entry(key_of(request)).or_insert(Seen { first: now, answered: None });
         }
         let mut trying = Vec::new();
         for request in open {
             let key = key_of(request);
-            if let Some(Seen { first, answered: false }) = seen.get(&key).copied() {
+            let is_open = |seen: &Seen| seen.answered.is_none_or(|at| now.duration_since(at) >= REPEAT);
+            if let Some(Seen { first, .. }) = seen.get(&key).copied().filter(is_open) {
                 trying.push(async move { self.answer_one(request, now.duration_since(first)).await.then_some(key) });
             }
         }
         let done: Vec<Option<Key>> = stream::iter(trying).buffer_unordered(AT_ONCE).collect().await;
-        let waiting = done.iter().any(Option::is_none);
         for key in done.into_iter().flatten() {
             if let Some(seen) = seen.get_mut(&key) {
-                seen.answered = true;
+                seen.answered = Some(Instant::now());
             }
         }
-        waiting
     }
 
     /// Whether it is answered now.

@@ -53,14 +53,35 @@ pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
     let metrics = SecurityMetrics::register(&frame.metrics);
     let folder = config.authority_folder(&frame.data_dir);
     let authority = Arc::new(Authority::new(&folder, &config.authority, config.identities.lifetime.0)?);
-    let (kept, kept_bus, kept_frame, kept_metrics) =
-        (Arc::clone(&authority), bus.clone(), frame.clone(), metrics.clone());
-    frame.tasks.spawn_restarting("authority", move || {
-        let (authority, bus) = (Arc::clone(&kept), kept_bus.clone());
-        let (frame, metrics) = (kept_frame.clone(), kept_metrics.clone());
-        async move { authority.keep(bus, frame, metrics).await }
-    });
+    keep_authority(&frame, &bus, &authority, &metrics);
+    let starting = start(&config, &frame, &bus, authority, &metrics);
+    // A broker that is not set up yet is waited for, but not past the end of the process.
+    let Some(world) = frame.shutdown.run_until_cancelled(starting).await else { return Ok(()) };
+    slipway_bus::react(&bus, &frame, Guard::new(world?, config.policy, metrics)).await?;
+    Ok(())
+}
 
+/// Looks after the authority for as long as the process lives.
+fn keep_authority(frame: &Frame, bus: &Bus, authority: &Arc<Authority>, metrics: &SecurityMetrics) {
+    let (own, bus, authority, metrics) = (frame.clone(), bus.clone(), Arc::clone(authority), metrics.clone());
+    frame.tasks.spawn_restarting("authority", move || {
+        let (frame, bus, authority, metrics) = (own.clone(), bus.clone(), Arc::clone(&authority), metrics.clone());
+        async move {
+            let shutdown = frame.shutdown.clone();
+            shutdown.run_until_cancelled(authority.keep(bus, frame, metrics)).await.unwrap_or(Ok(()))
+        }
+    });
+}
+
+/// Begins to answer requests for identities, and waits until there is an authority: without one nothing can be proved, and
+/// another replica may have it.
+async fn start(
+    config: &Config,
+    frame: &Frame,
+    bus: &Bus,
+    authority: Arc<Authority>,
+    metrics: &SecurityMetrics,
+) -> anyhow::Result<World> {
     let workers = bus.workers().follow().await?;
     let registrar = Registrar {
         bus: bus.clone(),
@@ -71,16 +92,12 @@ pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
         metrics: metrics.clone(),
     };
     let shutdown = frame.shutdown.clone();
-    frame.tasks.spawn_restarting("identities", move || registrar.clone().run(shutdown.clone()));
-
-    let world = World::new(&bus, &config, &frame.data_dir, Arc::clone(&authority), workers, &metrics)?;
-    tokio::select! {
-        // Without an authority nothing can be proved; another replica may have one.
-        () = authority.in_force() => {}
-        () = frame.shutdown.cancelled() => return Ok(()),
-    }
-    slipway_bus::react(&bus, &frame, Guard::new(world, config.policy, metrics)).await?;
-    Ok(())
+    frame.tasks.spawn_restarting("identities", move || {
+        let (registrar, shutdown) = (registrar.clone(), shutdown.clone());
+        async move { shutdown.run_until_cancelled(registrar.run()).await.unwrap_or(Ok(())) }
+    });
+    authority.in_force().await;
+    World::new(bus, config, &frame.data_dir, authority, workers, metrics)
 }
 
 /// The duties of [`run`] with the world given: a bench or test puts a simulated one in its place. No identities are issued.

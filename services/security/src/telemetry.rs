@@ -139,11 +139,11 @@ fn seconds(at: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use slipway_runtime::{Clock, Frame};
+    use slipway_runtime::Frame;
 
     #[test]
     fn the_earliest_end_is_that_of_the_identity_nobody_renewed() {
-        let frame = Frame::for_test("security", Clock::system());
+        let frame = Frame::for_test("security");
         let metrics = SecurityMetrics::register(&frame.metrics);
         let at = |seconds: u64| Timestamp(seconds * 1_000);
         metrics.issued(Kind::Worker, "a", at(100), at(0));

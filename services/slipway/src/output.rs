@@ -23,7 +23,7 @@ pub fn json(value: &impl Serialize) {
 #[must_use]
 pub fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.map(|word| word.to_uppercase().dimmed().to_string()));
     table
 }

@@ -167,7 +167,7 @@ impl Actor for Validator {
 
     async fn perform(&self, duty: Duty, scene: Scene) -> Result<Done, DutyError> {
         match duty {
-            Duty::Prove { revision, attempt } => self.prove(&scene, revision, attempt).await,
+            Duty::Prove { revision, attempt } => Box::pin(self.prove(&scene, revision, attempt)).await,
             Duty::Refuse { revision, attempt } => refuse(&scene, revision, attempt).await,
             Duty::ReportMissing { revision, attempt, missing } => {
                 report_missing(&scene, revision, attempt, &missing).await

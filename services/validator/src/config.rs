@@ -112,12 +112,7 @@ impl Bounds {
             }
         };
         let within = |span: Span, least: Span, most: Span| (least..=most).contains(&span);
-        unless(
-            (1..=8_192).contains(&self.max_in_flight),
-            "max_in_flight",
-            self.max_in_flight.to_string(),
-            "1 to 8192",
-        );
+        unless((1..=8_192).contains(&self.max_in_flight), "max_in_flight", self.max_in_flight.to_string(), "1 to 8192");
         unless(
             within(self.warm_up, Span::millis(1), Span::seconds(60)),
             "warm_up",
@@ -125,12 +120,7 @@ impl Bounds {
             "1ms to 60s",
         );
         unless(self.extra_repeats <= 20, "extra_repeats", self.extra_repeats.to_string(), "0 to 20");
-        unless(
-            (0.0..=1.0).contains(&self.foreign_load),
-            "foreign_load",
-            self.foreign_load.to_string(),
-            "0 to 1",
-        );
+        unless((0.0..=1.0).contains(&self.foreign_load), "foreign_load", self.foreign_load.to_string(), "0 to 1");
         unless(
             within(self.overload, Span::millis(50), Span::seconds(10)),
             "overload",
@@ -146,12 +136,7 @@ impl Bounds {
         for (path, span) in [("worker_back", self.worker_back), ("sinks_within", self.sinks_within)] {
             unless(within(span, Span::millis(100), Span::seconds(600)), path, span.to_string(), "100ms to 10m");
         }
-        unless(
-            (1..=100_000).contains(&self.golden_rows),
-            "golden_rows",
-            self.golden_rows.to_string(),
-            "1 to 100000",
-        );
+        unless((1..=100_000).contains(&self.golden_rows), "golden_rows", self.golden_rows.to_string(), "1 to 100000");
         unless(
             (1..=1_000_000).contains(&self.followed_requests),
             "followed_requests",

@@ -3,14 +3,15 @@
 
 use crate::{
     checks::{
-        Tools, golden::golden, killed::killed, load::load, overload::overload, sinks::sinks, strangers, warm_up::warm_up,
+        Tools, golden::golden, killed::killed, load::load, overload::overload, sinks::sinks, strangers,
+        warm_up::warm_up,
     },
     domain::judge::{
         Judged, authentication,
         load::Repeat,
         names::{
-            AUTHENTICATION, ERRORS, GOLDEN_ACCURACY, GOLDEN_OUTPUTS, LATENCY, OVERLOAD, SINKS, STEADY_OUTPUTS, THROUGHPUT,
-            TRACES, WORKER_KILLED,
+            AUTHENTICATION, ERRORS, GOLDEN_ACCURACY, GOLDEN_OUTPUTS, LATENCY, OVERLOAD, SINKS, STEADY_OUTPUTS,
+            THROUGHPUT, TRACES, WORKER_KILLED,
         },
     },
 };

@@ -89,9 +89,12 @@ impl Door {
 
     /// A request of ours.
     pub(crate) fn request(&self, body: Bytes, followed: bool) -> Request {
-        let mut headers = HeaderMap::with_capacity(5);
+        let mut headers = HeaderMap::with_capacity(6);
         headers.insert(REVISION, self.revision_header.clone());
         headers.insert(CORRELATION, if followed { self.followed.clone() } else { self.others.clone() });
+        if let Some(trace) = new_traceparent() {
+            headers.insert(TRACEPARENT, trace);
+        }
         if let Some(pass) = self.pass.header() {
             headers.insert(PROBE, pass);
         }
@@ -168,10 +171,19 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
+/// A trace of its own for each request, as a client that traces would begin one: so there is one to follow even where the mesh
+/// exports none.
+fn new_traceparent() -> Option<HeaderValue> {
+    let trace = uuid::Uuid::new_v4().simple().to_string();
+    let span = uuid::Uuid::new_v4().simple().to_string();
+    HeaderValue::try_from(format!("00-{trace}-{}-01", span.get(..16)?)).ok()
+}
+
 /// The second field of a W3C `traceparent`, unless it is the invalid one of zeros.
 fn trace_id(traceparent: &str) -> Option<String> {
     let id = traceparent.split('-').nth(1)?;
-    let valid = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) && id.bytes().any(|byte| byte != b'0');
+    let valid =
+        id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) && id.bytes().any(|byte| byte != b'0');
     valid.then(|| id.to_ascii_lowercase())
 }
 
@@ -191,6 +203,13 @@ mod tests {
         for text in ["", "00", "00-xyz-1-01", "00-00000000000000000000000000000000-b7ad6b7169203331-01"] {
             assert_eq!(trace_id(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn every_request_begins_a_trace_of_its_own() {
+        let id = || trace_id(new_traceparent().unwrap().to_str().unwrap()).unwrap();
+        assert_ne!(id(), id());
+        assert_eq!(new_traceparent().unwrap().len(), 55);
     }
 
     #[test]

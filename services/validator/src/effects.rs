@@ -80,7 +80,8 @@ impl Effects for Checks {
             }
         };
         let stop = CancellationToken::new();
-        let proof = course::run(&tools, &stop);
+        // Boxed: the course holds all its checks, and is held by the watch.
+        let proof = Box::pin(course::run(&tools, &stop));
         let live = assignment.live.as_ref();
         let (ran, watched) =
             watch::beside(self.world.as_ref(), &assignment.deployment, live, || stop.cancel(), proof).await;

@@ -8,7 +8,8 @@ const DURATIONS: &str = "slipway_ingress_request_duration_seconds_bucket";
 
 /// The counters of a revision's own traffic; probes are not its traffic.
 pub(crate) fn live(text: &str, deployment: &DeploymentId, revision: RevisionId) -> LiveCounters {
-    let (namespace, name, revision) = (deployment.namespace.to_string(), deployment.name.to_string(), revision.to_string());
+    let (namespace, name, revision) =
+        (deployment.namespace.to_string(), deployment.name.to_string(), revision.to_string());
     let mut counters = LiveCounters::default();
     for (metric, labels, value) in text.lines().filter_map(sample) {
         let label = |name: &str| labels.iter().find(|(label, _)| *label == name).map_or("", |(_, value)| *value);
@@ -88,6 +89,9 @@ slipway_ingress_in_flight 3
 
     #[test]
     fn a_text_of_something_else_is_nothing() {
-        assert_eq!(live("<html>{}", &"default.digits".parse().unwrap(), RevisionId::new(1, 1)), LiveCounters::default());
+        assert_eq!(
+            live("<html>{}", &"default.digits".parse().unwrap(), RevisionId::new(1, 1)),
+            LiveCounters::default()
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Keeps track of the requests of a run: whoever was answered must be found in the sinks later.
 
-use crate::{door::Fate, domain::judge::traces::Traced};
+use crate::{domain::judge::traces::Traced, door::Fate};
 use std::sync::{
     Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},

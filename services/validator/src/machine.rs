@@ -29,13 +29,7 @@ pub(crate) fn read(workers: &BTreeSet<u32>) -> Option<Reading> {
 
 /// Ours are this process and what it started, the services of the mesh, its broker, and the workers that are measured. The
 /// workers of other revisions are not: their traffic is what the measured one may be disturbed by, and disturb.
-fn is_ours(
-    pid: u32,
-    process: &Process,
-    own: u32,
-    workers: &BTreeSet<u32>,
-    all: &BTreeMap<u32, Process>,
-) -> bool {
+fn is_ours(pid: u32, process: &Process, own: u32, workers: &BTreeSet<u32>, all: &BTreeMap<u32, Process>) -> bool {
     if pid == own || workers.contains(&pid) {
         return true;
     }
@@ -84,11 +78,7 @@ fn process(stat: &str) -> Option<Process> {
     let (_, name) = head.split_once('(')?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let number = |n: usize| fields.get(n)?.parse::<u64>().ok();
-    Some(Process {
-        name: name.to_owned(),
-        parent: u32::try_from(number(1)?).ok()?,
-        ticks: number(11)? + number(12)?,
-    })
+    Some(Process { name: name.to_owned(), parent: u32::try_from(number(1)?).ok()?, ticks: number(11)? + number(12)? })
 }
 
 /// Total and idle (with the wait for disks) of the first line of `/proc/stat`. Guest time is part of user time already.

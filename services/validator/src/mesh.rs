@@ -42,12 +42,19 @@ impl Mesh {
         Ok(records)
     }
 
-    async fn from_reports(&self, deployment: &DeploymentId, revision: RevisionId) -> Result<LiveCounters, WorldError> {
+    async fn live_by_reports(
+        &self,
+        deployment: &DeploymentId,
+        revision: RevisionId,
+    ) -> Result<LiveCounters, WorldError> {
         let deployment = deployment.to_string();
         let reports = self.bus.routes().replicas().await.map_err(WorldError::Routes)?;
         let stats = reports.iter().flat_map(|report| &report.stats);
-        let own = stats.filter(|stats| stats.deployment == deployment && stats.revision == revision);
-        Ok(own.fold(LiveCounters::default(), |mut sum, stats| {
+        let own: Vec<_> = stats.filter(|stats| stats.deployment == deployment && stats.revision == revision).collect();
+        if own.is_empty() {
+            return Err(WorldError::Metrics("ingress.admin is not set, and no route report speaks of it".to_owned()));
+        }
+        Ok(own.into_iter().fold(LiveCounters::default(), |mut sum, stats| {
             sum.requests += stats.requests;
             sum.failures += stats.failures;
             sum
@@ -102,7 +109,7 @@ impl World for Mesh {
 
     async fn live(&self, deployment: &DeploymentId, revision: RevisionId) -> Result<LiveCounters, WorldError> {
         let Some(client) = &self.metrics else {
-            return self.from_reports(deployment, revision).await;
+            return self.live_by_reports(deployment, revision).await;
         };
         let request = Request {
             method: Method::GET,

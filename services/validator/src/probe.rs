@@ -1,8 +1,8 @@
 //! The workload of the validator: requests to the revision, each followed to its end.
 
 use crate::{
-    door::{Door, Fate},
     domain::judge::overload::Manners,
+    door::{Door, Fate},
     follow::Followed,
 };
 use bytes::Bytes;
@@ -40,12 +40,7 @@ struct State {
 impl Probe {
     /// A phase that sends `bodies` in turn; there is at least one.
     pub(crate) fn new(door: &Door, bodies: &Arc<[Bytes]>, followed: &Arc<Followed>) -> Self {
-        Self {
-            door: door.clone(),
-            bodies: Arc::clone(bodies),
-            followed: Arc::clone(followed),
-            state: Mutex::default(),
-        }
+        Self { door: door.clone(), bodies: Arc::clone(bodies), followed: Arc::clone(followed), state: Mutex::default() }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

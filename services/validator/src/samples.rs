@@ -3,9 +3,10 @@
 use crate::domain::assignment::Assignment;
 use serde_json::{Value, json};
 use slipway_kernel::{
-    Abandoned, Answer, Attempt, CommandReason, CpuMillis, Deployed, Deployment, DeploymentId, Digest, Fact, FactKey, Failed,
-    Finding, FindingKind, IntakeReference, ModelFacts, ModelFormat, Plan, Planned, PlatformSelected, Ready, Released,
-    Requested, RevisionId, RolledBack, Slot, Span, TensorSpec, Timestamp, ValidationReport, fold, spec::ModelDeployment,
+    Abandoned, Answer, Attempt, CommandReason, CpuMillis, Deployed, Deployment, DeploymentId, Digest, Fact, FactKey,
+    Failed, Finding, FindingKind, IntakeReference, ModelFacts, ModelFormat, Plan, Planned, PlatformSelected, Ready,
+    Released, Requested, RevisionId, RolledBack, Slot, Span, TensorSpec, Timestamp, ValidationReport, fold,
+    spec::ModelDeployment,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -130,10 +131,6 @@ impl History {
         self.commands += 1;
         let reason = CommandReason { reason: String::new(), intake: intake(self.facts.len()) };
         self.now(0, slot, answer(reason))
-    }
-
-    pub(crate) fn facts(&self) -> &[Arc<Fact>] {
-        &self.facts
     }
 
     pub(crate) fn fold(&self) -> Deployment {

@@ -55,10 +55,18 @@ async fn a_mesh_that_behaves_is_validated() {
     let (proof, mesh) = prove_with(behaviour, &assignment_with_kill(), golden(), bounds()).await;
     assert_eq!(summed(&proof), Verdict::Validated, "{}", told(&proof));
     assert_eq!(kinds(&proof), []);
-    for name in
-        ["golden-accuracy", "golden-outputs", "authentication", "latency-p99", "error-rate", "steady-outputs", "overload",
-         "worker-killed", "sinks", "traces"]
-    {
+    for name in [
+        "golden-accuracy",
+        "golden-outputs",
+        "authentication",
+        "latency-p99",
+        "error-rate",
+        "steady-outputs",
+        "overload",
+        "worker-killed",
+        "sinks",
+        "traces",
+    ] {
         assert_eq!(outcome(&proof, name), Passed, "{}", told(&proof));
     }
     assert_eq!(outcome(&proof, "throughput"), Skipped, "no objective");
@@ -111,10 +119,9 @@ async fn a_rate_that_is_sustained_passes() {
 
 #[tokio::test]
 async fn wrong_labels_and_wrong_numbers_end_the_proof_before_any_load() {
-    for behaviour in [
-        Behaviour { wrong_labels: true, ..Behaviour::default() },
-        Behaviour { off_by: 0.5, ..Behaviour::default() },
-    ] {
+    for behaviour in
+        [Behaviour { wrong_labels: true, ..Behaviour::default() }, Behaviour { off_by: 0.5, ..Behaviour::default() }]
+    {
         let (proof, _) = prove(behaviour).await;
         fails_with(&proof, FindingKind::OutputMismatch);
         assert_eq!(outcome(&proof, "latency-p99"), Skipped, "{}", told(&proof));

@@ -62,7 +62,8 @@ impl Writers {
     }
 
     async fn up_to_deployed(&self, spec: &Value, golden: Option<BlobReference>) {
-        let mut document = json!({ "metadata": { "name": "digits" }, "spec": { "model": { "uri": "file:///m.onnx" } } });
+        let mut document =
+            json!({ "metadata": { "name": "digits" }, "spec": { "model": { "uri": "file:///m.onnx" } } });
         for (key, value) in spec.as_object().unwrap() {
             document["spec"][key] = value.clone();
         }
@@ -131,7 +132,8 @@ fn config(server: &NatsServer) -> Config {
 }
 
 async fn answer(view: &View) -> Answer {
-    let answered = view.wait_until(&id(), PATIENCE, |folded| {
+    let id = id();
+    let answered = view.wait_until(&id, PATIENCE, |folded| {
         folded.deployment.revision(REVISION).is_some_and(|revision| revision.fact(Slot::Validation).is_some())
     });
     let folded = answered.await.expect("an answer");
@@ -193,7 +195,8 @@ impl Door {
 
 async fn infer(State(door): State<Arc<Door>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let refused = |status: u16| Response::builder().status(status).header("retry-after", "1").body(Body::empty()).unwrap();
+    let refused =
+        |status: u16| Response::builder().status(status).header("retry-after", "1").body(Body::empty()).unwrap();
     if ProbeToken::verify(&text("slipway-probe"), &door.validator_key, &id(), now()).is_err() {
         return refused(401);
     }
@@ -298,8 +301,7 @@ async fn the_whole_course_over_a_real_broker_with_a_real_process_killed() {
     tokio::spawn(keep_a_worker(writers.of(Service::InferenceWorker).clone(), Arc::clone(&worker)));
     let golden: String =
         (0..50).map(|n| format!("{}\n", json!({ "inputs": { "X": [n] }, "expected": { "Y": [n * 2] } }))).collect();
-    let golden =
-        writers.of(Service::PlatformSelector).blobs().put(golden, "application/jsonl").await.unwrap();
+    let golden = writers.of(Service::PlatformSelector).blobs().put(golden, "application/jsonl").await.unwrap();
 
     let bounds = Bounds { warm_up: Span::millis(50), overload: Span::millis(200), ..Bounds::default() };
     let mut config = Config { bounds, ..config(&server) };

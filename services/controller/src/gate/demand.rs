@@ -52,20 +52,22 @@ impl Demand {
 ///
 /// # Errors
 /// `malformed-data`, `invalid-spec`, `invalid-command` or `namespace-mismatch`.
-pub fn read(namespace: &Namespace, verb: Verb, envelope: &Envelope) -> Result<Demand, Refused> {
+pub(super) fn read(namespace: &Namespace, verb: Verb, envelope: &Envelope) -> Result<Demand, Refused> {
     let message = if verb == Verb::Deploy { "slipway.v1.ModelDeployment" } else { "slipway.v1.Command" };
     let data = envelope.json(message, Unknown::Refuse).map_err(|error| Refused::Malformed(error.to_string()))?;
-    // Protobuf has no absent strings: an empty one is written where none was meant.
+    // Protobuf has no absent texts and lists: empty ones are written where none were meant.
     let data = if envelope.content == ContentType::Protobuf { without_empty(data) } else { data };
     if verb == Verb::Deploy { deploy(namespace, &data) } else { command(namespace, verb, &data) }
 }
 
 fn without_empty(data: Value) -> Value {
+    let is_empty = |value: &Value| value.as_str() == Some("") || value.as_array().is_some_and(Vec::is_empty);
     match data {
         Value::Object(fields) => {
-            let kept = fields.into_iter().filter(|(_, value)| value.as_str() != Some(""));
+            let kept = fields.into_iter().filter(|(_, value)| !is_empty(value));
             Value::Object(kept.map(|(name, value)| (name, without_empty(value))).collect())
         }
+        Value::Array(list) => Value::Array(list.into_iter().map(without_empty).collect()),
         other => other,
     }
 }

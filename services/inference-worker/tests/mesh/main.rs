@@ -1,4 +1,4 @@
-//! A worker among real parts: nats-server with permissions, mutual TLS, the example models. The test plays the controller,
+//! The engine on the example models, and a worker among real parts: nats-server with permissions, mutual TLS, the example models. The test plays the controller,
 //! security and ingress.
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@
 
 mod authority;
 mod direct;
+mod examples;
 mod failing;
 mod harness;
 mod lifetime;

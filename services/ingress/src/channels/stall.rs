@@ -78,11 +78,11 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Stalling<Io> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.bounded(cx, |io, cx| io.poll_flush(cx))
+        self.bounded(cx, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.bounded(cx, |io, cx| io.poll_shutdown(cx))
+        self.bounded(cx, AsyncWrite::poll_shutdown)
     }
 }
 

@@ -99,7 +99,7 @@ async fn every_refused_credential_gets_the_same_answer_after_the_same_time() {
 
 #[tokio::test]
 async fn a_stranger_learns_nothing_from_how_the_rest_of_his_request_is_wrong() {
-    let (world, ..) = guarded().await;
+    let (world, _worker, _issuer, _folder) = guarded().await;
     for request in [
         world.http.post(world.url(INFER)).body("{"),
         world.http.post(world.url(INFER)).body("x".repeat(8 << 20)),
@@ -116,7 +116,7 @@ async fn a_stranger_learns_nothing_from_how_the_rest_of_his_request_is_wrong() {
 
 #[tokio::test]
 async fn an_unreleased_revision_is_reached_by_the_mark_only() {
-    let (mut world, _first, ..) = guarded().await;
+    let (mut world, _worker, _issuer, _folder) = guarded().await;
     world.history.deploy(2, 1);
     world.apply();
     let (first, second) = (world.worker(FIRST, "first"), world.worker(SECOND, "second"));
@@ -151,7 +151,7 @@ async fn networks_are_held_to_the_connection_and_not_to_what_a_header_says() {
 
 #[tokio::test]
 async fn the_proof_shows_an_answer_and_a_refusal() {
-    let (mut world, ..) = guarded().await;
+    let (mut world, _worker, _issuer, _folder) = guarded().await;
     world.history.deploy(2, 1);
     world.apply();
     let second = world.worker(SECOND, "second");

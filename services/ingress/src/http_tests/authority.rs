@@ -18,10 +18,17 @@ impl Authority {
 
     fn identity(&self, id: &SpiffeId) -> Reloadable {
         let made = KeyAndRequest::generate(id, &[]).unwrap();
-        let request = CertificateSigningRequestParams::from_pem(&made.csr_pem).unwrap();
-        let signed = request.signed_by(&self.0).unwrap();
-        let identity = Identity::from_pem(&signed.pem(), &made.key_pem).unwrap();
-        Reloadable::new(identity, &self.0.pem()).unwrap()
+        let identity = Identity::from_pem(&self.sign(&made.csr_pem), &made.key_pem).unwrap();
+        Reloadable::new(identity, &self.certificate()).unwrap()
+    }
+
+    /// The certificate that a request asks for.
+    pub(super) fn sign(&self, csr_pem: &str) -> String {
+        CertificateSigningRequestParams::from_pem(csr_pem).unwrap().signed_by(&self.0).unwrap().pem()
+    }
+
+    pub(super) fn certificate(&self) -> String {
+        self.0.pem()
     }
 
     pub(super) fn ingress(&self) -> Reloadable {

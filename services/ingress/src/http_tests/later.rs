@@ -69,7 +69,7 @@ async fn what_nobody_sent_or_somebody_else_is_unknown_alike() {
     let place = world.url("/v2/requests/default.digits.r");
     let foreign = world.send(world.http.get(&place).header("slipway-probe", own)).await;
     let mut answers = vec![foreign];
-    for path in ["default.digits.s", "default.other.r", "r", "default.digits.", "default.digits.%2a", "*.*.>"] {
+    for path in ["default.digits.s", "default.other.r", "r", "default.digits.", "default.digits.%2a", "*.*.>", "%ff"] {
         answers.push(world.get(&format!("/v2/requests/{path}")).await);
     }
     for answer in &answers {

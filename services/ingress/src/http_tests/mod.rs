@@ -1,4 +1,4 @@
-//! The door over real sockets, with workers behind real mTLS. The broker alone is a double.
+//! The door over real sockets, with workers behind real mTLS. The broker is a double, but in `mesh`, where it is real too.
 
 mod access;
 mod admission;
@@ -6,8 +6,10 @@ mod authority;
 mod client;
 mod framing;
 mod inference;
+mod issuers;
 mod later;
 mod mailbox;
+mod mesh;
 mod resilience;
 mod routing;
 mod worker;

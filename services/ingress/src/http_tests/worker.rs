@@ -76,7 +76,7 @@ impl Worker {
         let identity = authority.worker(deployment, certified);
         let config = identity.server_config(|peer| *peer == SpiffeId::Service(Service::Ingress)).unwrap();
         let service = GrpcInferenceServiceServer::new(Double(Arc::clone(&shared)));
-        let (sender, address) = std::sync::mpsc::channel();
+        let (sender, address) = std::sync::mpsc::sync_channel(1);
         runtime.spawn(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             sender.send(listener.local_addr().unwrap()).unwrap();

@@ -2,7 +2,7 @@
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::value::RawValue;
 use slipway_kernel::{Refusal, Refusals};
@@ -83,7 +83,31 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// The first thing that does not fit, by its path.
     pub fn read(body: &'a [u8]) -> Result<Self, Refusals> {
-        serde_json::from_slice(body).map_err(|error| Refusals(vec![explain(body, &error)]))
+        let read = serde_json::from_slice(body).map(|Object(envelope)| envelope);
+        read.map_err(|error| Refusals(vec![explain(body, &error)]))
+    }
+}
+
+/// A struct that is written as an object. Derived readers also take a list of the values, which no client means.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(entries)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
     }
 }
 
@@ -94,7 +118,7 @@ fn explain(body: &[u8], first: &serde_json::Error) -> Refusal {
         return Refusal::new("body", format!("{} at {place}", bare(&first.to_string())), "a JSON document");
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let (path, message) = match serde_path_to_error::deserialize::<_, Envelope<'_>>(&mut reader) {
+    let (path, message) = match serde_path_to_error::deserialize::<_, Object<Envelope<'_>>>(&mut reader) {
         Err(error) => (error.path().to_string(), error.inner().to_string()),
         Ok(_) => ("body".to_owned(), first.to_string()),
     };
@@ -142,11 +166,16 @@ fn bounded<'de, T: Deserialize<'de>, D: Deserializer<'de>>(most: usize, deserial
 }
 
 fn tensors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Input<'de>>, D::Error> {
-    bounded(MAX_TENSORS, deserializer)
+    objects(deserializer)
 }
 
 fn outputs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<WantedOutput>, D::Error> {
-    bounded(MAX_TENSORS, deserializer)
+    objects(deserializer)
+}
+
+fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let objects: Vec<Object<T>> = bounded(MAX_TENSORS, deserializer)?;
+    Ok(objects.into_iter().map(|Object(object)| object).collect())
 }
 
 fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<i64>, D::Error> {
@@ -261,7 +290,9 @@ mod tests {
             ("[]", "body", ""),
             ("{}", "body", "missing field `inputs`"),
             (r#"{"inputs":7}"#, "inputs", "invalid type: integer `7`"),
-            (r#"{"inputs":[],"inputs":[]}"#, "inputs", "duplicate field `inputs`"),
+            (r#"{"inputs":[],"inputs":[]}"#, "body", "duplicate field `inputs`"),
+            (r#"{"inputs":[["x","FP32",[1]]]}"#, "inputs[0]", "invalid type: sequence"),
+            (r#"["7",null,null,{},[]]"#, "body", "invalid type: sequence"),
             (r#"{"inputs":[],"extra":1}"#, "extra", "unknown field `extra`"),
             (r#"{"inputs":[{"name":"x","datatype":"FP32"}]}"#, "inputs[0]", "missing field `shape`"),
             (

@@ -25,7 +25,7 @@ pub(super) fn from_f64(value: f64) -> u16 {
 }
 
 fn unbiased_exponent(magnitude: f64) -> i32 {
-    #[expect(clippy::cast_possible_truncation, reason = "eleven bits")]
+    // Eleven bits.
     let biased = (magnitude.to_bits() >> 52) as i32;
     biased - 1023
 }

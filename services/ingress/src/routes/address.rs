@@ -1,7 +1,7 @@
 //! Which deployment, and which revision of it if one is named.
 
 use crate::{error::RequestError, trail::REVISION};
-use axum::extract::RawPathParams;
+use axum::extract::{RawPathParams, rejection::RawPathParamsRejection};
 use http::HeaderMap;
 use slipway_kernel::{DeploymentId, RevisionId};
 
@@ -21,8 +21,13 @@ impl Address {
     /// Reads path and header.
     ///
     /// # Errors
-    /// [`RequestError::UnknownDeployment`] for what is no name, [`RequestError::Invalid`] for what is no revision, or two.
-    pub fn read(params: &RawPathParams, headers: &HeaderMap) -> Result<Self, RequestError> {
+    /// [`RequestError::UnknownPath`] and [`RequestError::UnknownDeployment`] for what is no name, [`RequestError::Invalid`] for what is no revision, or two.
+    pub fn read(
+        params: Result<RawPathParams, RawPathParamsRejection>,
+        headers: &HeaderMap,
+    ) -> Result<Self, RequestError> {
+        // What is no text leads nowhere.
+        let params = params.map_err(|_| RequestError::UnknownPath)?;
         let param = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
         Self::of(param("namespace"), param("model").unwrap_or_default(), param("version"), headers)
     }

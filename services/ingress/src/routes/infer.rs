@@ -17,7 +17,7 @@ use crate::{
 };
 use axum::{
     Extension,
-    extract::{ConnectInfo, RawPathParams, Request, State},
+    extract::{ConnectInfo, RawPathParams, Request, State, rejection::RawPathParamsRejection},
     response::Response,
 };
 use slipway_kernel::{RequestId, Timestamp};
@@ -33,13 +33,13 @@ pub async fn infer(
     State(ingress): State<Arc<Ingress>>,
     Extension(trail): Extension<Arc<Trail>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Result<Response, RequestError> {
     trail.is_inference();
     let (parts, body) = request.into_parts();
     // Whose it is and who asks, before anything else is looked at: a stranger learns nothing from how the rest is refused.
-    let address = Address::read(&params, &parts.headers)?;
+    let address = Address::read(params, &parts.headers)?;
     let visit = enter(&ingress, &address, &parts, peer.ip(), &trail).await?;
     // How it is to be answered.
     let head = Head::read(&parts.headers)?;

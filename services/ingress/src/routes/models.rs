@@ -11,7 +11,7 @@ use crate::{
 };
 use axum::{
     Extension,
-    extract::{ConnectInfo, RawPathParams, Request, State},
+    extract::{ConnectInfo, RawPathParams, Request, State, rejection::RawPathParamsRejection},
     response::Response,
 };
 use serde_json::{Value, json};
@@ -25,10 +25,10 @@ pub async fn metadata(
     State(ingress): State<Arc<Ingress>>,
     Extension(trail): Extension<Arc<Trail>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Result<Response, RequestError> {
-    let (address, target) = target(&ingress, &trail, peer, &params, request).await?;
+    let (address, target) = target(&ingress, &trail, peer, params, request).await?;
     let signature = target.signature.as_ref().map_err(|reason| RequestError::Unservable(reason.clone()))?;
     let ports = |ports: &[Port]| -> Vec<Value> {
         let port = |p: &Port| json!({ "name": p.name, "datatype": p.data_type.as_str(), "shape": p.shape });
@@ -54,10 +54,10 @@ pub async fn ready(
     State(ingress): State<Arc<Ingress>>,
     Extension(trail): Extension<Arc<Trail>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Result<Response, RequestError> {
-    let (address, target) = target(&ingress, &trail, peer, &params, request).await?;
+    let (address, target) = target(&ingress, &trail, peer, params, request).await?;
     let revision = target.revision;
     if ingress.pool.count(&address.deployment, revision) == 0 {
         return Err(RequestError::NoWorker { revision });
@@ -70,7 +70,7 @@ async fn target(
     ingress: &Ingress,
     trail: &Trail,
     peer: SocketAddr,
-    params: &RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Result<(Address, Arc<Target>), RequestError> {
     let (parts, _) = request.into_parts();

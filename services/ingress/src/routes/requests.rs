@@ -9,7 +9,7 @@ use super::{
 use crate::{error::RequestError, stack::Ingress, trail::Trail};
 use axum::{
     Extension,
-    extract::{ConnectInfo, Path, Request, State},
+    extract::{ConnectInfo, Path, Request, State, rejection::PathRejection},
     response::Response,
 };
 use slipway_kernel::{DeploymentId, RequestId};
@@ -24,9 +24,10 @@ pub async fn poll(
     State(ingress): State<Arc<Ingress>>,
     Extension(trail): Extension<Arc<Trail>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(place): Path<String>,
+    place: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, RequestError> {
+    let Path(place) = place.map_err(|_| RequestError::UnknownRequest)?;
     let (deployment, request_id) = read(&place).ok_or(RequestError::UnknownRequest)?;
     let (parts, _) = request.into_parts();
     let address = Address { deployment: deployment.clone(), revision: None };

@@ -60,8 +60,8 @@ pub fn dashboard(id: &DeploymentId, slo: &Slo) -> Value {
             None,
             &[(
                 format!(
-                    "sum by (revision) (rate(slipway_worker_batch_rows_sum{{{own}}}[1m])) / \
-                 sum by (revision) (rate(slipway_worker_batch_rows_count{{{own}}}[1m]))"
+                    "sum by (revision) (rate(slipway_worker_batch_size_sum{{{own}}}[1m])) / \
+                 sum by (revision) (rate(slipway_worker_batch_size_count{{{own}}}[1m]))"
                 ),
                 "{{revision}}",
             )],
@@ -70,7 +70,7 @@ pub fn dashboard(id: &DeploymentId, slo: &Slo) -> Value {
             "Waiting in workers",
             "none",
             None,
-            &[(format!("sum by (revision) (slipway_worker_queue_requests{{{own}}})"), "{{revision}}")],
+            &[(format!("sum by (revision) (slipway_worker_queue_depth{{{own}}})"), "{{revision}}")],
         ),
         panel(
             "Workers that serve",

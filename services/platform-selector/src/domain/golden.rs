@@ -80,7 +80,9 @@ pub fn check(line: &[u8], inputs: &[TensorSpec], outputs: &[TensorSpec]) -> Resu
 /// serde's message may quote the document; what it was about is told by its kind and place.
 fn malformed(error: &serde_json::Error) -> BadRow {
     let reason = match error.classify() {
-        serde_json::error::Category::Data => "an object with `inputs` and `expected` is wanted, each an object of names and numbers, texts or lists of them",
+        serde_json::error::Category::Data => {
+            "an object with `inputs` and `expected` is wanted, each an object of names and numbers, texts or lists of them"
+        }
         serde_json::error::Category::Eof => "the line ends too early",
         _ => "this is not JSON (NaN and infinity are not either)",
     };
@@ -198,7 +200,10 @@ mod tests {
             (r#"{"inputs":{"X":[1,2,3]},"expected":{}}"#, "names no output"),
             (r#"{"inputs":{"X":[1,2,3]},"expected":{"class":1}}"#, "expected are `class`"),
             (r#"{"inputs":{"X":[1,2]},"expected":{"label":1}}"#, "`X` has 2 values; one row has 3"),
-            (r#"{"inputs":{"X":[1,2,3]},"expected":{"probabilities":[1]}}"#, "`probabilities` has 1 values; one row has 2"),
+            (
+                r#"{"inputs":{"X":[1,2,3]},"expected":{"probabilities":[1]}}"#,
+                "`probabilities` has 1 values; one row has 2",
+            ),
             (r#"{"inputs":{"X":[1,2,NaN]},"expected":{"label":1}}"#, "not JSON"),
             (r#"{"inputs":{"X":[1,2,null]},"expected":{"label":1}}"#, "an object with `inputs`"),
             (r#"{"inputs":{"X":{"secret":1}},"expected":{"label":1}}"#, "an object with `inputs`"),
@@ -215,7 +220,8 @@ mod tests {
 
     #[test]
     fn deep_nesting_is_refused_and_does_not_exhaust_the_stack() {
-        let line = format!(r#"{{"inputs":{{"X":{}{}}},"expected":{{"label":1}}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        let line =
+            format!(r#"{{"inputs":{{"X":{}{}}},"expected":{{"label":1}}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         assert!(checked(&line).is_err());
     }
 

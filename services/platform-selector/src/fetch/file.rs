@@ -15,7 +15,9 @@ const PIECE: usize = 1 << 20;
 pub(super) async fn copy(path: PathBuf, roots: Vec<PathBuf>, to: &Path, limit: Limit) -> Result<Fetched, FetchError> {
     let to = to.to_owned();
     let copied = tokio::task::spawn_blocking(move || copy_blocking(&path, &roots, &to, limit)).await;
-    copied.unwrap_or_else(|error| Err(FetchError::Unavailable { what: format!("the copy ended before its time: {error}") }))
+    copied.unwrap_or_else(|error| {
+        Err(FetchError::Unavailable { what: format!("the copy ended before its time: {error}") })
+    })
 }
 
 fn copy_blocking(path: &Path, roots: &[PathBuf], to: &Path, limit: Limit) -> Result<Fetched, FetchError> {
@@ -139,7 +141,10 @@ mod tests {
         symlink("../elsewhere/secret", place.at("models/relative-link")).unwrap();
         for path in ["models/file-link", "models/folder-link/secret", "models/relative-link", "elsewhere/secret"] {
             let error = place.copy(path, &["models"]).unwrap_err();
-            assert!(matches!(&error, FetchError::NotAllowed { .. }) && error.to_string().contains("outside"), "{error}");
+            assert!(
+                matches!(&error, FetchError::NotAllowed { .. }) && error.to_string().contains("outside"),
+                "{error}"
+            );
         }
         // A folder whose name begins like a root is another folder.
         fs::create_dir(place.at("models-b")).unwrap();

@@ -46,6 +46,8 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn new(config: HttpsConfig, resolver: Arc<dyn Resolve>) -> Self {
+        // A process of Slipway has its provider by now; whoever uses only this library may not. An error says that there is one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Self { config, resolver }
     }
 
@@ -83,7 +85,9 @@ impl Door {
             Some(Host::Ipv6(address)) => vec![address.into()],
             _ => {
                 let found = self.resolver.resolve(&host).await;
-                found.map_err(|error| FetchError::Unavailable { what: format!("the host `{host}` is not found: {error}") })?
+                found.map_err(|error| FetchError::Unavailable {
+                    what: format!("the host `{host}` is not found: {error}"),
+                })?
             }
         };
         if addresses.is_empty() {

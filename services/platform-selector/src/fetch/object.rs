@@ -24,7 +24,9 @@ pub(super) async fn copy(
 
 fn classify(error: BlobError, bucket: &str, limit: Limit) -> FetchError {
     match error {
-        BlobError::NotFound { name } => FetchError::NotFound { what: format!("there is no object `{name}` in `{bucket}`") },
+        BlobError::NotFound { name } => {
+            FetchError::NotFound { what: format!("there is no object `{name}` in `{bucket}`") }
+        }
         BlobError::TooLarge { .. } => FetchError::TooLarge { limit: limit.bytes, key: limit.key },
         BlobError::Io { path, source } => FetchError::Io { path, source },
         BlobError::Corrupt { .. } => FetchError::not_allowed(error.to_string(), "put it into the bucket again"),

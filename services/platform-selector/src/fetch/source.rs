@@ -35,12 +35,16 @@ impl Source {
     pub fn parse(uri: &str) -> Result<Self, FetchError> {
         const SCHEMES: &str = "use file:///absolute/path, https://host/path or nats-object://bucket/name";
         if uri.len() > LONGEST || uri.chars().any(|c| c.is_control() || c == '\\' || c == ' ') {
-            return Err(FetchError::not_allowed("the address is too long or holds characters that no address has", SCHEMES));
+            return Err(FetchError::not_allowed(
+                "the address is too long or holds characters that no address has",
+                SCHEMES,
+            ));
         }
         if let Some(rest) = uri.strip_prefix("nats-object://") {
             return object(rest);
         }
-        let url = Url::parse(uri).map_err(|error| FetchError::not_allowed(format!("the address is none: {error}"), SCHEMES))?;
+        let url = Url::parse(uri)
+            .map_err(|error| FetchError::not_allowed(format!("the address is none: {error}"), SCHEMES))?;
         match url.scheme() {
             "file" => file(&url),
             "https" => https(url),
@@ -121,11 +125,30 @@ mod tests {
     #[test]
     fn what_must_not_be_asked_is_refused() {
         for uri in [
-            "http://example.com/m", "gopher://x/", "ftp://x/m", "data:text/plain,hello", "s3://bucket/key", "//host/m", "m.onnx",
-            "file://host/m", "file:///m?x", "file:///m%00", "file:///a\\b", "file:///a b", "file:///a\r\nb",
-            "https://user@host/m", "https://user:pw@host/m", "https:///m", "https://", "https://./m", "https://exa mple/m",
-            "nats-object://bucket", "nats-object://bucket/", "nats-object://buc.ket/x", "nats-object://>/x",
-            "nats-object://slipway-blobs/abc", "",
+            "http://example.com/m",
+            "gopher://x/",
+            "ftp://x/m",
+            "data:text/plain,hello",
+            "s3://bucket/key",
+            "//host/m",
+            "m.onnx",
+            "file://host/m",
+            "file:///m?x",
+            "file:///m%00",
+            "file:///a\\b",
+            "file:///a b",
+            "file:///a\r\nb",
+            "https://user@host/m",
+            "https://user:pw@host/m",
+            "https://",
+            "https://./m",
+            "https://exa mple/m",
+            "nats-object://bucket",
+            "nats-object://bucket/",
+            "nats-object://buc.ket/x",
+            "nats-object://>/x",
+            "nats-object://slipway-blobs/abc",
+            "",
         ] {
             assert!(matches!(Source::parse(uri), Err(FetchError::NotAllowed { .. })), "{uri:?}");
         }
@@ -135,7 +158,11 @@ mod tests {
     #[test]
     fn dots_in_a_path_lead_nowhere() {
         for uri in ["file:///a/../../etc/passwd", "file:///a/%2e%2e/%2e%2e/etc/passwd"] {
-            assert_eq!(Source::parse(uri).unwrap(), Source::File("/etc/passwd".into()), "the path is resolved before it is judged");
+            assert_eq!(
+                Source::parse(uri).unwrap(),
+                Source::File("/etc/passwd".into()),
+                "the path is resolved before it is judged"
+            );
         }
         assert!(matches!(Source::parse("file:///a/%2e%2e%2f%2e%2e%2fetc/passwd"), Err(_) | Ok(Source::File(_))));
     }

@@ -240,7 +240,11 @@ mod tests {
                 Due::Nothing,
             ),
             ("ended", requested().with(1, Slot::End, 0, 0, Answer::Abandoned(abandoned)), Due::Nothing),
-            ("a newer generation", requested().chosen("local", false).and_requested(2), Due::Now(Duty::Choose(Generation(2)))),
+            (
+                "a newer generation",
+                requested().chosen("local", false).and_requested(2),
+                Due::Now(Duty::Choose(Generation(2))),
+            ),
         ] {
             assert_eq!(history.due(), expected, "{name}");
         }

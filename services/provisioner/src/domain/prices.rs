@@ -118,8 +118,7 @@ pub(crate) mod tests {
 
     #[test]
     fn an_hour_costs_its_cores_memory_gpus_and_control_plane() {
-        let demands =
-            Demands { cpu: CpuMillis(2_000), memory: ByteSize(4 << 30), gpu: Gpu::Required, ..modest() };
+        let demands = Demands { cpu: CpuMillis(2_000), memory: ByteSize(4 << 30), gpu: Gpu::Required, ..modest() };
         let cost = round().aws.per_hour(&demands, 2);
         assert!((cost - (0.03 * 4.0 + 0.004 * 8.0 + 2.0 + 0.1)).abs() < 1e-9, "{cost}");
     }

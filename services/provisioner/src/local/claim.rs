@@ -46,9 +46,17 @@ struct Record {
     generation: Generation,
 }
 
+/// No `.json`: those in the same folder are the controller's.
+const ENDING: &str = ".claim";
+
 /// The file that holds the claim on a deployment's part of this machine.
 pub(super) fn file_name(deployment: &DeploymentId) -> String {
-    format!("{deployment}.claim.json")
+    format!("{deployment}{ENDING}")
+}
+
+/// The deployment whose claim a file is, by its name.
+pub(super) fn deployment_of(file_name: &str) -> Option<DeploymentId> {
+    file_name.strip_suffix(ENDING)?.parse().ok()
 }
 
 /// Takes the deployment's part of this machine, or keeps it.
@@ -120,7 +128,7 @@ mod tests {
     #[test]
     fn a_claim_that_is_garbage_is_none() {
         let run = tempfile::tempdir().unwrap();
-        fs::write(run.path().join("default.digits.claim.json"), "{").unwrap();
+        fs::write(run.path().join("default.digits.claim"), "{").unwrap();
         try_take(run.path(), 1, 1).unwrap();
     }
 }

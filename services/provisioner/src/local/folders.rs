@@ -31,7 +31,10 @@ pub(super) fn prove(run: &Path, token: u64) -> Result<Proof, Finding> {
     match same {
         Ok(true) => {
             let milliseconds = started.elapsed().as_millis();
-            Ok(proof("write-read-sync", format!("{PROBE_BYTES} bytes written, synced and read back in {milliseconds} ms")))
+            Ok(proof(
+                "write-read-sync",
+                format!("{PROBE_BYTES} bytes written, synced and read back in {milliseconds} ms"),
+            ))
         }
         Ok(false) => Err(Finding::transient(
             FindingKind::DependencyUnavailable,

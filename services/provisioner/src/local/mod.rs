@@ -104,10 +104,8 @@ fn proof(name: &str, detail: impl Into<String>) -> Proof {
 /// else may.
 fn io_finding(doing: &str, path: &Path, error: &io::Error) -> Finding {
     use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
-    let lasting = matches!(
-        error.kind(),
-        PermissionDenied | ReadOnlyFilesystem | NotADirectory | IsADirectory | AlreadyExists
-    );
+    let lasting =
+        matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | NotADirectory | IsADirectory | AlreadyExists);
     let (kind, cause, advice) = if lasting {
         (FindingKind::Misconfigured, Cause::Deterministic, "let this user write there, or set common.data_dir")
     } else {

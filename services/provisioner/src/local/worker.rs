@@ -26,20 +26,17 @@ pub(super) async fn check(configured: &[String]) -> Result<Proof, Finding> {
     };
     let shown = command.join(" ");
     let lasting = |why: String| {
-        let message = format!("the inference worker `{shown}` cannot be used: {why}; set local.worker to a command that works");
+        let message =
+            format!("the inference worker `{shown}` cannot be used: {why}; set local.worker to a command that works");
         Finding::deterministic(FindingKind::ImageUnavailable, message).with_evidence(shown.clone())
     };
     let (program, arguments) = command.split_first().ok_or_else(|| lasting("no command".to_owned()))?;
-    let child = Command::new(program)
-        .args(arguments)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+    let child = Command::new(program).args(arguments).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
     let output = timeout(PATIENCE, child)
         .await
         .map_err(|_| {
-            let message = format!("the inference worker `{shown}` did not say its version within {} s", PATIENCE.as_secs());
+            let message =
+                format!("the inference worker `{shown}` did not say its version within {} s", PATIENCE.as_secs());
             Finding::transient(FindingKind::StartTimeout, message)
         })?
         .map_err(|error| lasting(error.to_string()))?;

@@ -56,7 +56,8 @@ fn look(nvml: &Nvml) -> Result<Gpus, NvmlError> {
 
 fn describe(nvml: &Nvml, index: u32) -> Result<GpuFacts, NvmlError> {
     let device = nvml.device_by_index(index)?;
-    let capability = device.cuda_compute_capability().map_or_else(|_| String::new(), |c| format!("{}.{}", c.major, c.minor));
+    let capability =
+        device.cuda_compute_capability().map_or_else(|_| String::new(), |c| format!("{}.{}", c.major, c.minor));
     Ok(GpuFacts { name: device.name()?, memory_bytes: device.memory_info()?.total, compute_capability: capability })
 }
 

@@ -83,10 +83,8 @@ impl Group {
     fn in_use(&self) -> u64 {
         let usage = self.number(self.files.usage).unwrap_or(0);
         let stat = fs::read_to_string(self.folder.join("memory.stat")).unwrap_or_default();
-        let inactive = stat
-            .lines()
-            .find_map(|line| line.strip_prefix(self.files.inactive)?.trim().parse().ok())
-            .unwrap_or(0);
+        let inactive =
+            stat.lines().find_map(|line| line.strip_prefix(self.files.inactive)?.trim().parse().ok()).unwrap_or(0);
         usage.saturating_sub(inactive)
     }
 
@@ -153,10 +151,7 @@ mod tests {
             ("proc/self/cgroup", "0::/user.slice\n"),
             ("cgroup/user.slice/memory.max", "max\n"),
         ]);
-        assert_eq!(
-            machine.memory(),
-            Memory { total_bytes: 8_000_000 * 1_024, available_bytes: 4_000_000 * 1_024 }
-        );
+        assert_eq!(machine.memory(), Memory { total_bytes: 8_000_000 * 1_024, available_bytes: 4_000_000 * 1_024 });
     }
 
     #[test]

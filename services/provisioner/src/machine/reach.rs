@@ -31,9 +31,7 @@ pub fn look(environment: &Environment<'_>) -> Reach {
         kubernetes: inside.or(kubeconfig),
         aws: environment.set(&aws).or_else(|| environment.file(".aws/credentials")),
         azure: environment.set(&azure).or_else(|| environment.file(".azure/azureProfile.json")),
-        gcp: environment
-            .set(&gcp)
-            .or_else(|| environment.file(".config/gcloud/application_default_credentials.json")),
+        gcp: environment.set(&gcp).or_else(|| environment.file(".config/gcloud/application_default_credentials.json")),
     }
 }
 

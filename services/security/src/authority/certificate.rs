@@ -63,7 +63,7 @@ pub(crate) fn make_authority(now: Timestamp, lifetime: Duration) -> Result<Made,
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.serial_number = Some(serial());
-    valid(&mut params, now, now.after(lifetime));
+    valid(&mut params, now, SKEW, now.after(lifetime));
     let key = KeyPair::generate()?;
     let pem = params.self_signed(&key)?.pem();
     Ok(Made { key_pem: key.serialize_pem(), pem })
@@ -110,7 +110,8 @@ impl Signer {
         };
         params.serial_number = Some(serial());
         params.subject_alt_names = names(grant)?;
-        valid(&mut params, now, until);
+        // Holders renew by the share of the whole life that is over: what lies before `now` must be a small part of it.
+        valid(&mut params, now, SKEW.min(lifetime / 10), until);
         let certificate: Certificate = params.signed_by(key, &self.issuer)?;
         Ok((certificate.pem(), until))
     }
@@ -122,11 +123,7 @@ impl std::fmt::Debug for Signer {
     }
 }
 
-/// The times of a certificate of the authority, without its key.
-pub(crate) fn term(pem: &str) -> Result<Term, CertificateError> {
-    inspect(pem).map(|(term, _)| term)
-}
-
+/// The times of a certificate of the authority and its public key.
 fn inspect(pem: &str) -> Result<(Term, Vec<u8>), CertificateError> {
     let unreadable = |reason: String| CertificateError::Read(reason);
     let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|error| unreadable(error.to_string()))?;
@@ -164,10 +161,10 @@ pub(crate) fn peer(id: SpiffeId) -> PeerId {
     }
 }
 
-/// Sets the times of a certificate: from a little before `now` until `until`.
-fn valid(params: &mut CertificateParams, now: Timestamp, until: Timestamp) {
+/// Sets the times of a certificate: from `skew` before `now` until `until`.
+fn valid(params: &mut CertificateParams, now: Timestamp, skew: Duration, until: Timestamp) {
     let epoch = date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + Duration::from_secs(now.0 / 1_000).saturating_sub(SKEW);
+    params.not_before = epoch + Duration::from_secs(now.0 / 1_000).saturating_sub(skew);
     params.not_after = epoch + Duration::from_secs(until.0 / 1_000);
 }
 

@@ -4,6 +4,7 @@
 //! It signs only while what it has in its folder is what the mesh trusts. A replica that finds another authority in force, or
 //! no key for the one in force, signs nothing and says so: whether to begin anew is an operator's decision.
 
+mod bundle;
 pub(crate) mod certificate;
 pub(crate) mod request;
 mod store;
@@ -14,12 +15,13 @@ pub use store::StoreError;
 use crate::{
     config::{AuthorityConfig, Loss},
     domain::{
-        authority::{Lifetimes, Standing, Term, lost_is_trusted_until, standing},
+        authority::{Lifetimes, Standing, Term, lost_is_trusted_until, next_change, standing},
         identity::{Grant, PeerId, Usage},
     },
     error::chain,
     telemetry::SecurityMetrics,
 };
+use bundle::{certificates, normal};
 use certificate::{Signer, make_authority, spiffe};
 use rcgen::PublicKeyData;
 use slipway_bus::{Bus, BusError, LeaseError, LeaseKey, Watched};
@@ -42,7 +44,7 @@ const LEASE: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_millis(300);
 /// How soon to look again after a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
-/// How often to look when nothing happens: hours pass between changes, and a rotation may be late by a minute.
+/// How often to look when nothing is to happen: another replica may have changed the folder.
 const CALM: Duration = Duration::from_secs(60);
 /// The bundle is published anew this often, though nothing changed: its table forgets what is a week old.
 const REPUBLISH: Duration = Duration::from_secs(12 * 3_600);
@@ -106,7 +108,8 @@ pub struct Authority {
 /// How looking after it came out.
 #[derive(Debug, PartialEq, Eq)]
 enum Tended {
-    Fine,
+    /// There is one, and nothing changes by itself before this time.
+    Until(Option<Timestamp>),
     /// Another replica is making it.
     BeingMade,
 }
@@ -173,16 +176,16 @@ impl Authority {
         Ok(Reloadable::new(identity, &signed.bundle_pem)?)
     }
 
-    /// Looks after the authority until the process ends: makes it, publishes it, has it followed by the next.
+    /// Looks after the authority until it is dropped: makes it, publishes it, has it followed by the next.
     pub(crate) async fn keep(&self, bus: Bus, frame: Frame, metrics: SecurityMetrics) -> Result<(), BusError> {
         let condition = frame.health.condition("authority");
         let mut trust = bus.identities().trust().await?;
         loop {
             let pause = match self.tend(&bus, &trust).await {
-                Ok(Tended::Fine) => {
+                Ok(Tended::Until(next)) => {
                     condition.set_ready();
                     self.show(&frame, &metrics);
-                    CALM
+                    next.map_or(CALM, |next| next.since(bus.clock().now()).min(CALM))
                 }
                 Ok(Tended::BeingMade) => SOON,
                 Err(error) => {
@@ -192,7 +195,6 @@ impl Authority {
                 }
             };
             tokio::select! {
-                () = frame.shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(pause) => {}
                 live = trust.changed() => if !live { return Err(BusError::Connection("closed".to_owned())) },
             }
@@ -235,7 +237,7 @@ impl Authority {
         *self.was_in_force.lock().unwrap_or_else(PoisonError::into_inner) = true;
         // Told only after everybody can know: what it signs is trusted.
         self.current.send_replace(Some(Arc::new(Current { signing: Arc::clone(signing), bundle })));
-        Ok(Tended::Fine)
+        Ok(Tended::Until(next_change(&terms(&signers), now, &self.lifetimes)))
     }
 
     /// Under the lease: looks again, for another replica may have been faster, and makes one if there still is to be one.
@@ -290,16 +292,6 @@ impl Authority {
 
 fn terms(signers: &[Arc<Signer>]) -> Vec<Term> {
     signers.iter().map(|signer| signer.term).collect()
-}
-
-/// Each certificate of a bundle, in one spelling.
-fn certificates(bundle: impl AsRef<str>) -> Vec<String> {
-    const END: &str = "-----END CERTIFICATE-----";
-    bundle.as_ref().split_inclusive(END).filter(|part| part.ends_with(END)).map(normal).collect()
-}
-
-fn normal(pem: &str) -> String {
-    format!("{}\n", pem.replace("\r\n", "\n").trim())
 }
 
 #[cfg(test)]

@@ -58,6 +58,16 @@ fn is_trusted(terms: &[Term], n: usize, now: Timestamp, lifetimes: &Lifetimes) -
     terms.get(n + 1).is_none_or(|successor| now < ends(successor))
 }
 
+/// The next time at which something about this changes by itself.
+#[must_use]
+pub fn next_change(terms: &[Term], now: Timestamp, lifetimes: &Lifetimes) -> Option<Timestamp> {
+    let of = |term: &Term| {
+        let settled = term.since.after(lifetimes.settle);
+        [settled, settled.after(lifetimes.identity), term.since.after(lifetimes.authority / 3 * 2), term.until]
+    };
+    terms.iter().flat_map(of).filter(|at| *at > now).min()
+}
+
 /// Until when certificates of an authority whose key is lost are still trusted, if they are to be: until the last one it can
 /// have signed has ended.
 #[must_use]
@@ -117,6 +127,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn between_two_changes_nothing_changes(
+            since in proptest::collection::btree_set(0u64..600, 1..4), from in 0u64..900, at in 0.0f64..1.0
+        ) {
+            let terms: Vec<Term> = since.into_iter().map(term).collect();
+            let now = Timestamp(from * HOUR);
+            let end = next_change(&terms, now, &LIFETIMES).unwrap_or(Timestamp(2_000 * HOUR));
+            let between = Timestamp(now.0 + ((end.0 - now.0 - 1) as f64 * at) as u64);
+            prop_assert_eq!(standing(&terms, now, &LIFETIMES), standing(&terms, between, &LIFETIMES));
+        }
+
         #[test]
         fn whoever_signs_is_trusted_as_long_as_what_it_signs_lives(steps in proptest::collection::vec(1u64..40, 1..60)) {
             let mut terms: Vec<Term> = Vec::new();

@@ -28,6 +28,8 @@ impl Door {
     pub(crate) fn new(url: Option<&str>, bound: Duration, metrics: SecurityMetrics) -> Result<Self, reqwest::Error> {
         let at = match url {
             Some(url) => {
+                // Whoever starts the process has done so; a second time changes nothing.
+                slipway_runtime::tls::install_provider();
                 // An answer from elsewhere shows nothing of this door.
                 let client =
                     reqwest::Client::builder().timeout(bound).redirect(reqwest::redirect::Policy::none()).build()?;
@@ -71,5 +73,80 @@ async fn knock(client: &reqwest::Client, url: &str, place: &Place, key: Option<&
     match request.send().await {
         Ok(response) => door(response.status().as_u16()),
         Err(error) => Knock::Undecided(chain(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slipway_kernel::{FindingKind, RevisionId};
+    use slipway_runtime::Frame;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        sync::mpsc,
+    };
+
+    /// A public door that answers everybody with one status, and tells what it was sent.
+    async fn answering(status: &'static str) -> (String, mpsc::Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let (told, heard) = mpsc::channel(8);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = vec![0; 4_096];
+                let read = stream.read(&mut request).await.unwrap();
+                told.send(String::from_utf8_lossy(&request[..read]).into_owned()).await.unwrap();
+                let response = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                stream.write_all(response.as_bytes()).await.unwrap();
+            }
+        });
+        (url, heard)
+    }
+
+    fn place(anonymous: bool) -> Place {
+        Place { deployment: "team.digits".parse().unwrap(), revision: RevisionId::new(1, 1), replicas: 1, anonymous }
+    }
+
+    async fn prove(url: Option<&str>, anonymous: bool) -> Result<Vec<String>, Vec<FindingKind>> {
+        let metrics = SecurityMetrics::register(&Frame::for_test("security").metrics);
+        let door = Door::new(url, Duration::from_millis(500), metrics).unwrap();
+        match door.prove(&place(anonymous)).await {
+            Ok(proofs) => Ok(proofs.into_iter().map(|proof| proof.name).collect()),
+            Err(Trouble::Findings(findings)) => Err(findings.into_iter().map(|finding| finding.kind).collect()),
+            Err(Trouble::Later(error)) => panic!("{error:#}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_door_that_refuses_strangers_is_proved_and_asked_about_its_own_deployment() {
+        let (url, mut heard) = answering("401 Unauthorized").await;
+        assert_eq!(prove(Some(&url), false).await.unwrap(), ["door-refuses-stranger"; 2]);
+        let (without, with) = (heard.recv().await.unwrap(), heard.recv().await.unwrap());
+        assert!(without.starts_with("POST /v2/namespaces/team/models/digits/infer HTTP/1.1"), "{without}");
+        assert!(!without.contains("authorization") && with.contains("authorization: Bearer slw_"), "{with}");
+    }
+
+    #[tokio::test]
+    async fn a_door_that_serves_strangers_is_a_hole() {
+        let (url, _heard) = answering("200 OK").await;
+        assert_eq!(prove(Some(&url), false).await.unwrap_err(), [FindingKind::AuthHole; 2]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_told_at_the_door_is_said_and_not_held_against_the_revision() {
+        let (url, _heard) = answering("404 Not Found").await;
+        let (moved, _heard) = answering("302 Found").await;
+        for url in [url.as_str(), moved.as_str(), "http://127.0.0.1:1"] {
+            assert_eq!(prove(Some(url), false).await.unwrap(), ["door-not-proved"; 2], "{url}");
+        }
+        assert_eq!(prove(None, false).await.unwrap(), ["door-not-proved"]);
+    }
+
+    #[tokio::test]
+    async fn a_door_that_is_open_to_everybody_by_the_spec_is_not_tried() {
+        let (url, mut heard) = answering("200 OK").await;
+        assert_eq!(prove(Some(&url), true).await.unwrap(), ["door-not-proved"]);
+        assert!(heard.try_recv().is_err());
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 use rustls::{ClientConfig, SignatureScheme, client::ResolvesClientCert, sign::CertifiedKey};
 use slipway_kernel::{Service, Timestamp};
-use slipway_runtime::tls::{Identity, KeyAndRequest, Reloadable, SpiffeId, TlsError};
+use slipway_runtime::tls::{Identity, KeyAndRequest, Reloadable, SpiffeId};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// How long what is made for a proof is valid: longer than any proof takes.
@@ -81,7 +81,7 @@ fn forged(now: Timestamp) -> Result<Identity, AuthorityError> {
     let key = key.ok_or_else(|| unreadable("the forged key is of no kind that can be certified".to_owned()))?;
     let grant = Grant { id, usage: Usage::Client, addresses: Vec::new(), hosts: Vec::new() };
     let (pem, _) = signer.sign(&grant, &key, now, LIFETIME)?;
-    Ok(Identity::from_pem(&pem, &asked.key_pem).map_err(|error: TlsError| AuthorityError::Own(error))?)
+    Ok(Identity::from_pem(&pem, &asked.key_pem)?)
 }
 
 /// The same client, showing nothing.

@@ -36,9 +36,8 @@ pub struct ApiKeys {
 }
 
 fn key(id: &DeploymentId, key_id: &str) -> Result<String, BusError> {
-    let label: Label = key_id
-        .parse()
-        .map_err(|reason| BusError::Unreadable { action: format!("name a key `{key_id}`"), reason })?;
+    let label: Label =
+        key_id.parse().map_err(|reason| BusError::Unreadable { action: format!("name a key `{key_id}`"), reason })?;
     Ok(format!("{id}.{label}"))
 }
 

@@ -22,7 +22,8 @@ pub(crate) async fn question<Q: Serialize, A: DeserializeOwned>(
     timeout: Duration,
 ) -> Result<A, BusError> {
     let action = format!("{what} of {service}");
-    let unreadable = |error: serde_json::Error| BusError::Unreadable { action: action.clone(), reason: error.to_string() };
+    let unreadable =
+        |error: serde_json::Error| BusError::Unreadable { action: action.clone(), reason: error.to_string() };
     let body = serde_json::to_vec(question).map_err(unreadable)?;
     let request = Request::new().payload(body.into()).timeout(Some(timeout));
     let answer = bus.client().send_request(ask(service, what), request).await.map_err(|error| match error.kind() {

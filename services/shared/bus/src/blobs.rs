@@ -2,9 +2,11 @@
 
 use crate::{
     connect::Bus,
+    follow::{Course, Followed, Mode, follow},
     topology::{BLOBS, MAX_INFERENCE_BYTES},
 };
-use async_nats::jetstream::object_store::{InfoErrorKind, ObjectMetadata, ObjectStore};
+use async_nats::jetstream::object_store::{InfoErrorKind, ObjectInfo, ObjectMetadata, ObjectStore};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use slipway_kernel::{BlobReference, Digest};
@@ -17,14 +19,17 @@ use std::{
 use tokio::{
     fs::File,
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    sync::mpsc,
 };
 
 /// The largest blob that is held in memory at once: manifests and reports are far smaller.
-pub const MAX_BLOB_BYTES: usize = 64 << 20;
+pub(crate) const MAX_BLOB_BYTES: usize = 64 << 20;
 /// The largest artifact. Larger models do not fit the machines this is made for.
-pub const MAX_FILE_BYTES: u64 = 8 << 30;
+pub(crate) const MAX_FILE_BYTES: u64 = 8 << 30;
 /// One message of an object. Larger ones would hold up everything else on the connection, smaller ones cost a round trip each.
 const CHUNK: usize = 512 << 10;
+/// Pieces under way while an object is read: 8 MiB with our own pieces.
+const PIECES: usize = 16;
 /// How long one piece may take to arrive: a broker that is slower than this is not there.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -160,7 +165,7 @@ impl Blobs {
     /// # Errors
     /// As [`Blobs::get`], and when the file cannot be written.
     pub async fn get_file(&self, digest: &Digest, to: &Path) -> Result<u64, BlobError> {
-        let (found, size) = self.into_file(BLOBS, digest.as_str(), to, MAX_FILE_BYTES, Some(digest)).await?;
+        let (found, size) = self.save(BLOBS, digest.as_str(), to, MAX_FILE_BYTES, Some(digest)).await?;
         debug_assert_eq!(found, *digest);
         Ok(size)
     }
@@ -170,10 +175,10 @@ impl Blobs {
     /// # Errors
     /// As [`Blobs::get_file`]; larger than `max_bytes` is refused.
     pub async fn fetch_object(&self, bucket: &str, name: &str, to: &Path, max_bytes: u64) -> Result<Digest, BlobError> {
-        self.into_file(bucket, name, to, max_bytes, None).await.map(|(digest, _)| digest)
+        self.save(bucket, name, to, max_bytes, None).await.map(|(digest, _)| digest)
     }
 
-    async fn into_file(
+    async fn save(
         &self,
         bucket: &str,
         name: &str,
@@ -182,7 +187,7 @@ impl Blobs {
         expected: Option<&Digest>,
     ) -> Result<(Digest, u64), BlobError> {
         let partial = to.with_extension(format!("{:08x}.partial", rand::random::<u32>()));
-        let written = self.into_partial(bucket, name, &partial, limit, expected).await;
+        let written = self.save_partial(bucket, name, &partial, limit, expected).await;
         let failed = |source| BlobError::Io { path: to.to_owned(), source };
         match written {
             Ok(done) => {
@@ -197,7 +202,7 @@ impl Blobs {
         }
     }
 
-    async fn into_partial(
+    async fn save_partial(
         &self,
         bucket: &str,
         name: &str,
@@ -237,6 +242,26 @@ impl Blobs {
         stored.map(drop).map_err(|error| failed("store", digest.as_str(), &error))
     }
 
+    /// Describes an object; one that was removed, or only points to another, is none.
+    async fn describe(&self, bucket: &str, name: &str, limit: u64) -> Result<ObjectInfo, BlobError> {
+        let info = match self.store(bucket).await?.info(name).await {
+            Ok(info) => info,
+            Err(error) if error.kind() == InfoErrorKind::NotFound => {
+                return Err(BlobError::NotFound { name: name.to_owned() });
+            }
+            Err(error) => return Err(failed("look for", name, &error)),
+        };
+        if info.deleted || info.options.as_ref().is_some_and(|options| options.link.is_some()) {
+            return Err(BlobError::NotFound { name: name.to_owned() });
+        }
+        if info.size as u64 > limit {
+            return Err(BlobError::TooLarge { name: name.to_owned(), limit });
+        }
+        Ok(info)
+    }
+
+    /// Reads the pieces of an object in order and returns their digest. The library would read them by a consumer whose request names
+    /// no subject, which no permission could confine.
     async fn download(
         &self,
         bucket: &str,
@@ -244,49 +269,66 @@ impl Blobs {
         limit: u64,
         to: &mut (impl tokio::io::AsyncWrite + Unpin + Send),
     ) -> Result<Digest, BlobError> {
-        let store = self.store(bucket).await?;
-        let info = match store.info(name).await {
-            Ok(info) if !info.deleted => info,
-            Ok(_) => return Err(BlobError::NotFound { name: name.to_owned() }),
-            Err(error) if error.kind() == InfoErrorKind::NotFound => {
-                return Err(BlobError::NotFound { name: name.to_owned() });
-            }
-            Err(error) => return Err(failed("look for", name, &error)),
-        };
-        if info.size as u64 > limit {
-            return Err(BlobError::TooLarge { name: name.to_owned(), limit });
-        }
-        let mut object = store.get(name).await.map_err(|error| failed("open", name, &error))?;
+        let info = self.describe(bucket, name, limit).await?;
         let mut hasher = Sha256::new();
-        let mut piece = vec![0; CHUNK];
-        let mut size = 0;
-        loop {
-            let read = tokio::time::timeout(PIECE_TIMEOUT, object.read(&mut piece)).await;
-            let read = read.map_err(|_| BlobError::Store {
-                action: "read",
-                name: name.to_owned(),
-                reason: format!("nothing for {PIECE_TIMEOUT:?} after {size} of {} bytes", info.size),
-            })?;
-            match read {
-                Ok(0) => break,
-                Ok(read) => {
-                    size += read as u64;
-                    // What the description of an object says about its size is not what binds.
-                    if size > limit {
-                        return Err(BlobError::TooLarge { name: name.to_owned(), limit });
-                    }
-                    hasher.update(&piece[..read]);
-                    to.write_all(&piece[..read]).await.map_err(|error| failed("write", name, &error))?;
+        let mut size = 0_u64;
+        if info.chunks > 0 {
+            let course = Course {
+                stream: format!("OBJ_{bucket}"),
+                filter: format!("$O.{bucket}.C.{}", info.nuid),
+                mode: Mode::Every { from: 1 },
+                batch: PIECES,
+            };
+            let mut pieces = Pieces { told: follow(&self.bus, course), begun: false, name };
+            for _ in 0..info.chunks {
+                let piece = pieces.next().await?;
+                size += piece.len() as u64;
+                // What the description of an object says about its size is not what binds.
+                if size > limit {
+                    return Err(BlobError::TooLarge { name: name.to_owned(), limit });
                 }
-                // The store's own check of what it wrote.
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    return Err(BlobError::Corrupt { name: name.to_owned(), found: error.to_string() });
-                }
-                Err(error) => return Err(failed("read", name, &error)),
+                hasher.update(&piece);
+                to.write_all(&piece).await.map_err(|error| failed("write", name, &error))?;
             }
         }
-        let digest = hex::encode(hasher.finalize());
-        digest.parse().map_err(|reason| BlobError::Store { action: "digest", name: name.to_owned(), reason })
+        let digest = hasher.finalize();
+        let described = info.digest.as_deref().and_then(|text| text.strip_prefix("SHA-256="));
+        let whole = described.is_none_or(|text| text.trim_end_matches('=') == URL_SAFE_NO_PAD.encode(digest));
+        let found = hex::encode(digest);
+        if size != info.size as u64 || !whole {
+            return Err(BlobError::Corrupt { name: name.to_owned(), found: format!("{size} bytes, sha256 {found}") });
+        }
+        found.parse().map_err(|reason| BlobError::Store { action: "digest", name: name.to_owned(), reason })
+    }
+}
+
+/// The pieces of one object as they arrive.
+struct Pieces<'a> {
+    told: mpsc::Receiver<Followed>,
+    begun: bool,
+    name: &'a str,
+}
+
+impl Pieces<'_> {
+    async fn next(&mut self) -> Result<Bytes, BlobError> {
+        let stopped =
+            |reason: &str| BlobError::Store { action: "read", name: self.name.to_owned(), reason: reason.to_owned() };
+        loop {
+            let told = tokio::time::timeout(PIECE_TIMEOUT, self.told.recv()).await;
+            match told.map_err(|_| stopped("a piece does not come"))? {
+                Some(Followed::Message(piece)) => return Ok(piece.payload),
+                Some(Followed::Anew { .. }) if self.begun => return Err(stopped("the bucket was made anew")),
+                Some(Followed::Anew { .. }) => self.begun = true,
+                // It is told after the last piece there is, and this is asked only while there should be more.
+                Some(Followed::CaughtUp { .. }) => {
+                    return Err(BlobError::Corrupt {
+                        name: self.name.to_owned(),
+                        found: "pieces are missing".to_owned(),
+                    });
+                }
+                None => return Err(stopped("the connection is closed")),
+            }
+        }
     }
 }
 

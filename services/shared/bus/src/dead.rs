@@ -4,7 +4,7 @@ use crate::{
     connect::Bus,
     envelope::insert,
     error::BusError,
-    follow::{Course, Followed, Mode, follow},
+    follow::{Course, Followed, MANY, Mode, follow},
     topology::{DEAD, StreamName, dead, deployment_of, parse_dead},
     wire::{self, Stored},
 };
@@ -91,6 +91,7 @@ impl DeadLetters {
             stream: StreamName::Dead.as_str().to_owned(),
             filter: DEAD.to_owned(),
             mode: Mode::Every { from: 1 },
+            batch: MANY,
         };
         let mut told = follow(&self.bus, course);
         let mut found = Vec::new();

@@ -125,8 +125,9 @@ impl Envelope {
             ContentType::Json => {
                 serde_json::from_slice(&self.data).map_err(|error| EnvelopeError::Malformed(error.to_string()))
             }
-            ContentType::Protobuf => bytes_to_json(message, &self.data, unknown)
-                .map_err(|error| EnvelopeError::Malformed(error.to_string())),
+            ContentType::Protobuf => {
+                bytes_to_json(message, &self.data, unknown).map_err(|error| EnvelopeError::Malformed(error.to_string()))
+            }
         }
     }
 
@@ -160,7 +161,7 @@ mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use prost::Message as _;
     use slipway_proto::io::cloudevents::v1::{
-        CloudEvent, cloud_event::Data, cloud_event::CloudEventAttributeValue,
+        CloudEvent, cloud_event::CloudEventAttributeValue, cloud_event::Data,
         cloud_event::cloud_event_attribute_value::Attr,
     };
 

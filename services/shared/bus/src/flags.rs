@@ -49,11 +49,8 @@ impl Flags {
     /// # Errors
     /// When the write fails.
     pub async fn raise(&self, id: &DeploymentId, reason: &str) -> Result<(), BusError> {
-        let flag = IntegrityFlag {
-            reason: reason.to_owned(),
-            by: self.bus.instance().to_owned(),
-            at: self.bus.clock().now(),
-        };
+        let flag =
+            IntegrityFlag { reason: reason.to_owned(), by: self.bus.instance().to_owned(), at: self.bus.clock().now() };
         tracing::error!(deployment = %id, reason, "integrity alarm: nobody acts on this deployment any more");
         self.table.create(&key(id), &flag, None).await.map(drop)
     }

@@ -7,25 +7,25 @@ use crate::{
     connect::Bus,
     error::BusError,
     time::from_rfc3339,
+    topology::API,
     wire::{self, Stored},
 };
 use async_nats::jetstream::consumer::{
-    AckPolicy, Consumer, DeliverPolicy, IntoConsumerConfig, Info as ConsumerInfo, pull,
+    AckPolicy, Consumer, DeliverPolicy, Info as ConsumerInfo, IntoConsumerConfig, pull,
 };
+use bytes::Bytes;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use slipway_kernel::Timestamp;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// How many messages may wait for the one who follows; beyond it the broker keeps them.
-const BUFFER: usize = 1_024;
-/// Messages asked for at once. With facts of 0.5 KB half a megabyte is under way.
-const BATCH: usize = 1_000;
+/// Messages asked for at once, and messages that may wait for the one who follows. With facts of 0.5 KB half a megabyte is under way.
+pub(crate) const MANY: usize = 1_000;
 /// A silent session is given up after two of these.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long the broker keeps a session that nobody reads.
-const INACTIVE: Duration = Duration::from_secs(60);
+const INACTIVE: Duration = Duration::from_secs(30);
 /// The longest pause between two sessions.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -35,6 +35,8 @@ pub(crate) struct Course {
     pub(crate) stream: String,
     pub(crate) filter: String,
     pub(crate) mode: Mode,
+    /// How many messages may be under way; beyond it the broker keeps them.
+    pub(crate) batch: usize,
 }
 
 /// How a session begins.
@@ -62,12 +64,12 @@ pub(crate) enum Followed {
 
 /// Follows in the background until the receiver is dropped or the bus is closed.
 pub(crate) fn follow(bus: &Bus, course: Course) -> mpsc::Receiver<Followed> {
-    let (sender, receiver) = mpsc::channel(BUFFER);
+    let (sender, receiver) = mpsc::channel(course.batch);
     let next = match course.mode {
         Mode::Every { from } => from.max(1),
         Mode::Latest => 1,
     };
-    let mut follower = Follower { bus: bus.clone(), course, sender, created: None, next };
+    let mut follower = Follower { bus: bus.clone(), course, sender, created: None, next, consumer: None };
     bus.background(async move { follower.run().await });
     receiver
 }
@@ -79,6 +81,8 @@ struct Follower {
     created: Option<Timestamp>,
     /// The next sequence wanted.
     next: u64,
+    /// The consumer of the session, to be removed after it.
+    consumer: Option<String>,
 }
 
 /// Why a session ended.
@@ -102,7 +106,9 @@ impl Follower {
         let mut failures = 0;
         loop {
             let before = self.next;
-            match self.session().await {
+            let end = self.session().await;
+            self.clear_away().await;
+            match end {
                 End::Unheard => return,
                 End::Reconnected => failures = 0,
                 End::Failed(reason) => {
@@ -121,9 +127,21 @@ impl Follower {
     async fn session(&mut self) -> End {
         let mut connections = self.bus.connections();
         connections.mark_unchanged();
+        let sender = self.sender.clone();
         tokio::select! {
             end = self.read() => end,
             _ = connections.changed() => End::Reconnected,
+            () = sender.closed() => End::Unheard,
+        }
+    }
+
+    /// Removes the consumer of the session. Should that fail, the broker removes it when nobody has read it for a while.
+    async fn clear_away(&mut self) {
+        if let Some(name) = self.consumer.take() {
+            let subject = format!("{API}.CONSUMER.DELETE.{}.{name}", self.course.stream);
+            if let Err(error) = self.bus.client().publish(subject, Bytes::new()).await {
+                tracing::debug!(%error, "a session is left to the broker");
+            }
         }
     }
 
@@ -137,7 +155,8 @@ impl Follower {
         let last = self.inspect().await?;
         let consumer = self.consumer().await?;
         let mut told = self.tell_if_caught_up(consumer.cached_info().num_pending, last).await?;
-        let messages = consumer.stream().max_messages_per_batch(BATCH).heartbeat(HEARTBEAT).messages().await;
+        let messages =
+            consumer.stream().max_messages_per_batch(self.course.batch).heartbeat(HEARTBEAT).messages().await;
         let mut messages = messages.map_err(|error| End::Failed(error.to_string()))?;
         let mut expected = 1;
         while let Some(message) = messages.next().await {
@@ -182,7 +201,13 @@ impl Follower {
         let shorter = last + 1 < self.next && self.created.is_some();
         if self.created.is_none() || another || shorter || self.course.mode == Mode::Latest {
             if another || shorter {
-                tracing::warn!(stream = self.course.stream, last, next = self.next, another, "the stream is not what it was");
+                tracing::warn!(
+                    stream = self.course.stream,
+                    last,
+                    next = self.next,
+                    another,
+                    "the stream is not what it was"
+                );
                 self.next = 1;
             }
             self.created = Some(created);
@@ -191,7 +216,7 @@ impl Follower {
         Ok(last)
     }
 
-    async fn consumer(&self) -> Result<Consumer<pull::Config>, End> {
+    async fn consumer(&mut self) -> Result<Consumer<pull::Config>, End> {
         let name = format!("view-{}-{:016x}", self.bus.principal(), rand::random::<u64>());
         let config = pull::Config {
             name: Some(name.clone()),
@@ -213,6 +238,7 @@ impl Follower {
             "action": "create",
         });
         let subject = format!("CONSUMER.CREATE.{stream}.{name}.{}", self.course.filter);
+        self.consumer = Some(name);
         let info = wire::api(&self.bus, &subject, &request).await?;
         let info: ConsumerInfo = serde_json::from_value(info).map_err(|error| End::Failed(error.to_string()))?;
         Ok(Consumer::new(config, info, self.bus.context().clone()))

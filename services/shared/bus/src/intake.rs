@@ -85,9 +85,10 @@ impl FromStr for Verb {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|verb| verb.as_str() == text).ok_or_else(|| {
-            format!("one of {}", Self::ALL.map(Self::as_str).join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|verb| verb.as_str() == text)
+            .ok_or_else(|| format!("one of {}", Self::ALL.map(Self::as_str).join(", ")))
     }
 }
 

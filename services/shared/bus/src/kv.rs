@@ -3,7 +3,7 @@
 use crate::{
     connect::Bus,
     error::BusError,
-    follow::{Course, Followed, Mode, follow},
+    follow::{Course, Followed, MANY, Mode, follow},
     topology::{Bucket, bucket_key, parse_bucket_key},
     watched::Watched,
     wire::{self, MOVED, Stored},
@@ -164,7 +164,7 @@ impl Table {
     fn follow_raw(&self, filter: &str) -> mpsc::Receiver<Followed> {
         follow(
             &self.bus,
-            Course { stream: self.bucket.stream(), filter: self.subject(filter), mode: Mode::Latest },
+            Course { stream: self.bucket.stream(), filter: self.subject(filter), mode: Mode::Latest, batch: MANY },
         )
     }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The shortest lease: lifetimes are whole seconds, and a renewal each third of it must survive a slow disk.
-pub const SHORTEST_LEASE: Duration = Duration::from_secs(2);
+const SHORTEST_LEASE: Duration = Duration::from_secs(2);
 
 /// What went wrong with a lease.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +89,11 @@ impl Leases {
     pub async fn acquire(&self, key: &LeaseKey, ttl: Duration) -> Result<Option<Lease>, LeaseError> {
         let ttl = ttl.max(SHORTEST_LEASE);
         let text = key.to_string();
-        let first = Held { holder: format!("{}.{:016x}", self.bus.instance(), rand::random::<u64>()), token: 0, value: Value::Null };
+        let first = Held {
+            holder: format!("{}.{:016x}", self.bus.instance(), rand::random::<u64>()),
+            token: 0,
+            value: Value::Null,
+        };
         let asked = Instant::now();
         let revision = match self.table.create(&text, &first, Some(ttl)).await {
             Ok(revision) => revision,
@@ -128,9 +132,9 @@ impl Leases {
     pub async fn follow(&self, key: &LeaseKey) -> Result<Watched<Option<LeaseInfo>>, LeaseError> {
         let text = key.to_string();
         let filter = text.clone();
-        let watched = self.table.follow(&filter, move |entries| {
-            entries.get(&text).and_then(|stored| LeaseInfo::read(&text, stored).ok())
-        });
+        let watched = self
+            .table
+            .follow(&filter, move |entries| entries.get(&text).and_then(|stored| LeaseInfo::read(&text, stored).ok()));
         Ok(watched.await?)
     }
 }

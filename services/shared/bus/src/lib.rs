@@ -25,8 +25,8 @@ mod identities;
 mod intake;
 pub mod keys;
 mod kv;
-mod ledger;
 mod lease;
+mod ledger;
 mod log;
 mod metrics;
 pub mod permissions;
@@ -51,11 +51,11 @@ pub use error::BusError;
 pub use flags::{Flags, IntegrityFlag};
 pub use identities::{Granted, Identities, IdentityError, IdentityRequest};
 pub use intake::{Command, Credential, Gate, Intake, IntakeAnswer, IntakeError, IntakeMessage, Verb, VerifiedKey};
-pub use ledger::{Damage, Ledger, Verdict};
 pub use lease::{Lease, LeaseError, LeaseInfo, LeaseKey, Leases};
+pub use ledger::{Damage, Ledger, Verdict};
 pub use log::{
-    AppendError, Change, Changes, Content, Draft, Entry, Folded, Log, LogState, RawFact, Tail, TailEvent, View, Written,
-    WrittenAgainst,
+    AppendError, Change, Changes, Content, Draft, Entry, Folded, Log, LogState, RawFact, Tail, TailEvent, View,
+    Written, WrittenAgainst,
 };
 pub use principal::Principal;
 pub use probe_token::{ProbeClaims, ProbeToken, ProbeTokenError};

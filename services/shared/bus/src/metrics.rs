@@ -41,7 +41,11 @@ impl BusMetrics {
             registry.register("bus_connected", "1 while connected to the broker", this.connected.clone());
             registry.register("facts_appended", "Writes of facts by outcome", this.appends.clone());
             registry.register("dead_letters", "Messages that could not be handled", this.dead_letters.clone());
-            registry.register("bus_follow_restarts", "Followers that had to begin a new session", this.follow_restarts.clone());
+            registry.register(
+                "bus_follow_restarts",
+                "Followers that had to begin a new session",
+                this.follow_restarts.clone(),
+            );
             registry.register("facts_set_aside", "Facts read that could not be decoded", this.set_aside.clone());
         });
         this

@@ -13,8 +13,8 @@ pub use rules::{Permissions, Rules};
 use crate::{
     principal::Principal,
     topology::{
-        self, API, BLOBS, Bucket, INTAKE, INTAKE_ANSWERS, LIFECYCLE, REQUESTS, RESULTS, StreamName, WorkConsumer,
-        blobs_stream, facts_in_slot, inbox, nudges,
+        self, API, BLOBS, Bucket, INTAKE, INTAKE_ANSWERS, LIFECYCLE, REQUESTS, RESULTS, RESULTS_BELOW, StreamName,
+        WorkConsumer, blobs_stream, facts_in_slot, inbox, nudges,
     },
 };
 use slipway_kernel::{Service, Slot};
@@ -56,7 +56,7 @@ fn of_service(permissions: &mut Permissions, service: Service) {
         work(permissions, consumer);
     }
     permissions.hear(nudges(service));
-    permissions.say("slipway.nudge.>");
+    permissions.say(topology::NUDGES);
     permissions.say(topology::dead(service.name()));
     lease(permissions, service);
     flags(permissions);
@@ -73,7 +73,10 @@ fn of_service(permissions: &mut Permissions, service: Service) {
         Service::Security => security(permissions),
         Service::PlatformSelector => foreign_objects(permissions),
         Service::Observability => permissions.say(consumer_info(WorkConsumer::Results)),
-        Service::Validator => results_by_subject(permissions),
+        Service::Validator => {
+            results_by_subject(permissions);
+            permissions.say(topology::ask(Service::SinkWriter, "rows"));
+        }
         Service::Provisioner => {}
     }
 }
@@ -84,17 +87,21 @@ fn of_operator(permissions: &mut Permissions) {
     flags(permissions);
     blobs(permissions);
     results_by_subject(permissions);
+    permissions.say(topology::ask(Service::SinkWriter, "*"));
     permissions.say(format!("{API}.STREAM.INFO.*"));
     permissions.say(format!("{API}.CONSUMER.INFO.*.*"));
     for bucket in [Bucket::Workers, Bucket::Routes, Bucket::Leases, Bucket::ApiKeys] {
         follow(permissions, bucket, ">");
     }
+    // Models in object stores of one's own.
+    permissions.say("$O.*.>");
+    foreign_objects(permissions);
     // Dead letters: read, send again, remove.
     let dead = StreamName::Dead.as_str();
     permissions.say(format!("{API}.STREAM.MSG.GET.{dead}"));
     permissions.say(format!("{API}.STREAM.MSG.DELETE.{dead}"));
     read_stream(permissions, dead, topology::DEAD);
-    permissions.say("slipway.nudge.>");
+    permissions.say(topology::NUDGES);
     permissions.say(REQUESTS);
 }
 
@@ -111,6 +118,7 @@ fn read_stream(permissions: &mut Permissions, stream: &str, filter: &str) {
     permissions.say(format!("{API}.CONSUMER.CREATE.{stream}.*.{filter}"));
     permissions.say(format!("{API}.CONSUMER.INFO.{stream}.*"));
     permissions.say(format!("{API}.CONSUMER.MSG.NEXT.{stream}.*"));
+    permissions.say(format!("{API}.CONSUMER.DELETE.{stream}.*"));
 }
 
 fn view(permissions: &mut Permissions) {
@@ -120,6 +128,7 @@ fn view(permissions: &mut Permissions) {
     // The right to make a view must not reach the durable consumers of the services.
     for consumer in WorkConsumer::all().into_iter().filter(|consumer| consumer.stream() == StreamName::Lifecycle) {
         permissions.never_say(format!("{API}.CONSUMER.CREATE.{log}.{}.>", consumer.as_str()));
+        permissions.never_say(format!("{API}.CONSUMER.DELETE.{log}.{}", consumer.as_str()));
         permissions.never_say(next(consumer));
     }
 }
@@ -180,28 +189,29 @@ fn blobs(permissions: &mut Permissions) {
     permissions.say(format!("$O.{BLOBS}.>"));
     // A blob that two put at once is stored twice for a moment; the second then purges the pieces of the first.
     permissions.say(format!("{API}.STREAM.PURGE.{stream}"));
-    // The library's ordered consumer has no name, and its request then says neither name nor filter.
-    permissions.say(format!("{API}.CONSUMER.CREATE.{stream}"));
     objects(permissions, &stream, BLOBS);
 }
 
-/// Reading the objects of a bucket, which the library does by an ordered push consumer.
+/// Reading the objects of a bucket: the description by its subject, the pieces by a consumer that is confined to them.
 fn objects(permissions: &mut Permissions, stream: &str, bucket: &str) {
     permissions.say(format!("{API}.STREAM.INFO.{stream}"));
     permissions.say(format!("{API}.DIRECT.GET.{stream}.$O.{bucket}.>"));
-    permissions.say(format!("{API}.CONSUMER.CREATE.{stream}.*.$O.{bucket}.>"));
-    permissions.say(format!("{API}.CONSUMER.INFO.{stream}.*"));
-    permissions.say(format!("{API}.CONSUMER.DELETE.{stream}.*"));
-    permissions.say(format!("$JS.FC.{stream}.>"));
+    read_stream(permissions, stream, &format!("$O.{bucket}.C.*"));
 }
 
 /// Models that users have put into object stores of their own. The wildcards reach objects only.
 fn foreign_objects(permissions: &mut Permissions) {
     objects(permissions, "*", "*");
+    // What that reaches besides: consumers of streams that are not objects.
+    let others = [StreamName::Intake, StreamName::IntakeAnswers, StreamName::Requests, StreamName::Results];
+    for stream in others {
+        permissions.never_say(format!("{API}.CONSUMER.MSG.NEXT.{}.*", stream.as_str()));
+        permissions.never_say(format!("{API}.CONSUMER.DELETE.{}.*", stream.as_str()));
+    }
 }
 
 fn results_by_subject(permissions: &mut Permissions) {
-    permissions.say(format!("{API}.DIRECT.GET.{}.slipway.results.>", StreamName::Results.as_str()));
+    permissions.say(format!("{API}.DIRECT.GET.{}.{RESULTS_BELOW}", StreamName::Results.as_str()));
 }
 
 /// A queue's consumer: workers share it, and whoever moves requests uses the same.
@@ -250,6 +260,8 @@ fn sink_writer(permissions: &mut Permissions) {
     let stream = StreamName::Results.as_str();
     permissions.say(format!("{API}.STREAM.INFO.{stream}"));
     permissions.say(format!("{API}.STREAM.PURGE.{stream}"));
+    permissions.hear(topology::ask(Service::SinkWriter, "*"));
+    permissions.may_respond();
 }
 
 fn security(permissions: &mut Permissions) {
@@ -319,6 +331,7 @@ mod tests {
                 for subject in [
                     format!("$JS.API.CONSUMER.MSG.NEXT.LIFECYCLE.{other}"),
                     format!("$JS.API.CONSUMER.CREATE.LIFECYCLE.{other}"),
+                    format!("$JS.API.CONSUMER.DELETE.LIFECYCLE.{other}"),
                     format!("$JS.API.CONSUMER.CREATE.LIFECYCLE.{other}.slipway.lifecycle.>"),
                     format!("$JS.ACK.LIFECYCLE.{other}.1.1.1.1.1"),
                     format!("$KV.slipway-leases.a.b.{other}.work"),
@@ -331,6 +344,15 @@ mod tests {
                     }
                 }
                 assert!(!permissions.may_hear(&format!("_SLIPWAY_INBOX.{other}.x")), "{service}: {other}");
+            }
+            for consumer in WorkConsumer::all().into_iter().filter(|consumer| consumer.owner() != service) {
+                let (stream, name) = (consumer.stream().as_str(), consumer.as_str());
+                for verb in ["MSG.NEXT", "DELETE", "CREATE"] {
+                    assert!(
+                        !permissions.may_say(&format!("$JS.API.CONSUMER.{verb}.{stream}.{name}")),
+                        "{service}: {name}"
+                    );
+                }
             }
             for subject in ["STREAM.DELETE.LIFECYCLE", "STREAM.UPDATE.LIFECYCLE", "STREAM.PURGE.LIFECYCLE"] {
                 assert!(!permissions.may_say(&format!("$JS.API.{subject}")), "{service}: {subject}");

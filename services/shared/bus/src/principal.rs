@@ -64,9 +64,10 @@ impl FromStr for Principal {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|principal| principal.name() == text).ok_or_else(|| {
-            format!("one of {}", Self::ALL.map(Self::name).join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|principal| principal.name() == text)
+            .ok_or_else(|| format!("one of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 

@@ -8,6 +8,7 @@ mod engine;
 mod hold;
 mod metrics;
 mod scene;
+mod work;
 
 pub use duty::{Actor, Done, Due, DutyError};
 pub use scene::Scene;

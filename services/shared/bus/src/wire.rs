@@ -108,9 +108,7 @@ pub(crate) async fn publish(bus: &Bus, subject: String, headers: HeaderMap, payl
     let answer = exchange(bus, subject, request, &action).await?;
     let answer: Answer = read(&answer.payload, &action)?;
     match (answer.error, answer.seq) {
-        (Some(error), _) => {
-            Err(BusError::Refused { action, code: error.err_code, description: error.description })
-        }
+        (Some(error), _) => Err(BusError::Refused { action, code: error.err_code, description: error.description }),
         (None, Some(sequence)) => Ok(Ack { sequence, duplicate: answer.duplicate }),
         (None, None) => Err(BusError::Unreadable { action, reason: "no sequence in it".to_owned() }),
     }
@@ -119,7 +117,8 @@ pub(crate) async fn publish(bus: &Bus, subject: String, headers: HeaderMap, payl
 /// Asks the administration of JetStream.
 pub(crate) async fn api(bus: &Bus, what: &str, body: &impl Serialize) -> Result<Value, BusError> {
     let action = what.to_owned();
-    let body = serde_json::to_vec(body).map_err(|e| BusError::Unreadable { action: action.clone(), reason: e.to_string() })?;
+    let body =
+        serde_json::to_vec(body).map_err(|e| BusError::Unreadable { action: action.clone(), reason: e.to_string() })?;
     let answer = exchange(bus, format!("{API}.{what}"), Request::new().payload(body.into()), &action).await?;
     let answer: Value = read(&answer.payload, &action)?;
     match answer.get("error") {

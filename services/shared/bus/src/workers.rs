@@ -123,10 +123,10 @@ impl Workers {
 }
 
 fn key(record: &WorkerRecord) -> Result<String, BusError> {
-    let instance: slipway_kernel::Label = record.instance.parse().map_err(|reason| BusError::Unreadable {
-        action: format!("register `{}`", record.instance),
-        reason,
-    })?;
+    let instance: slipway_kernel::Label = record
+        .instance
+        .parse()
+        .map_err(|reason| BusError::Unreadable { action: format!("register `{}`", record.instance), reason })?;
     Ok(format!("{}.{}.{instance}", record.deployment, record.revision))
 }
 

@@ -40,6 +40,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const LIMITS: HttpLimits = HttpLimits {
     max_connections: 32,
     max_streams: 16,
+    max_head: 16 * 1024,
     header_timeout: Duration::from_secs(75),
     notice: Duration::ZERO,
     bound: Duration::from_secs(1),

@@ -20,7 +20,7 @@ use slipway_bus::{
     topology::{self, TopologyConfig},
 };
 use slipway_kernel::Service;
-use slipway_runtime::{AdminConfig, Common, Process, ProcessConfig, TelemetryConfig};
+use slipway_runtime::{AdminConfig, Common, Frame, Process, ProcessConfig, TelemetryConfig};
 use std::fs;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -98,7 +98,7 @@ async fn serve(
         .await
         .map_err(|error| Failure::local(chain(&error)).hint("another address for it: `--admin 127.0.0.1:0`"))?;
     let admin = process.admin_address().unwrap_or(args.admin);
-    make_topology(url, keys, &process).await?;
+    make_topology(url, keys).await?;
     let settings = Settings::new(args, folder.root(), keys, url, admin)?;
     for service in wanted {
         services::start(*service, &settings, &process)?;
@@ -125,20 +125,19 @@ async fn serve(
 }
 
 /// Streams, consumers and buckets, by the one identity that may make them.
-async fn make_topology(url: &str, keys: &KeyRing, process: &Process) -> Result<(), Failure> {
+async fn make_topology(url: &str, keys: &KeyRing) -> Result<(), Failure> {
     let config = BusConfig {
         url: url.to_owned(),
         nkey_seed_file: Some(keys.seed_file(Principal::Bootstrap)),
         ..BusConfig::default()
     };
-    let frame = process.frame("slipway");
+    // Not part of the process: its connection ends here, on purpose.
+    let frame = Frame::detached("slipway");
     let bus = Bus::connect(&config, Principal::Bootstrap, &frame).await.map_err(|error| {
         Failure::unreachable(chain(&error)).hint("a broker named by --nats must know the keys of the data folder (nats.conf there)")
     })?;
     topology::ensure(&bus, &TopologyConfig { replicas: 1 }).await?;
     bus.close().await;
-    // Its work is done; a closed connection must not keep the process from being ready.
-    frame.health.forget();
     Ok(())
 }
 

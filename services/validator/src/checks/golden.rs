@@ -99,9 +99,7 @@ fn answers(rows: &[Row], fate: &Fate, outcome: &Result<Reply, FailureClass>) -> 
                 let compared = rows.iter().enumerate().map(|(n, row)| compare(&row.expected, &answers, n));
                 compared.map(Answered::With).collect()
             }
-            Err(reason) => {
-                all(Answered::With(RowResult { misshapen: Some(reason), ..RowResult::default() }))
-            }
+            Err(reason) => all(Answered::With(RowResult { misshapen: Some(reason), ..RowResult::default() })),
         },
         (Fate::Misrouted, _) => all(Answered::Not("another revision answered".to_owned())),
         (Fate::Refused { status, .. }, _) => all(Answered::Not(format!("refused with {status}"))),

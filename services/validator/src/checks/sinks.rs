@@ -24,8 +24,7 @@ const MAX_PAGES: usize = 1_000;
 pub(crate) async fn sinks(tools: &Tools) -> Vec<Judged> {
     let kept = tools.followed.kept();
     let answered: BTreeSet<String> = kept.answered.iter().map(|traced| traced.request_id.clone()).collect();
-    let mut found =
-        Found { answered, untracked: kept.untracked, unknown: kept.unknown, rows: Vec::new(), pending: 0 };
+    let mut found = Found { answered, untracked: kept.untracked, unknown: kept.unknown, rows: Vec::new(), pending: 0 };
     let failed = look(tools, &mut found).await.err();
     let rows = match &failed {
         None => Ok(&found),

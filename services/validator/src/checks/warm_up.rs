@@ -41,8 +41,8 @@ impl Quiet {
                 continue;
             };
             steadiness.compared += 1;
-            let same = read_answers(answer, 1)
-                .is_ok_and(|answers| crate::domain::golden::same(quiet, &answers, tolerance));
+            let same =
+                read_answers(answer, 1).is_ok_and(|answers| crate::domain::golden::same(quiet, &answers, tolerance));
             steadiness.differing += u64::from(!same);
         }
         steadiness

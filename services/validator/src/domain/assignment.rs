@@ -110,7 +110,11 @@ mod tests {
             (json!({}), 50.0, None),
             (json!({ "slo": { "throughput": "200/s" } }), 200.0, None),
             (json!({ "validation": { "load": { "rate": "120/m" } } }), 2.0, None),
-            (json!({ "validation": { "load": { "rate": "20/s" } }, "slo": { "throughput": "200/s" } }), 20.0, Some(200.0)),
+            (
+                json!({ "validation": { "load": { "rate": "20/s" } }, "slo": { "throughput": "200/s" } }),
+                20.0,
+                Some(200.0),
+            ),
         ] {
             let assignment = assignment(&spec);
             assert!((assignment.rate() - rate).abs() < f64::EPSILON, "{spec}");

@@ -55,7 +55,12 @@ pub fn burn(slo: &Slo, before: &LiveCounters, now: &LiveCounters) -> Option<Burn
 fn exceeded(objective: &'static str, bad: u64, requests: u64, allowed: f64) -> Option<Burn> {
     #[expect(clippy::cast_precision_loss, reason = "no proof lasts 2^53 requests")]
     let rate = bad as f64 / (requests.max(1) as f64 * allowed).max(f64::MIN_POSITIVE);
-    (requests >= LEAST_REQUESTS && bad >= LEAST_BAD && rate >= FAST_BURN).then_some(Burn { objective, rate, bad, requests })
+    (requests >= LEAST_REQUESTS && bad >= LEAST_BAD && rate >= FAST_BURN).then_some(Burn {
+        objective,
+        rate,
+        bad,
+        requests,
+    })
 }
 
 /// Requests slower than `target`, by the first bucket that ends at or above it: one that spans the target counts as quick.

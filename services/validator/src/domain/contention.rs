@@ -21,11 +21,8 @@ pub fn foreign_share(before: &Reading, after: &Reading) -> Option<f64> {
     let busy = total.saturating_sub(after.idle.saturating_sub(before.idle));
     // A process that began in between counts from its beginning; what one used that ended in between is lost, and so counts
     // as foreign: a kill is not something to be measured beside.
-    let ours: u64 = after
-        .ours
-        .iter()
-        .map(|(pid, ticks)| ticks.saturating_sub(before.ours.get(pid).copied().unwrap_or(0)))
-        .sum();
+    let ours: u64 =
+        after.ours.iter().map(|(pid, ticks)| ticks.saturating_sub(before.ours.get(pid).copied().unwrap_or(0))).sum();
     #[expect(clippy::cast_precision_loss, reason = "ticks of a century fit 53 bits")]
     Some(busy.saturating_sub(ours) as f64 / total as f64)
 }

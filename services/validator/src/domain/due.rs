@@ -223,7 +223,8 @@ mod tests {
     #[test]
     fn one_that_failed_for_good_fails_the_validation_at_once() {
         for slot in Slot::PARALLEL {
-            let history = History::new().requested().planned().deployed(at(100)).failed(slot, FindingKind::Misconfigured);
+            let history =
+                History::new().requested().planned().deployed(at(100)).failed(slot, FindingKind::Misconfigured);
             let duty = Duty::Refuse { revision: RevisionId::new(1, 1), attempt: Attempt(0) };
             assert_eq!(due(&history.fold(), at(101)), Next::Now(duty), "{slot}");
         }
@@ -274,7 +275,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_not_asked_for_again_unless_a_person_wants_it() {
-        let history = History::new().requested().planned().deployed(at(100)).four_ready().validation(validated(), at(200));
+        let history =
+            History::new().requested().planned().deployed(at(100)).four_ready().validation(validated(), at(200));
         assert_eq!(due(&history.fold(), at(300)), Next::Nothing);
         let again = history.revalidation_requested();
         assert_eq!(due(&again.fold(), at(300)), prove(1));

@@ -50,7 +50,9 @@ impl Told<'_> {
             assignment.plan.memory,
         );
         text.push_str(&decided(findings, checks));
-        text.push_str("\n## Checks\n\n| check | outcome | measured | wanted | noise | detail |\n|---|---|---|---|---|---|\n");
+        text.push_str(
+            "\n## Checks\n\n| check | outcome | measured | wanted | noise | detail |\n|---|---|---|---|---|---|\n",
+        );
         for check in *checks {
             // Writing into a String cannot fail.
             let _ = writeln!(
@@ -148,7 +150,8 @@ fn load(repeats: &[Repeat]) -> String {
 /// The report when the four did not all answer.
 #[must_use]
 pub fn missing_markdown(deployment: &str, revision: &str, missing: &[Slot]) -> String {
-    let names: Vec<String> = missing.iter().map(|slot| format!("- {slot} (answered by {})", slot.answered_by())).collect();
+    let names: Vec<String> =
+        missing.iter().map(|slot| format!("- {slot} (answered by {})", slot.answered_by())).collect();
     format!(
         "# Validation of {deployment} {revision}: inconclusive\n\nNothing was proved, because these did not answer in time:\n\n{}\n",
         names.join("\n")
@@ -205,7 +208,8 @@ mod tests {
     #[test]
     fn the_report_says_what_failed_what_is_open_and_how_the_load_went() {
         let assignment = assignment();
-        let finding = Finding::deterministic(FindingKind::Latency, "slow | very\nslow").with_evidence("spec.slo.latencyP99");
+        let finding =
+            Finding::deterministic(FindingKind::Latency, "slow | very\nslow").with_evidence("spec.slo.latencyP99");
         let checks = [
             Judged::failed("latency-p99", finding.clone().with_figures(80.0, 50.0, "ms")).check,
             Judged::inconclusive("sinks", "nobody answers").check,

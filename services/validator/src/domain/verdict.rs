@@ -44,16 +44,19 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(outcome: Outcome) -> Check {
-        Check { name: "c".into(), outcome, detail: String::new(), measured: None, wanted: None, noise: None, unit: String::new() }
+        Check {
+            name: "c".into(),
+            outcome,
+            detail: String::new(),
+            measured: None,
+            wanted: None,
+            noise: None,
+            unit: String::new(),
+        }
     }
 
     fn outcome() -> impl Strategy<Value = Outcome> {
-        prop_oneof![
-            Just(Outcome::Passed),
-            Just(Outcome::Failed),
-            Just(Outcome::Inconclusive),
-            Just(Outcome::Skipped)
-        ]
+        prop_oneof![Just(Outcome::Passed), Just(Outcome::Failed), Just(Outcome::Inconclusive), Just(Outcome::Skipped)]
     }
 
     #[test]

@@ -171,7 +171,8 @@ async fn infer(State(mesh): State<Arc<Mesh>>, headers: HeaderMap, body: Bytes) -
     if !mesh.is_let_in(&headers, seen) {
         return answer(401);
     }
-    let Some(correlation) = headers.get("slipway-correlation-id").map(|value| value.to_str().unwrap().to_owned()) else {
+    let Some(correlation) = headers.get("slipway-correlation-id").map(|value| value.to_str().unwrap().to_owned())
+    else {
         mesh.strangers_served.fetch_add(1, Ordering::SeqCst);
         return model(&mesh, &body, under_way, "none", seen);
     };
@@ -227,7 +228,8 @@ fn model(mesh: &Mesh, body: &[u8], under_way: usize, correlation: &str, number: 
         trace_id: if behaviour.tears_traces { "f".repeat(32) } else { trace.clone() },
         revision: REVISION,
     };
-    let copies = if every(behaviour.loses_rows_every) { 0 } else { 1 + usize::from(every(behaviour.doubles_rows_every)) };
+    let copies =
+        if every(behaviour.loses_rows_every) { 0 } else { 1 + usize::from(every(behaviour.doubles_rows_every)) };
     mesh.rows.lock().unwrap().entry(correlation.to_owned()).or_default().extend(vec![row; copies]);
     let revision = if behaviour.misroutes { LIVE } else { REVISION };
     let mut response = Response::builder()
@@ -296,7 +298,8 @@ impl World for Mesh {
 pub(crate) fn golden() -> Bytes {
     let line = |n: u32| {
         let (a, b) = (f64::from(n), f64::from(n * 7 % 40));
-        let line = json!({ "inputs": { "X": [a, b] }, "expected": { "label": i64::from(a > b), "p": [a / 2.0, b / 2.0] } });
+        let line =
+            json!({ "inputs": { "X": [a, b] }, "expected": { "label": i64::from(a > b), "p": [a / 2.0, b / 2.0] } });
         format!("{line}\n")
     };
     (0..40).map(line).collect::<String>().into()
@@ -364,7 +367,12 @@ pub(crate) fn bounds() -> Bounds {
 static TURNS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(3);
 
 /// Proves an assignment against a mesh that behaves so.
-pub(crate) async fn prove_with(behaviour: Behaviour, assignment: &Assignment, golden: Bytes, bounds: Bounds) -> (Proof, Arc<Mesh>) {
+pub(crate) async fn prove_with(
+    behaviour: Behaviour,
+    assignment: &Assignment,
+    golden: Bytes,
+    bounds: Bounds,
+) -> (Proof, Arc<Mesh>) {
     let _turn = TURNS.acquire().await.unwrap();
     let mesh = Mesh::new(behaviour, golden);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

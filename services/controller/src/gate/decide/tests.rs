@@ -13,7 +13,8 @@ fn outcome(scenario: &Scenario, command: Command) -> String {
             // What the gate writes must count.
             let mut after = scenario.clone();
             after.write(key.clone(), answer.clone(), None);
-            assert_eq!(after.fold().set_aside, scenario.fold().set_aside, "{key}");
+            let aside: Vec<_> = after.fold().set_aside.into_iter().map(|aside| aside.subject).collect();
+            assert!(!aside.contains(&key.to_string()), "{key} does not count");
             format!("{} {}", key.to_string().trim_start_matches("default.digits."), answer.name())
         }
         Err(refused) => refused.name().to_owned(),

@@ -4,21 +4,21 @@ use slipway_kernel::{Finding, FindingKind};
 
 /// What is known of a death that nobody asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Death {
+pub(super) struct Death {
     /// The worker.
-    pub instance: String,
+    pub(super) instance: String,
     /// Resident bytes when it was killed for its memory, if it was.
-    pub killed_at_bytes: Option<u64>,
+    pub(super) killed_at_bytes: Option<u64>,
     /// Whether the kernel killed it for its memory.
-    pub out_of_memory: bool,
+    pub(super) out_of_memory: bool,
     /// Its planned memory limit, in bytes.
-    pub memory_bytes: u64,
+    pub(super) memory_bytes: u64,
     /// What it said itself.
-    pub findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
     /// How it ended, as far as that is known.
-    pub status: String,
+    pub(super) status: String,
     /// The end of its log.
-    pub tail: String,
+    pub(super) tail: String,
 }
 
 /// The longest line of a log that goes into a fact: enough to recognise an error, too little to hold a payload.
@@ -26,7 +26,7 @@ const MAX_LINE: usize = 300;
 
 /// The findings of a death: memory first, for a process that is killed can say nothing; then what it said; else that it ended.
 #[must_use]
-pub fn autopsy(death: &Death) -> Vec<Finding> {
+pub(super) fn autopsy(death: &Death) -> Vec<Finding> {
     let evidence = format!("run/{}.log", death.instance);
     if death.killed_at_bytes.is_some() || death.out_of_memory {
         let finding = Finding::deterministic(FindingKind::OutOfMemory, "the worker passed its memory limit and was killed");

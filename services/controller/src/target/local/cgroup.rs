@@ -9,20 +9,20 @@ use std::{
 
 /// The groups below which this process may make its own.
 #[derive(Clone, Debug)]
-pub struct ControlGroups {
+pub(super) struct ControlGroups {
     parent: PathBuf,
 }
 
 /// A group of one worker.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub(super) struct Group {
     folder: PathBuf,
 }
 
 impl ControlGroups {
     /// The groups of this process, if the memory controller was handed to it and it may make groups there.
     #[must_use]
-    pub fn detect() -> Option<Self> {
+    pub(super) fn detect() -> Option<Self> {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
         Self::below(&Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/')))
@@ -44,7 +44,7 @@ impl ControlGroups {
     ///
     /// # Errors
     /// When the kernel refuses; the process then runs without.
-    pub fn confine(&self, name: &str, process: &Identity, memory_bytes: u64) -> io::Result<Group> {
+    pub(super) fn confine(&self, name: &str, process: &Identity, memory_bytes: u64) -> io::Result<Group> {
         let folder = self.parent.join(name);
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("memory.max"), memory_bytes.to_string())?;
@@ -60,14 +60,14 @@ impl ControlGroups {
 impl Group {
     /// Whether the kernel killed somebody in it for want of memory.
     #[must_use]
-    pub fn was_out_of_memory(&self) -> bool {
+    pub(super) fn was_out_of_memory(&self) -> bool {
         let events = fs::read_to_string(self.folder.join("memory.events")).unwrap_or_default();
         let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
         kills.and_then(|count| count.trim().parse::<u64>().ok()).is_some_and(|count| count > 0)
     }
 
     /// Removes it. One with a process in it stays until the next try.
-    pub fn remove(&self) {
+    pub(super) fn remove(&self) {
         // An error leaves an empty folder in a virtual file system; it is gone with the next start of the machine.
         let _ = fs::remove_dir(&self.folder);
     }

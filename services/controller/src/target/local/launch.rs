@@ -61,26 +61,26 @@ impl LaunchError {
 
 /// A worker that was started.
 #[derive(Debug)]
-pub struct Launched {
+pub(super) struct Launched {
     /// The process, to be reaped.
-    pub child: Child,
+    pub(super) child: Child,
     /// The process, to be recognised.
-    pub identity: Identity,
+    pub(super) identity: Identity,
     /// Its control group, if it got one.
-    pub cgroup: Option<cgroup::Group>,
+    pub(super) cgroup: Option<cgroup::Group>,
 }
 
 /// Starts workers.
 #[derive(Debug)]
-pub struct Launcher {
+pub(super) struct Launcher {
     /// Program and first arguments.
-    pub command: Vec<String>,
+    pub(super) command: Vec<String>,
     /// Where its files go.
-    pub records: Records,
+    pub(super) records: Records,
     /// What all have in common.
-    pub around: Surroundings,
+    pub(super) around: Surroundings,
     /// Where memory is bounded by the kernel, if it is.
-    pub groups: Option<ControlGroups>,
+    pub(super) groups: Option<ControlGroups>,
 }
 
 impl Launcher {
@@ -88,7 +88,7 @@ impl Launcher {
     ///
     /// # Errors
     /// Why it does not run.
-    pub fn launch(&self, record: &mut Record, group: &Group, format: ModelFormat) -> Result<Launched, LaunchError> {
+    pub(super) fn launch(&self, record: &mut Record, group: &Group, format: ModelFormat) -> Result<Launched, LaunchError> {
         let text = settings::file(&self.around, group, &record.instance, &record.plan, format, record.token);
         let text = text.map_err(LaunchError::Settings)?;
         let file = self.records.write_settings(&record.instance, &text).map_err(LaunchError::Files)?;

@@ -8,16 +8,16 @@ const LEAST_FREE_BYTES: u64 = 96 << 20;
 
 /// Memory of the machine, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
+pub(super) struct Memory {
     /// All there is.
-    pub total: u64,
+    pub(super) total: u64,
     /// What could be had without swapping.
-    pub available: u64,
+    pub(super) available: u64,
 }
 
 /// What the kernel says; `None` where it does not.
 #[must_use]
-pub fn memory() -> Option<Memory> {
+pub(super) fn memory() -> Option<Memory> {
     parse(&fs::read_to_string("/proc/meminfo").ok()?)
 }
 
@@ -33,7 +33,7 @@ fn parse(meminfo: &str) -> Option<Memory> {
 /// Why a worker of this plan has no room here. A limit is not a need: workers together may be allowed more than there is, and what
 /// they really take is watched.
 #[must_use]
-pub fn no_room(plan: &Plan, memory: Memory) -> Option<Finding> {
+pub(super) fn no_room(plan: &Plan, memory: Memory) -> Option<Finding> {
     let figures = |bytes: u64| u32::try_from(bytes >> 20).map(f64::from).unwrap_or(f64::MAX);
     if plan.memory.0 > memory.total {
         let message = format!("a worker may have {}, which is more than the machine has", plan.memory);

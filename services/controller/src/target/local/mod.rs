@@ -16,8 +16,6 @@ mod process;
 mod reconcile;
 mod records;
 mod settings;
-#[cfg(test)]
-mod tests;
 
 pub use launch::{LaunchError, default_command};
 pub use machine::host_name;

@@ -7,13 +7,13 @@ use std::{fs, io};
 
 /// A process that cannot be mistaken for another one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Identity {
+pub(super) struct Identity {
     /// Its number.
-    pub pid: u32,
+    pub(super) pid: u32,
     /// When it started, in ticks since the machine did.
-    pub start_ticks: u64,
+    pub(super) start_ticks: u64,
     /// Which start of the machine: numbers and ticks begin anew with it.
-    pub boot_id: String,
+    pub(super) boot_id: String,
 }
 
 /// What the kernel says about a process that is there.
@@ -21,12 +21,11 @@ pub struct Identity {
 struct Stat {
     state: char,
     start_ticks: u64,
-    resident_pages: u64,
 }
 
 /// How a process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
+pub(super) enum Life {
     /// It runs.
     Running {
         /// Memory it has resident, in bytes.
@@ -38,7 +37,7 @@ pub enum Life {
 
 /// The id of this start of the machine; empty where the kernel does not say, and then it is the same everywhere.
 #[must_use]
-pub fn boot_id() -> String {
+pub(super) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
@@ -53,26 +52,31 @@ fn parse(text: &str) -> Option<Stat> {
     Some(Stat {
         state: fields.first()?.chars().next()?,
         start_ticks: fields.get(19)?.parse().ok()?,
-        resident_pages: fields.get(21)?.parse().ok()?,
     })
+}
+
+fn resident_bytes(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()?.checked_mul(1_024)
 }
 
 impl Identity {
     /// The process with this number, as it is now.
     #[must_use]
-    pub fn of(pid: u32) -> Option<Self> {
+    pub(super) fn of(pid: u32) -> Option<Self> {
         let stat = stat(pid)?;
         Some(Self { pid, start_ticks: stat.start_ticks, boot_id: boot_id() })
     }
 
     /// How it stands.
     #[must_use]
-    pub fn life(&self) -> Life {
+    pub(super) fn life(&self) -> Life {
         let same = |stat: &Stat| stat.start_ticks == self.start_ticks && !matches!(stat.state, 'Z' | 'X');
         match stat(self.pid).filter(same) {
-            Some(stat) if self.boot_id == boot_id() => {
-                let page = u64::try_from(rustix::param::page_size()).unwrap_or(4_096);
-                Life::Running { resident_bytes: stat.resident_pages.saturating_mul(page) }
+            // One that ends between the two readings has nothing resident.
+            Some(_) if self.boot_id == boot_id() => {
+                Life::Running { resident_bytes: resident_bytes(self.pid).unwrap_or_default() }
             }
             _ => Life::Gone,
         }
@@ -80,7 +84,7 @@ impl Identity {
 
     /// Whether it runs.
     #[must_use]
-    pub fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.life() != Life::Gone
     }
 
@@ -88,7 +92,7 @@ impl Identity {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         if !self.is_running() {
             return Ok(());
         }
@@ -110,7 +114,7 @@ impl Identity {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn limit_files(&self, most: u64) -> io::Result<()> {
+    pub(super) fn limit_files(&self, most: u64) -> io::Result<()> {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         let now = rustix::process::getrlimit(Resource::Nofile);
         // Never above what this process itself may give.
@@ -138,7 +142,7 @@ mod tests {
         fields.extend(["0"; 18]);
         fields.extend(["777", "0", "42", "0"]);
         let text = format!("12 (a) b (c)) {}", fields.join(" "));
-        assert_eq!(parse(&text), Some(Stat { state: 'S', start_ticks: 777, resident_pages: 42 }));
+        assert_eq!(parse(&text), Some(Stat { state: 'S', start_ticks: 777 }));
         assert_eq!(parse("12 (x"), None);
     }
 

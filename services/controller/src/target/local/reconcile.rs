@@ -8,9 +8,9 @@ use std::{
 };
 
 /// Deaths before a group that never was ready is given up: one may be chance, three are not.
-pub const MAX_DEATHS: u32 = 3;
+pub(super) const MAX_DEATHS: u32 = 3;
 /// A group that was ready so long is healthy again, whatever was before.
-pub const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+pub(super) const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// The longest pause before a worker is started again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long after its own time to drain a worker is killed.
@@ -18,41 +18,41 @@ const KILL_AFTER: Duration = Duration::from_secs(5);
 
 /// A worker that is there.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
+pub(super) struct Seen {
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// Which try at which revision it belongs to.
-    pub group: Group,
+    pub(super) group: Group,
     /// Which of its workers.
-    pub number: u32,
+    pub(super) number: u32,
     /// Memory it has resident, in bytes.
-    pub resident_bytes: u64,
+    pub(super) resident_bytes: u64,
     /// Its planned memory limit, in bytes.
-    pub memory_bytes: u64,
+    pub(super) memory_bytes: u64,
     /// Since when it is asked to end.
-    pub ending: Option<Timestamp>,
+    pub(super) ending: Option<Timestamp>,
 }
 
 /// The troubles of a group.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Trouble {
+pub(super) struct Trouble {
     /// Deaths since it was healthy last.
-    pub deaths: u32,
+    pub(super) deaths: u32,
     /// Not started again before.
-    pub not_before: Timestamp,
+    pub(super) not_before: Timestamp,
     /// Whether all were ready once.
-    pub was_ready: bool,
+    pub(super) was_ready: bool,
     /// Since when all are ready.
-    pub ready_since: Option<Timestamp>,
+    pub(super) ready_since: Option<Timestamp>,
     /// Why the last one died.
-    pub findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
     /// Not started again at all.
-    pub given_up: bool,
+    pub(super) given_up: bool,
 }
 
 impl Trouble {
     /// A worker died for these reasons.
-    pub fn died(&mut self, findings: Vec<Finding>, now: Timestamp) {
+    pub(super) fn died(&mut self, findings: Vec<Finding>, now: Timestamp) {
         self.deaths = self.deaths.saturating_add(1);
         self.ready_since = None;
         let exponent = self.deaths.saturating_sub(1).min(10);
@@ -66,7 +66,7 @@ impl Trouble {
     }
 
     /// All are ready, or not.
-    pub fn observe(&mut self, all_ready: bool, now: Timestamp) {
+    pub(super) fn observe(&mut self, all_ready: bool, now: Timestamp) {
         if !all_ready {
             self.ready_since = None;
             return;
@@ -81,14 +81,14 @@ impl Trouble {
 
     /// Whether it dies again and again.
     #[must_use]
-    pub const fn is_crash_loop(&self) -> bool {
+    pub(super) const fn is_crash_loop(&self) -> bool {
         self.given_up || self.deaths >= MAX_DEATHS
     }
 }
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(super) enum Action {
     /// Start worker `number` of a group.
     Start {
         /// The group.
@@ -115,26 +115,26 @@ pub enum Action {
 
 /// What shall be and what is.
 #[derive(Clone, Debug)]
-pub struct Picture<'a> {
+pub(super) struct Picture<'a> {
     /// The workers that shall be, by group.
-    pub desired: &'a BTreeMap<Group, u32>,
+    pub(super) desired: &'a BTreeMap<Group, u32>,
     /// Deployments of which is known what shall be.
-    pub told: &'a BTreeSet<DeploymentId>,
+    pub(super) told: &'a BTreeSet<DeploymentId>,
     /// Whether all are.
-    pub all_told: bool,
+    pub(super) all_told: bool,
     /// The workers that are, oldest first.
-    pub seen: &'a [Seen],
+    pub(super) seen: &'a [Seen],
     /// Troubles.
-    pub troubles: &'a BTreeMap<Group, Trouble>,
+    pub(super) troubles: &'a BTreeMap<Group, Trouble>,
     /// How long a worker may finish what it has.
-    pub drain: Duration,
+    pub(super) drain: Duration,
     /// The time.
-    pub now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 /// What is to be done. Ends come before starts, so that room is made first.
 #[must_use]
-pub fn reconcile(picture: &Picture<'_>) -> Vec<Action> {
+pub(super) fn reconcile(picture: &Picture<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
     let mut kept: BTreeSet<(&Group, u32)> = BTreeSet::new();
     for seen in picture.seen {

@@ -18,32 +18,32 @@ const TAIL_BYTES: u64 = 16 << 10;
 
 /// What the controller remembers of a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub(super) struct Record {
     /// The worker's name.
-    pub instance: String,
+    pub(super) instance: String,
     /// Whose model.
-    pub deployment: String,
+    pub(super) deployment: String,
     /// Which revision.
-    pub revision: RevisionId,
+    pub(super) revision: RevisionId,
     /// Which try.
-    pub attempt: u32,
+    pub(super) attempt: u32,
     /// Which of the workers of the revision, from 0.
-    pub number: u32,
+    pub(super) number: u32,
     /// How it was started.
-    pub plan: Plan,
+    pub(super) plan: Plan,
     /// The fencing token under which it was started.
-    pub token: u64,
+    pub(super) token: u64,
     /// When.
-    pub started: Timestamp,
+    pub(super) started: Timestamp,
     /// Its process; none when the controller was killed between the decision and the start. Nobody lists such a worker, so it ends by
     /// itself, if it was started at all.
-    pub process: Option<Identity>,
+    pub(super) process: Option<Identity>,
 }
 
 impl Record {
     /// Which try at which revision it belongs to; `None` if the file was tampered with.
     #[must_use]
-    pub fn group(&self) -> Option<Group> {
+    pub(super) fn group(&self) -> Option<Group> {
         let deployment: DeploymentId = self.deployment.parse().ok()?;
         Some(Group { deployment, revision: self.revision, attempt: self.attempt })
     }
@@ -51,7 +51,7 @@ impl Record {
 
 /// The folder.
 #[derive(Clone, Debug)]
-pub struct Records {
+pub(super) struct Records {
     folder: PathBuf,
 }
 
@@ -60,7 +60,7 @@ impl Records {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn open(data: &Path) -> io::Result<Self> {
+    pub(super) fn open(data: &Path) -> io::Result<Self> {
         let folder = data.join("run");
         fs::create_dir_all(&folder)?;
         Ok(Self { folder })
@@ -68,13 +68,13 @@ impl Records {
 
     /// The settings file of a worker.
     #[must_use]
-    pub fn settings(&self, instance: &str) -> PathBuf {
+    pub(super) fn settings(&self, instance: &str) -> PathBuf {
         self.file(instance, "toml")
     }
 
     /// The log of a worker.
     #[must_use]
-    pub fn log(&self, instance: &str) -> PathBuf {
+    pub(super) fn log(&self, instance: &str) -> PathBuf {
         self.file(instance, "log")
     }
 
@@ -86,7 +86,7 @@ impl Records {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn write(&self, record: &Record) -> io::Result<()> {
+    pub(super) fn write(&self, record: &Record) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(record).map_err(io::Error::other)?;
         self.replace(&self.file(&record.instance, "json"), &text)
     }
@@ -95,7 +95,7 @@ impl Records {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn write_settings(&self, instance: &str, text: &str) -> io::Result<PathBuf> {
+    pub(super) fn write_settings(&self, instance: &str, text: &str) -> io::Result<PathBuf> {
         let path = self.settings(instance);
         self.replace(&path, text.as_bytes())?;
         Ok(path)
@@ -116,7 +116,7 @@ impl Records {
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn all(&self) -> io::Result<Vec<Record>> {
+    pub(super) fn all(&self) -> io::Result<Vec<Record>> {
         let mut records = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -134,14 +134,14 @@ impl Records {
 
     /// The findings that an ended worker left behind.
     #[must_use]
-    pub fn findings(&self, instance: &str) -> Vec<Finding> {
+    pub(super) fn findings(&self, instance: &str) -> Vec<Finding> {
         let read = fs::read(self.file(instance, "findings.json"));
         read.ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
     /// The end of a worker's log.
     #[must_use]
-    pub fn tail(&self, instance: &str) -> String {
+    pub(super) fn tail(&self, instance: &str) -> String {
         let read = || -> io::Result<Vec<u8>> {
             let mut file = fs::File::open(self.log(instance))?;
             let length = file.metadata()?.len();
@@ -154,7 +154,7 @@ impl Records {
     }
 
     /// Forgets a worker that ended. Its log stays, as long as it is among the newest.
-    pub fn forget(&self, instance: &str) {
+    pub(super) fn forget(&self, instance: &str) {
         for ending in ["json", "toml", "findings.json"] {
             // What is not there need not be removed.
             let _ = fs::remove_file(self.file(instance, ending));

@@ -26,7 +26,7 @@ pub struct Surroundings {
 ///
 /// # Errors
 /// When a value has no TOML.
-pub fn file(
+pub(super) fn file(
     around: &Surroundings,
     group: &Group,
     instance: &str,

@@ -62,7 +62,10 @@ pub(super) fn by_looks(head: &[u8]) -> Invalid {
         );
     }
     if lower.starts_with(b"<?xml") || lower.starts_with(b"<error") {
-        return Invalid::new("it is an XML document", "if the address is an object store's, this may be its error; give the address of the file itself");
+        return Invalid::new(
+            "it is an XML document",
+            "if the address is an object store's, this may be its error; give the address of the file itself",
+        );
     }
     if text && trimmed.starts_with(b"{") {
         return Invalid::new("it is a JSON document", EXPORT);

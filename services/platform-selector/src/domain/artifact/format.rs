@@ -49,7 +49,7 @@ pub fn detect<C: Content + ?Sized>(content: &C) -> Result<Detected, Invalid> {
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
         return zip::is_torchscript(content).map(|()| Detected::Torchscript);
     }
-    if head.starts_with(b"ftrt") || head.starts_with(b"ptrt") {
+    if is_tensorrt(&head) {
         return Ok(Detected::TensorrtPlan);
     }
     if let Some(invalid) = foreign::by_magic(&head) {
@@ -59,6 +59,11 @@ pub fn detect<C: Content + ?Sized>(content: &C) -> Result<Detected, Invalid> {
         return safetensors::read(content).map(Detected::Safetensors);
     }
     protobuf(content, &head)
+}
+
+/// Four letters alone could begin any text; after them an engine has small binary numbers.
+fn is_tensorrt(head: &[u8]) -> bool {
+    (head.starts_with(b"ftrt") || head.starts_with(b"ptrt")) && head.get(4..12).is_some_and(|rest| rest.contains(&0))
 }
 
 /// What the outermost message of a protobuf file showed.
@@ -104,18 +109,21 @@ fn protobuf<C: Content + ?Sized>(content: &C, head: &[u8]) -> Result<Detected, I
             "it is an ONNX file without a graph",
             "the file seems to be cut short; fetch or export it again",
         )),
-        Some((Fault::Unreadable(reason), _)) => Err(Invalid::new(format!("it cannot be read: {reason}"), "see to the disk")),
+        Some((Fault::Unreadable(reason), _)) => {
+            Err(Invalid::new(format!("it cannot be read: {reason}"), "see to the disk"))
+        }
         Some((Fault::TooMany, _)) => Err(foreign::by_looks(head)),
         Some((Fault::Truncated { field, wanted, left }, at)) if seen.like_onnx() && ONNX_FIELDS.contains(&field) => {
             Err(Invalid::new(
-                format!("it is an ONNX file cut short: its field {field} at byte {at} says {wanted} bytes and {left} are left"),
+                format!(
+                    "it is an ONNX file cut short: its field {field} at byte {at} says {wanted} bytes and {left} are left"
+                ),
                 "fetch or export it again",
             ))
         }
-        Some((_, at)) if seen.like_onnx() && seen.graph => Err(Invalid::new(
-            format!("it is an ONNX file broken at byte {at}"),
-            "fetch or export it again",
-        )),
+        Some((_, at)) if seen.like_onnx() && seen.graph => {
+            Err(Invalid::new(format!("it is an ONNX file broken at byte {at}"), "fetch or export it again"))
+        }
         _ => Err(foreign::by_looks(head)),
     }
 }
@@ -168,7 +176,7 @@ mod tests {
             (saved_model(), Detected::SavedModel),
             (archive(&["m/constants.pkl", "m/code/m.py"]), Detected::Torchscript),
             (file(tensors, 4), Detected::Safetensors(counted)),
-            (b"ftrt\0\0\0\0".to_vec(), Detected::TensorrtPlan),
+            (b"ftrt\0\0\0\0\xe8\0\0\0".to_vec(), Detected::TensorrtPlan),
         ] {
             assert_eq!(detect(&content[..]), Ok(format));
         }
@@ -189,7 +197,10 @@ mod tests {
         let mut cut = [number(1, 8), bytes(2, b"pytorch"), bytes(7, &[0; 1_000])].concat();
         cut.truncate(400);
         let invalid = detect(&cut[..]).unwrap_err();
-        assert!(invalid.found.starts_with("it is an ONNX file cut short: its field 7 at byte 11 says 1000 bytes"), "{invalid}");
+        assert!(
+            invalid.found.starts_with("it is an ONNX file cut short: its field 7 at byte 11 says 1000 bytes"),
+            "{invalid}"
+        );
     }
 
     #[test]
@@ -198,6 +209,7 @@ mod tests {
             let invalid = detect(&content[..]).unwrap_err();
             assert!(invalid.found.contains("no model") || invalid.found.contains("text"), "{invalid}");
         }
+        assert_eq!(detect(&b"ftrt begins a text"[..]).unwrap_err().found, "it is a text file");
         assert_eq!(detect(&b""[..]).unwrap_err().found, "the file is empty");
     }
 }

@@ -47,7 +47,7 @@ pub struct Model {
     pub parameters: u64,
     /// What the parameters take in the file, in bytes.
     pub weight_bytes: u64,
-    /// What one loaded copy is expected to need, in bytes; 0 if that cannot be told.
+    /// What one loaded copy is expected to need beside its process, in bytes; 0 if that cannot be told.
     pub memory_estimate_bytes: u64,
     /// Version of the default operator set, 0 where there is none.
     pub opset: u32,

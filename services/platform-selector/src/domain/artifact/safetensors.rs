@@ -43,7 +43,8 @@ pub(super) fn read<C: Content + ?Sized>(content: &C) -> Result<Tensors, Invalid>
         return Err(cut(&format!("its header says {length} bytes and {data} are left")));
     }
     let header = window(content, 8, usize::try_from(length).unwrap_or(0)).map_err(unreadable)?;
-    let described: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&header).map_err(|error| broken(&error))?;
+    let described: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(&header).map_err(|error| broken(&error))?;
     let held = data - length;
     let mut tensors = Tensors { count: 0, parameters: 0, bytes: 0 };
     for (name, value) in described {

@@ -42,7 +42,8 @@ impl Names {
         let tail = window(content, tail_from, END_RECORD + LONGEST_COMMENT).map_err(|reason| unreadable(&reason))?;
         let end = tail.windows(4).rposition(|four| four == b"PK\x05\x06").ok_or_else(cut)?;
         let record = tail.get(end..end + END_RECORD).ok_or_else(cut)?;
-        let (mut entries, mut length, mut start) = (u64::from(u16_at(record, 10)), u64::from(u32_at(record, 12)), u64::from(u32_at(record, 16)));
+        let (mut entries, mut length, mut start) =
+            (u64::from(u16_at(record, 10)), u64::from(u32_at(record, 12)), u64::from(u32_at(record, 16)));
         if entries == 0xffff || length == 0xffff_ffff || start == 0xffff_ffff {
             (entries, length, start) = large(content, &tail[..end])?;
         }
@@ -55,7 +56,8 @@ impl Names {
         if start.checked_add(length).is_none_or(|table_end| table_end > size) {
             return Err(cut());
         }
-        let table = window(content, start, usize::try_from(length).unwrap_or(0)).map_err(|reason| unreadable(&reason))?;
+        let table =
+            window(content, start, usize::try_from(length).unwrap_or(0)).map_err(|reason| unreadable(&reason))?;
         Self::listed(&table, entries)
     }
 

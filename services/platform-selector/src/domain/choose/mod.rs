@@ -121,7 +121,10 @@ fn why(best: &PlatformCandidate, candidates: &[PlatformCandidate], asked: Platfo
     } else if able == 1 {
         format!("{} is the only platform that can serve this model here (score {score:.3})", best.platform)
     } else {
-        format!("{} has the highest score of the {able} platforms that can serve this model here ({score:.3})", best.platform)
+        format!(
+            "{} has the highest score of the {able} platforms that can serve this model here ({score:.3})",
+            best.platform
+        )
     }
 }
 
@@ -138,7 +141,8 @@ pub fn findings(choice: &Choice, spec: &Spec) -> Vec<Finding> {
     let vetoes = of_interest.map_or(&[][..], |candidate| &candidate.vetoes);
     let finding = |veto: &Veto| {
         let message = format!("{name} cannot serve this model here ({}): {}", veto.rule, veto.reason);
-        Finding::deterministic(FindingKind::PlatformUnsuitable, message).with_evidence(format!("candidate {name}, rule {}", veto.rule))
+        Finding::deterministic(FindingKind::PlatformUnsuitable, message)
+            .with_evidence(format!("candidate {name}, rule {}", veto.rule))
     };
     vetoes.iter().map(finding).collect()
 }

@@ -149,14 +149,22 @@ async fn hosts_and_ports_outside_of_the_lists_are_never_asked() {
 #[tokio::test]
 async fn what_the_server_says_instead_of_the_file_is_told_apart() {
     for (answer, transient, word) in [
-        (&b"HTTP/1.1 302 Found\r\nlocation: https://169.254.169.254/\r\ncontent-length: 0\r\n\r\n"[..], false, "redirects are not followed"),
+        (
+            &b"HTTP/1.1 302 Found\r\nlocation: https://169.254.169.254/\r\ncontent-length: 0\r\n\r\n"[..],
+            false,
+            "redirects are not followed",
+        ),
         (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", false, "404"),
         (b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", false, "signed address"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", false, "204"),
         (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", true, "503"),
         (b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n", true, "429"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n", false, "fetch.max_model"),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n01234\r\n6\r\n012345\r\n0\r\n\r\n", false, "fetch.max_model"),
+        (
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n01234\r\n6\r\n012345\r\n0\r\n\r\n",
+            false,
+            "fetch.max_model",
+        ),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort", true, "the download failed"),
         (b"", true, "in time"),
         (b"nonsense", true, "failed"),
@@ -166,7 +174,10 @@ async fn what_the_server_says_instead_of_the_file_is_told_apart() {
         let finding = error.finding("spec.model.uri", "https://models.example/m.onnx?signature=secret");
         assert_eq!(finding.cause == slipway_kernel::Cause::Transient, transient, "{finding:?}");
         assert!(finding.message.contains(word), "{word}: {}", finding.message);
-        assert!(!finding.message.contains("secret") && !finding.evidence.iter().any(|e| e.contains("secret")), "{finding:?}");
+        assert!(
+            !finding.message.contains("secret") && !finding.evidence.iter().any(|e| e.contains("secret")),
+            "{finding:?}"
+        );
     }
 }
 

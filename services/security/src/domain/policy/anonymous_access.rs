@@ -6,7 +6,7 @@ pub(super) const NAME: &str = "anonymous-access";
 
 pub(super) fn check(subject: &Subject<'_>, policy: &Policy) -> Vec<Violation> {
     if subject.spec.access.anonymous && !policy.anonymous {
-        return vec![Violation::new(NAME, "spec.access.anonymous", true, "false (policy.anonymous)")];
+        return vec![Violation::new(NAME, "spec.access.anonymous", &true, "false (policy.anonymous)")];
     }
     Vec::new()
 }

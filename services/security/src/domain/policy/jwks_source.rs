@@ -18,7 +18,7 @@ pub(super) fn check(subject: &Subject<'_>, policy: &Policy) -> Vec<Violation> {
             let allowed = format!("a host of policy.jwks_hosts: {}", listed(&policy.jwks_hosts));
             vec![Violation::new(NAME, PATH, host, allowed)]
         }
-        other => vec![Violation::new(NAME, PATH, format!("{other}://…"), "https:// or file://")],
+        other => vec![Violation::new(NAME, PATH, &format!("{other}://…"), "https:// or file://")],
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) fn check(subject: &Subject<'_>, policy: &Policy) -> Vec<Violation> {
         return Vec::new();
     }
     let allowed = format!("more than 0, at most {} (policy.max_memory)", policy.max_memory);
-    vec![Violation::new(NAME, "plan.memory", memory, allowed)]
+    vec![Violation::new(NAME, "plan.memory", &memory, allowed)]
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use slipway_kernel::{
     Answer, ByteSize, Finding, FindingKind, GenerationState, InfrastructureChosen, Plan, PlatformSelected,
     RevisionState, Slot, spec::Spec,
 };
+use std::fmt::Display;
 
 /// What is allowed. The section `policy` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +111,12 @@ pub struct Violation {
 }
 
 impl Violation {
-    fn new(rule: &'static str, path: impl Into<String>, value: impl ToString, allowed: impl Into<String>) -> Self {
+    fn new(
+        rule: &'static str,
+        path: impl Into<String>,
+        value: &(impl Display + ?Sized),
+        allowed: impl Into<String>,
+    ) -> Self {
         Self { rule, path: path.into(), value: value.to_string(), allowed: allowed.into() }
     }
 

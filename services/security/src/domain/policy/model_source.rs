@@ -10,7 +10,7 @@ pub(super) fn check(subject: &Subject<'_>, policy: &Policy) -> Vec<Violation> {
         return Vec::new();
     }
     let allowed = format!("{} (policy.model_sources)", listed(&policy.model_sources));
-    vec![Violation::new(NAME, "spec.model.uri", format!("{scheme}://…"), allowed)]
+    vec![Violation::new(NAME, "spec.model.uri", &format!("{scheme}://…"), allowed)]
 }
 
 #[cfg(test)]

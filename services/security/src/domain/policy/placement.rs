@@ -17,7 +17,7 @@ pub(super) fn check(subject: &Subject<'_>, _: &Policy) -> Vec<Violation> {
     match choice.candidates.iter().find(|candidate| candidate.target == *target) {
         Some(candidate) => found.extend(candidate.vetoes.iter().map(|veto| {
             let value = format!("{target}, against which speaks {}: {}", veto.rule, veto.reason);
-            Violation::new(NAME, "plan.target", value, "a place that nothing speaks against")
+            Violation::new(NAME, "plan.target", &value, "a place that nothing speaks against")
         })),
         None => found.push(Violation::new(NAME, "plan.target", target, "a candidate of infrastructure-chosen")),
     }
@@ -25,7 +25,7 @@ pub(super) fn check(subject: &Subject<'_>, _: &Policy) -> Vec<Violation> {
         found.push(Violation::new(
             NAME,
             "plan.target",
-            format!("{target}, not approved"),
+            &format!("{target}, not approved"),
             "a place that a person approved",
         ));
     }

@@ -102,8 +102,9 @@ impl Intake {
             places: Arc::new(Semaphore::new(AT_ONCE)),
             shutdown: frame.shutdown.clone(),
         });
-        let serve = async { tokio::join!(first_way(&serving, frame, first), second_way(&serving, frame)) };
-        frame.shutdown.run_until_cancelled(serve).await;
+        let second = Box::pin(second_way(&serving, frame));
+        let serve = async { tokio::join!(first_way(&serving, frame, first), second) };
+        frame.shutdown.run_until_cancelled(Box::pin(serve)).await;
         Ok(())
     }
 }
@@ -115,8 +116,7 @@ async fn first_way<G: Gate>(serving: &Arc<Serving<G>>, frame: &Frame, mut messag
         frame.tasks.spawn("intake", async move {
             let Message { subject, reply, payload, headers, .. } = message;
             let at = serving.bus.clock().now();
-            let arrived =
-                Arrived { subject: subject.to_string(), headers: headers.unwrap_or_default(), payload, at };
+            let arrived = Arrived { subject: subject.to_string(), headers: headers.unwrap_or_default(), payload, at };
             let outcome = serving.shutdown.run_until_cancelled(serving.consider(&arrived)).await;
             drop(place);
             match outcome {
@@ -214,9 +214,10 @@ impl<G: Gate> Serving<G> {
     }
 
     async fn bury(&self, arrived: &Arrived, answer: &IntakeAnswer) {
-        let headers = arrived.headers.iter().flat_map(|(name, values)| {
-            values.iter().map(move |value| (name.to_string(), value.to_string()))
-        });
+        let headers = arrived
+            .headers
+            .iter()
+            .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())));
         let letter = DeadLetter {
             service: self.bus.principal().name().to_owned(),
             subject: arrived.subject.clone(),
@@ -302,11 +303,13 @@ fn body_digest(message: &IntakeMessage) -> Digest {
 
 fn read(arrived: &Arrived) -> Result<IntakeMessage, IntakeAnswer> {
     let unknown = |text: &str| text.chars().take(80).collect::<String>();
-    let (namespace, verb) = parse_intake(&arrived.subject).ok_or_else(|| {
-        IntakeAnswer::refused("unknown-verb", "the subject is slipway.intake.<namespace>.<verb>")
-    })?;
+    let (namespace, verb) = parse_intake(&arrived.subject)
+        .ok_or_else(|| IntakeAnswer::refused("unknown-verb", "the subject is slipway.intake.<namespace>.<verb>"))?;
     let namespace: Namespace = namespace.parse().map_err(|allowed| {
-        IntakeAnswer::refused("invalid-namespace", format!("`{}` is no namespace; allowed: {allowed}", unknown(namespace)))
+        IntakeAnswer::refused(
+            "invalid-namespace",
+            format!("`{}` is no namespace; allowed: {allowed}", unknown(namespace)),
+        )
     })?;
     let verb: Verb = verb.parse().map_err(|allowed| {
         IntakeAnswer::refused("unknown-verb", format!("`{}` cannot be demanded; allowed: {allowed}", unknown(verb)))
@@ -314,17 +317,10 @@ fn read(arrived: &Arrived) -> Result<IntakeMessage, IntakeAnswer> {
     let envelope = Envelope::read(&arrived.headers, &arrived.payload)
         .map_err(|error| IntakeAnswer::refused("malformed-event", error.to_string()))?;
     if envelope.kind != verb.kind() {
-        let message = format!("type `{}` does not belong to `{verb}`; expected `{}`", unknown(&envelope.kind), verb.kind());
+        let message =
+            format!("type `{}` does not belong to `{verb}`; expected `{}`", unknown(&envelope.kind), verb.kind());
         return Err(IntakeAnswer::refused("malformed-event", message));
     }
-    let credential =
-        verify(&arrived.headers, &arrived.subject, &arrived.payload, &envelope.source, &envelope.id);
-    Ok(IntakeMessage {
-        namespace,
-        verb,
-        subject: arrived.subject.clone(),
-        envelope,
-        credential,
-        at: arrived.at,
-    })
+    let credential = verify(&arrived.headers, &arrived.subject, &arrived.payload, &envelope.source, &envelope.id);
+    Ok(IntakeMessage { namespace, verb, subject: arrived.subject.clone(), envelope, credential, at: arrived.at })
 }

@@ -175,7 +175,8 @@ mod tests {
     #[test]
     fn an_answer_of_a_newer_version_is_skipped_and_nonsense_is_set_aside() {
         let read = |subject, kind, payload| Entry::read(&stored(subject, kind, payload)).content;
-        for kind in ["dev.slipway.recovered.v2", "dev.slipway.celebrated.v1", "com.example.x", "dev.slipway.recovered"] {
+        for kind in ["dev.slipway.recovered.v2", "dev.slipway.celebrated.v1", "com.example.x", "dev.slipway.recovered"]
+        {
             assert!(matches!(read(SUBJECT, kind, "{}"), Content::UnknownType(_)), "{kind}");
         }
         for payload in ["", "[", r#"{"measurements":7}"#] {

@@ -274,12 +274,7 @@ impl Log {
         self.write(key, draft, Some(last_sequence)).await
     }
 
-    async fn write(
-        &self,
-        key: &FactKey,
-        draft: Draft,
-        expected: Option<u64>,
-    ) -> Result<WrittenAgainst, AppendError> {
+    async fn write(&self, key: &FactKey, draft: Draft, expected: Option<u64>) -> Result<WrittenAgainst, AppendError> {
         let letter = Letter::new(&self.bus, key, draft)?;
         let written = self.post(letter, expected).await;
         self.bus.metrics().appended(match &written {

@@ -4,7 +4,7 @@ use super::{Entry, Log};
 use crate::{
     connect::Bus,
     error::BusError,
-    follow::{Course, Followed, Mode, follow},
+    follow::{Course, Followed, MANY, Mode, follow},
     time::from_rfc3339,
     topology::{self, StreamName},
     wire,
@@ -55,8 +55,12 @@ pub struct Tail {
 
 impl Tail {
     fn start(bus: &Bus, filter: String, from: u64) -> Self {
-        let course =
-            Course { stream: StreamName::Lifecycle.as_str().to_owned(), filter, mode: Mode::Every { from } };
+        let course = Course {
+            stream: StreamName::Lifecycle.as_str().to_owned(),
+            filter,
+            mode: Mode::Every { from },
+            batch: MANY,
+        };
         Self { receiver: follow(bus, course) }
     }
 

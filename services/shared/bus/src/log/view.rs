@@ -4,7 +4,7 @@ use super::{Content, Entry};
 use crate::{
     connect::Bus,
     error::BusError,
-    follow::{Course, Followed, Mode, follow},
+    follow::{Course, Followed, MANY, Mode, follow},
     topology::{LIFECYCLE, StreamName, deployment_of},
     wire::Stored,
 };
@@ -135,6 +135,7 @@ impl View {
             stream: StreamName::Lifecycle.as_str().to_owned(),
             filter: LIFECYCLE.to_owned(),
             mode: Mode::Every { from: 1 },
+            batch: MANY,
         };
         let mut told = follow(bus, course);
         let (ready, is_ready) = tokio::sync::oneshot::channel();
@@ -321,7 +322,11 @@ impl Reader {
             if now.is_some_and(|now| lock(now).is_archived()) {
                 continue;
             }
-            let lost = lock(&facts).facts.keys().find(|key| now.is_none_or(|now| !lock(now).facts.contains_key(*key))).cloned();
+            let lost = lock(&facts)
+                .facts
+                .keys()
+                .find(|key| now.is_none_or(|now| !lock(now).facts.contains_key(*key)))
+                .cloned();
             if let Some(lost) = lost {
                 let flags = self.bus.flags();
                 self.bus.background(async move {

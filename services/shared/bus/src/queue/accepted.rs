@@ -59,7 +59,11 @@ impl AcceptedRequests {
             return Ok(Accepted::New);
         }
         // It may have run out between the two; then it is as good as new, and the next try will say so.
-        self.table.get(&key).await?.map(Accepted::Existing).ok_or_else(|| BusError::Connection(format!("`{key}` is gone")))
+        self.table
+            .get(&key)
+            .await?
+            .map(Accepted::Existing)
+            .ok_or_else(|| BusError::Connection(format!("`{key}` is gone")))
     }
 
     /// Reads an accepted request.

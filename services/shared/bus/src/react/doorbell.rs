@@ -29,7 +29,7 @@ const VIEW_BEHIND: Duration = Duration::from_secs(10);
 
 /// A held doorbell. Dropping it says nothing: it rings again, here or elsewhere, when its time is over.
 pub(super) struct Doorbell {
-    acker: Acker,
+    acker: Box<Acker>,
     beaten: Instant,
 }
 
@@ -46,10 +46,11 @@ impl Doorbell {
     }
 
     async fn say(&self, kind: AckKind) {
-        if self.is_ours() {
-            if let Err(error) = self.acker.ack_with(kind).await {
-                tracing::debug!(%error, "a doorbell could not be answered and will ring again");
-            }
+        if !self.is_ours() {
+            return;
+        }
+        if let Err(error) = self.acker.ack_with(kind).await {
+            tracing::debug!(%error, "a doorbell could not be answered and will ring again");
         }
     }
 
@@ -103,12 +104,7 @@ pub(super) async fn listen(bus: Bus, view: View, consumer: WorkConsumer, rings: 
     }
 }
 
-async fn session(
-    bus: &Bus,
-    view: &View,
-    consumer: WorkConsumer,
-    rings: &mpsc::Sender<Ring>,
-) -> Result<(), BusError> {
+async fn session(bus: &Bus, view: &View, consumer: WorkConsumer, rings: &mpsc::Sender<Ring>) -> Result<(), BusError> {
     let consumer = open(bus, consumer).await?;
     let broken = |error: &dyn std::fmt::Display| BusError::Connection(error.to_string());
     let messages = consumer.stream().max_messages_per_batch(BATCH).heartbeat(Duration::from_secs(5)).messages().await;
@@ -116,7 +112,7 @@ async fn session(
     while let Some(message) = messages.next().await {
         let message = message.map_err(|error| broken(&error))?;
         let Some((stored, delivery)) = Stored::of_delivery(&message) else { continue };
-        let doorbell = Doorbell { acker: message.split().1, beaten: Instant::now() };
+        let doorbell = Doorbell { acker: Box::new(message.split().1), beaten: Instant::now() };
         let Some(id) = deployment_of(&stored.subject) else {
             // No deployment's: the view shows it among the strays.
             doorbell.done().await;

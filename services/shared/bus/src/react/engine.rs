@@ -5,6 +5,7 @@ use super::{
     doorbell::{BEAT, Doorbell, Ring, listen},
     hold::{Hold, pause},
     metrics::{End, ReactMetrics, Started},
+    work::{Ended, Reason, Running, work},
 };
 use crate::{
     connect::Bus,
@@ -14,17 +15,15 @@ use crate::{
     topology::{WorkConsumer, parse_nudge},
     watched::Watched,
 };
-use futures::{FutureExt as _, StreamExt as _};
+use futures::StreamExt as _;
 use slipway_kernel::{DeploymentId, Service, Timestamp};
-use slipway_runtime::{CancellationToken, Frame, trace};
+use slipway_runtime::{CancellationToken, Frame};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 use tokio::{sync::mpsc, time::Instant};
-use tracing::Instrument as _;
 
 /// How often everything is looked at: what no message told is found within this.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -32,49 +31,6 @@ const SWEEP: Duration = Duration::from_secs(30);
 const RINGS: usize = 256;
 /// How long ended duties are waited for when the process ends; they are being dropped, which takes no time.
 const LAST_DUTIES: Duration = Duration::from_secs(5);
-
-struct Running<D> {
-    duty: D,
-    label: &'static str,
-    doorbell: Option<Doorbell>,
-    cancel: CancellationToken,
-    since: Instant,
-    last_sequence: u64,
-    /// Something other than a change seen in the view asked about it while it ran: look again when it ends.
-    again: bool,
-}
-
-/// Why a deployment is looked at.
-#[derive(Debug)]
-enum Reason {
-    /// A fact was written, and of all replicas this one was told.
-    Rung(Doorbell),
-    /// The view moved. The doorbell for that rings at one replica, so nothing is begun for it; only what runs is checked.
-    Moved,
-    /// A sweep, a wake-up, a nudge, an end.
-    Looked,
-}
-
-impl Reason {
-    fn doorbell(self) -> Option<Doorbell> {
-        match self {
-            Self::Rung(doorbell) => Some(doorbell),
-            Self::Moved | Self::Looked => None,
-        }
-    }
-}
-
-impl From<Option<Doorbell>> for Reason {
-    fn from(doorbell: Option<Doorbell>) -> Self {
-        doorbell.map_or(Self::Looked, Self::Rung)
-    }
-}
-
-/// A duty's end, `None` if it was cancelled.
-struct Ended {
-    id: DeploymentId,
-    outcome: Option<Result<Done, DutyError>>,
-}
 
 pub(super) struct Engine<A: Actor> {
     bus: Bus,
@@ -90,8 +46,8 @@ pub(super) struct Engine<A: Actor> {
     holds: HashMap<DeploymentId, Hold<A::Duty>>,
     /// When to look again.
     wakes: HashMap<DeploymentId, Instant>,
-    ended: mpsc::UnboundedSender<Ended>,
-    ends: mpsc::UnboundedReceiver<Ended>,
+    ended: mpsc::Sender<Ended>,
+    ends: mpsc::Receiver<Ended>,
 }
 
 impl<A: Actor> Engine<A> {
@@ -102,8 +58,8 @@ impl<A: Actor> Engine<A> {
         flags: Watched<BTreeMap<DeploymentId, IntegrityFlag>>,
         actor: Arc<A>,
     ) -> Self {
-        // Unbounded, and bounded all the same: each running duty sends one.
-        let (ended, ends) = mpsc::unbounded_channel();
+        // Each running duty sends one, so none waits.
+        let (ended, ends) = mpsc::channel(actor.max_running().max(1));
         Self {
             bus: bus.clone(),
             frame: frame.clone(),
@@ -299,7 +255,7 @@ impl<A: Actor> Engine<A> {
         self.frame.tasks.spawn("duty", async move {
             let outcome = work.await;
             // Without the loop there is nobody to tell.
-            let _ = ended.send(Ended { id: of, outcome });
+            let _ = ended.send(Ended { id: of, outcome }).await;
         });
         let running = Running { duty, label, doorbell, cancel, since: Instant::now(), last_sequence, again: false };
         self.running.insert(id.clone(), running);
@@ -402,25 +358,4 @@ async fn sleep_until(wake: Option<Instant>) {
         Some(wake) => tokio::time::sleep_until(wake).await,
         None => std::future::pending().await,
     }
-}
-
-/// Runs a duty in a span of its own, in the trace of what led to it. `None`: it was cancelled, its future dropped.
-async fn work<A: Actor>(
-    actor: Arc<A>,
-    label: &'static str,
-    duty: A::Duty,
-    scene: Scene,
-    cancel: CancellationToken,
-) -> Option<Result<Done, DutyError>> {
-    let span = tracing::info_span!("duty", otel.name = label, duty = ?duty, deployment = %scene.id);
-    if let Some(traceparent) = scene.cause.as_ref().and_then(|cause| cause.traceparent.as_deref()) {
-        trace::parent_from(&span, traceparent);
-    }
-    let performing = AssertUnwindSafe(actor.perform(duty, scene)).catch_unwind().instrument(span);
-    let outcome = cancel.run_until_cancelled(performing).await?;
-    Some(outcome.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Err(DutyError::permanent(anyhow::anyhow!("the duty panicked: {text}")))
-    }))
 }

@@ -36,15 +36,8 @@ pub enum Bucket {
 
 impl Bucket {
     /// Every bucket.
-    pub const ALL: [Self; 7] = [
-        Self::Leases,
-        Self::Workers,
-        Self::Routes,
-        Self::Identities,
-        Self::ApiKeys,
-        Self::Accepted,
-        Self::Flags,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Leases, Self::Workers, Self::Routes, Self::Identities, Self::ApiKeys, Self::Accepted, Self::Flags];
 
     /// The bucket's name.
     #[must_use]
@@ -118,7 +111,7 @@ impl Bucket {
 
 /// The stream under the object store.
 #[must_use]
-pub fn blobs_config(replicas: usize) -> Config {
+pub(super) fn blobs_config(replicas: usize) -> Config {
     Config {
         name: blobs_stream(),
         description: Some("artifacts, manifests, reports: named by their digest".to_owned()),

@@ -130,9 +130,7 @@ mod tests {
 
     #[test]
     fn revisions_of_different_deployments_never_share_a_consumer() {
-        let name = |id: &str, generation| {
-            request_consumer(&id.parse().unwrap(), RevisionId::new(generation, 1)).0
-        };
+        let name = |id: &str, generation| request_consumer(&id.parse().unwrap(), RevisionId::new(generation, 1)).0;
         assert_ne!(name("a.b-1", 1), name("a-b.1", 1));
         assert_ne!(name("a.b", 1), name("a.b", 2));
         assert!(!name("a.b", 1).contains('.'));

@@ -33,10 +33,12 @@ impl Default for TopologyConfig {
 /// When the broker refuses one of them, or has no leader after a minute.
 pub async fn ensure(bus: &Bus, config: &TopologyConfig) -> Result<(), BusError> {
     let deadline = Instant::now() + BUDGET;
-    let streams = StreamName::ALL.map(|stream| stream.config(config.replicas));
-    let buckets = Bucket::ALL.map(|bucket| bucket.config(config.replicas));
-    for stream in streams.into_iter().chain(buckets).chain([blobs_config(config.replicas)]) {
-        retry(deadline, || ensure_stream(bus, &stream)).await?;
+    let streams = StreamName::ALL.into_iter().map(|stream| stream.config(config.replicas));
+    let buckets = Bucket::ALL.into_iter().map(|bucket| bucket.config(config.replicas));
+    let mut all: Vec<Config> = streams.chain(buckets).collect();
+    all.push(blobs_config(config.replicas));
+    for stream in &all {
+        retry(deadline, || ensure_stream(bus, stream)).await?;
     }
     for consumer in WorkConsumer::all() {
         retry(deadline, || ensure_consumer(bus, consumer)).await?;

@@ -112,6 +112,11 @@ pub fn nudges(service: Service) -> String {
     format!("slipway.nudge.{service}.>")
 }
 
+/// All knocks at all doors.
+pub const NUDGES: &str = "slipway.nudge.>";
+/// Everything below the results: what may be read by its subject.
+pub const RESULTS_BELOW: &str = "slipway.results.>";
+
 /// Whom a knock is about.
 #[must_use]
 pub fn parse_nudge(subject: &str) -> Option<DeploymentId> {

@@ -4,7 +4,9 @@ use super::support::{LONG, key};
 use async_nats::{HeaderMap, Request};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use slipway_bus::{Bus, Command, Credential, DutyError, Gate, IntakeAnswer, IntakeError, IntakeMessage, Principal, Verb};
+use slipway_bus::{
+    Bus, Command, Credential, DutyError, Gate, IntakeAnswer, IntakeError, IntakeMessage, Principal, Verb,
+};
 use slipway_kernel::{Service, Slot};
 use slipway_runtime::Frame;
 use slipway_testkit::{NatsServer, eventually, frame};
@@ -73,7 +75,9 @@ async fn a_signed_demand_is_answered_and_its_repetition_changes_nothing() {
     {
         let seen = gate.seen.lock().unwrap();
         assert_eq!(seen.len(), 1);
-        assert!(matches!(&seen[0].credential, Credential::Verified(key) if Some(&key.public) == client.identity().as_ref()));
+        assert!(
+            matches!(&seen[0].credential, Credential::Verified(key) if Some(&key.public) == client.identity().as_ref())
+        );
         assert_eq!(seen[0].envelope.kind, "dev.slipway.deploy.v1");
     }
     let other = Command { data: json!({ "a": 2 }), ..command("1") };

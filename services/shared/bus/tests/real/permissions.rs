@@ -7,9 +7,9 @@ use slipway_bus::{
     topology::{self, TopologyConfig},
 };
 use slipway_kernel::{
-    Answer, Approved, CommandReason, Deployed, Digest, Failed, FactKey, InfrastructureChosen, IntakeReference,
-    MachineFacts, Planned, PlatformRejected, Ready, Released, Removed, RequestId, Retired, RevisionId, RolledBack,
-    Service, Shifted, Slot, ValidationReport, Plan, CpuMillis, ByteSize, Span,
+    Answer, Approved, ByteSize, CommandReason, CpuMillis, Deployed, Digest, FactKey, Failed, InfrastructureChosen,
+    IntakeReference, MachineFacts, Plan, Planned, PlatformRejected, Ready, Released, Removed, RequestId, Retired,
+    RevisionId, RolledBack, Service, Shifted, Slot, Span, ValidationReport,
 };
 use slipway_testkit::{NatsServer, frame};
 use std::time::Duration;
@@ -56,11 +56,9 @@ fn answer_to(slot: Slot) -> Answer {
         }
         Slot::Release => Answer::Released(Released { replaces: None, measurements: Vec::new() }),
         Slot::Degradation => recovered(),
-        Slot::Rollback => Answer::RolledBack(RolledBack {
-            to: RevisionId::new(1, 1),
-            reason: String::new(),
-            findings: Vec::new(),
-        }),
+        Slot::Rollback => {
+            Answer::RolledBack(RolledBack { to: RevisionId::new(1, 1), reason: String::new(), findings: Vec::new() })
+        }
         Slot::Command(_) => Answer::Paused(CommandReason { reason: String::new(), intake: intake() }),
         Slot::Removal(_) => Answer::Removed(Removed { items: Vec::new() }),
         Slot::End => Answer::Retired(Retired { removed: Vec::new() }),
@@ -115,7 +113,7 @@ async fn each_service_can_do_all_that_it_has_to() {
     for service in Service::ALL {
         let bus = server.bus_as(service).await;
         let view = bus.log().follow().await.unwrap();
-        assert_eq!(view.ids(), [id.clone()], "{service}");
+        assert_eq!(view.ids(), std::slice::from_ref(&id), "{service}");
         assert_eq!(bus.log().read(&id).await.unwrap().len(), 1);
         assert!(bus.log().get(&key("digits", Slot::Request, 0)).await.unwrap().is_some());
         bus.probe().await.unwrap();
@@ -171,11 +169,35 @@ async fn what_only_some_have_to_do_they_can() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_in_a_bucket_of_the_operators_own_is_fetched() {
+    let server = NatsServer::secured().await;
+    let raw = |principal: Principal| {
+        let seed = std::fs::read_to_string(server.seed_file(principal).unwrap()).unwrap();
+        let options = async_nats::ConnectOptions::with_nkey(seed.trim().to_owned());
+        let url = server.url();
+        async move { options.custom_inbox_prefix(topology::inbox(principal)).connect(url).await.unwrap() }
+    };
+    let config = async_nats::jetstream::object_store::Config { bucket: "models".to_owned(), ..Default::default() };
+    let bootstrap = async_nats::jetstream::new(raw(Principal::Bootstrap).await);
+    bootstrap.create_object_store(config).await.unwrap();
+    let operator = async_nats::jetstream::new(raw(Principal::Operator).await);
+    let store = operator.get_object_store("models").await.unwrap();
+    store.put("digits.onnx", &mut vec![1_u8; 1_000_000].as_slice()).await.unwrap();
+    let to = server.dir().join("model");
+    let selector = server.bus_as(Service::PlatformSelector).await;
+    let digest = selector.blobs().fetch_object("models", "digits.onnx", &to, 2_000_000).await.unwrap();
+    assert_eq!(digest, Digest::of(&vec![1_u8; 1_000_000]));
+    let provisioner = server.bus_as(Service::Provisioner).await;
+    assert!(provisioner.blobs().fetch_object("models", "digits.onnx", &to, 2_000_000).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_ones_own_is_denied_at_once() {
     let server = NatsServer::secured().await;
     let id = deployment("digits");
     let provisioner = server.bus_as(Service::Provisioner).await;
-    let stolen = provisioner.leases().acquire(&LeaseKey::new(&id, Service::Controller, "x"), Duration::from_secs(5)).await;
+    let stolen =
+        provisioner.leases().acquire(&LeaseKey::new(&id, Service::Controller, "x"), Duration::from_secs(5)).await;
     assert!(matches!(stolen, Err(LeaseError::Bus(BusError::Denied { .. }))), "{stolen:?}");
     let revision = RevisionId::new(1, 1);
     assert!(matches!(provisioner.requests().pull(&id, revision).await, Err(BusError::Denied { .. })));

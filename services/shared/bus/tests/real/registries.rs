@@ -2,9 +2,7 @@
 
 use super::support::{LONG, deployment};
 use serde_json::Value;
-use slipway_bus::{
-    ApiKeyRecord, Granted, IdentityError, RouteError, WorkerRecord, WorkerState,
-};
+use slipway_bus::{ApiKeyRecord, Granted, IdentityError, RouteError, WorkerRecord, WorkerState};
 use slipway_kernel::{RevisionId, Service, Timestamp};
 use slipway_testkit::{NatsServer, eventually};
 use std::time::Duration;
@@ -105,11 +103,8 @@ async fn a_certificate_is_asked_for_granted_or_refused() {
         let identities = worker.identities();
         tokio::spawn(async move { identities.request("w1", subject, "a csr", &["127.0.0.1".to_owned()], LONG).await })
     };
-    let granted = Granted {
-        chain_pem: "a chain".to_owned(),
-        ca_bundle_pem: "the bundle".to_owned(),
-        not_after: Timestamp(9),
-    };
+    let granted =
+        Granted { chain_pem: "a chain".to_owned(), ca_bundle_pem: "the bundle".to_owned(), not_after: Timestamp(9) };
     let first = asking("spiffe://slipway/x");
     let requests = open.wait(LONG, |open| open.len() == 1).await.unwrap();
     assert_eq!(requests[0].requester, Service::InferenceWorker.into());
@@ -141,7 +136,8 @@ async fn keys_are_kept_per_deployment() {
     for (name, key_id) in [("digits", "k1"), ("digits", "k2"), ("other", "k1")] {
         security.api_keys().put(&deployment(name), &record(key_id)).await.unwrap();
     }
-    let both = |keys: &std::collections::BTreeMap<_, Vec<ApiKeyRecord>>| keys.values().map(Vec::len).sum::<usize>() == 3;
+    let both =
+        |keys: &std::collections::BTreeMap<_, Vec<ApiKeyRecord>>| keys.values().map(Vec::len).sum::<usize>() == 3;
     assert!(keys.wait(LONG, both).await.is_some());
     security.api_keys().remove(&deployment("digits"), "k1").await.unwrap();
     assert_eq!(security.api_keys().list(&deployment("digits")).await.unwrap(), [record("k2")]);

@@ -27,6 +27,9 @@ pub struct HttpLimits {
     /// Requests at once on one HTTP/2 connection. 256: more than a client needs, less than lets one connection hold the
     /// whole server.
     pub max_streams: u32,
+    /// Bytes of the head of a request that are kept; more are refused with 431. 64 KiB: what hyper would keep by itself (400 KiB)
+    /// is sixteen times what any client sends, for every connection. At least 8 KiB.
+    pub max_head: u32,
     /// How long a client may take to send the head of a request, which for hyper is also how long it may idle between
     /// two on HTTP/1.1. 75 s: longer than the 60 s that load balancers keep their side open, so that it is never the
     /// server who closes just as the next request arrives; clients that hold connections by sending a byte now and then
@@ -43,6 +46,7 @@ impl Default for HttpLimits {
         Self {
             max_connections: 1_024,
             max_streams: 256,
+            max_head: 64 * 1024,
             header_timeout: Duration::from_secs(75),
             notice: Duration::ZERO,
             bound: Duration::from_secs(15),
@@ -151,8 +155,16 @@ where
         request.map(axum::body::Body::new)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(limits.max_streams);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(usize::try_from(limits.max_head).unwrap_or(usize::MAX).max(8 * 1024));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(limits.max_head);
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service)));
     let result = tokio::select! {
         result = serving.as_mut() => result,

@@ -38,7 +38,8 @@ impl NatsCluster {
             };
             let path = dir.path().to_owned();
             async move {
-                let process = Process::start(&path, &config.server_name, &open_config(&config), config.monitor_port).await;
+                let process =
+                    Process::start(&path, &config.server_name, &open_config(&config), config.monitor_port).await;
                 (config, process.expect("a broker of the cluster starts"))
             }
         });
@@ -60,8 +61,7 @@ impl NatsCluster {
         let mut urls: Vec<String> =
             self.servers.iter().map(|(config, _)| format!("nats://127.0.0.1:{}", config.port)).collect();
         urls.rotate_left(n);
-        let config =
-            BusConfig { url: urls.join(","), connect_timeout: Span::seconds(30), ..BusConfig::default() };
+        let config = BusConfig { url: urls.join(","), connect_timeout: Span::seconds(30), ..BusConfig::default() };
         Bus::connect(&config, principal, &frame(principal)).await.expect("the cluster lets it in")
     }
 

@@ -24,7 +24,8 @@ pub fn nats_binary() -> PathBuf {
     if let Some(path) = std::env::var_os("SLIPWAY_NATS_SERVER") {
         return path.into();
     }
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).expect("three folders up is the workspace");
+    let workspace =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).expect("three folders up is the workspace");
     let own = workspace.join(".tools/bin/nats-server");
     if own.is_file() { own } else { PathBuf::from("nats-server") }
 }

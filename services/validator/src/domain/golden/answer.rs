@@ -38,7 +38,7 @@ pub fn read_answers(body: &[u8], rows: usize) -> Result<Answers, String> {
     let mut answers = Answers::new();
     for output in body.outputs {
         let elements = flat(&output.data);
-        if rows == 0 || elements.len() % rows != 0 || elements.is_empty() {
+        if rows == 0 || !elements.len().is_multiple_of(rows) || elements.is_empty() {
             return Err(format!("output `{}` has {} elements for {rows} rows", output.name, elements.len()));
         }
         let each = elements.len() / rows;

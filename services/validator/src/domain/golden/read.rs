@@ -87,7 +87,8 @@ fn row(line: usize, text: &str, inputs: &[TensorSpec]) -> Result<Row, GoldenErro
     let tensors = inputs
         .iter()
         .map(|spec| {
-            let value = parsed.inputs.remove(&spec.name).ok_or_else(|| misfit(format!("input `{}` is missing", spec.name)))?;
+            let value =
+                parsed.inputs.remove(&spec.name).ok_or_else(|| misfit(format!("input `{}` is missing", spec.name)))?;
             tensor(spec, &value, batched).map_err(misfit)
         })
         .collect::<Result<Vec<_>, _>>()?;

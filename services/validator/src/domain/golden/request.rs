@@ -61,7 +61,8 @@ fn write(inputs: &[TensorSpec], columns: &[Vec<&RowTensor>]) -> String {
         let name = serde_json::Value::from(spec.name.as_str());
         let comma = if n == 0 { "" } else { "," };
         // Writing into a String cannot fail.
-        let _ = write!(body, "{comma}{{\"name\":{name},\"datatype\":\"{}\",\"shape\":{shape:?},\"data\":[", spec.datatype);
+        let _ =
+            write!(body, "{comma}{{\"name\":{name},\"datatype\":\"{}\",\"shape\":{shape:?},\"data\":[", spec.datatype);
         for (row, tensor) in column.iter().enumerate() {
             if row > 0 {
                 body.push(',');
@@ -92,7 +93,8 @@ mod tests {
     fn rows_become_one_request() {
         let rows = [row(&[2], "1,2"), row(&[2], "3,4.5")];
         let body: Value = serde_json::from_str(&body(&rows, &spec(&[-1, 2]))).unwrap();
-        let wanted = json!({ "inputs": [{ "name": "X", "datatype": "FP32", "shape": [2, 2], "data": [1, 2, 3, 4.5] }] });
+        let wanted =
+            json!({ "inputs": [{ "name": "X", "datatype": "FP32", "shape": [2, 2], "data": [1, 2, 3, 4.5] }] });
         assert_eq!(body, wanted);
     }
 

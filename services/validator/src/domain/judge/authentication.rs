@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn being_turned_away_as_busy_once_proves_nothing_and_spoils_nothing() {
         let busy = Treatment::Unclear("503".into());
-        assert_eq!(judge(&[stranger(&[busy.clone()])]).check.outcome, Outcome::Inconclusive);
+        assert_eq!(judge(&[stranger(std::slice::from_ref(&busy))]).check.outcome, Outcome::Inconclusive);
         assert_eq!(judge(&[stranger(&[busy, Treatment::KeptOut])]).check.outcome, Outcome::Passed);
         assert_eq!(judge(&[]).check.outcome, Outcome::Inconclusive);
     }

@@ -77,7 +77,9 @@ pub fn judge(repeats: &[Repeat], availability: f64, limit: f64) -> Judged {
     match rate(failed, due, availability) {
         Rate::Kept => figures(Judged::passed(ERRORS, format!("{failed} of {due} requests failed{classes}"))),
         Rate::Unclear => {
-            let detail = format!("{failed} of {due} requests failed{classes}: more than {availability} % allows, and still chance");
+            let detail = format!(
+                "{failed} of {due} requests failed{classes}: more than {availability} % allows, and still chance"
+            );
             figures(Judged::inconclusive(ERRORS, detail))
         }
         Rate::Broken if repeats.iter().all(|repeat| repeat.failed() == 0 || repeat.explains_failures(limit)) => {
@@ -85,7 +87,8 @@ pub fn judge(repeats: &[Repeat], availability: f64, limit: f64) -> Judged {
             figures(Judged::inconclusive(ERRORS, detail))
         }
         Rate::Broken => {
-            let message = format!("{failed} of {due} requests failed under load{classes}; {availability} % must be answered");
+            let message =
+                format!("{failed} of {due} requests failed under load{classes}; {availability} % must be answered");
             let finding = Finding::deterministic(FindingKind::ErrorRate, message)
                 .with_figures(measured, wanted, "ratio")
                 .with_evidence("spec.slo.availability");

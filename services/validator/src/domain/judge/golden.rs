@@ -21,7 +21,8 @@ pub enum Answered {
 /// The two checks. `least` is the share of labels that must be right, `tolerance` the most a number may differ.
 #[must_use]
 pub fn judge(rows: &[Answered], least: f64, tolerance: f64) -> [Judged; 2] {
-    if let Some(reason) = rows.iter().find_map(|row| if let Answered::Not(reason) = row { Some(reason) } else { None }) {
+    if let Some(reason) = rows.iter().find_map(|row| if let Answered::Not(reason) = row { Some(reason) } else { None })
+    {
         let missing = rows.iter().filter(|row| matches!(row, Answered::Not(_))).count();
         let detail = format!("{missing} of {} golden rows were not answered: {reason}", rows.len());
         return [GOLDEN_ACCURACY, GOLDEN_OUTPUTS].map(|name| Judged::inconclusive(name, detail.clone()));
@@ -37,7 +38,10 @@ fn accuracy(rows: &[Answered], least: f64) -> Judged {
     let labelled = results(rows).filter(|result| result.label_right.is_some()).count() as u64;
     let right = results(rows).filter(|result| result.label_right == Some(true)).count() as u64;
     if labelled == 0 {
-        return Judged::skipped(GOLDEN_ACCURACY, "the golden rows expect no label (a whole number, truth value or text)");
+        return Judged::skipped(
+            GOLDEN_ACCURACY,
+            "the golden rows expect no label (a whole number, truth value or text)",
+        );
     }
     // Rows that were refused are answers that are not right.
     let asked = labelled + rows.iter().filter(|row| matches!(row, Answered::Refused(_))).count() as u64;
@@ -72,7 +76,10 @@ fn outputs(rows: &[Answered], tolerance: f64) -> Judged {
     }
     let differences: Vec<f64> = results(rows).filter_map(|result| result.difference).collect();
     if differences.is_empty() {
-        return Judged::passed(GOLDEN_OUTPUTS, format!("{} golden rows answered; no floating-point output is expected", rows.len()));
+        return Judged::passed(
+            GOLDEN_OUTPUTS,
+            format!("{} golden rows answered; no floating-point output is expected", rows.len()),
+        );
     }
     // Infinity (an output that is no number) has no JSON.
     let worst = differences.iter().copied().fold(0.0, f64::max).min(f64::MAX);

@@ -30,8 +30,11 @@ pub fn judge(repeats: &[Repeat], asked: usize, target: Option<Span>, limit: f64)
     let wanted = target.as_millis_f64();
     match decision(repeats, asked, target, limit) {
         Decision::Met(band) => {
-            let detail =
-                format!("p99 {:.2} ms in the middle of {} repeats, at most {target} wanted", band.median, repeats.len());
+            let detail = format!(
+                "p99 {:.2} ms in the middle of {} repeats, at most {target} wanted",
+                band.median,
+                repeats.len()
+            );
             Judged::passed(LATENCY, detail).measured(band.median, Some(wanted), "ms").noisy(band.noise())
         }
         Decision::Missed(band) => {

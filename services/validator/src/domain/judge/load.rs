@@ -71,8 +71,7 @@ impl Repeat {
 
     /// Whether others explain the failures: all of them are of the kind that comes from too little machine.
     pub(super) fn explains_failures(&self, limit: f64) -> bool {
-        let of_load =
-            |class: &str| matches!(class, "timeout" | "connect" | "status-429" | "status-503" | "status-504");
+        let of_load = |class: &str| matches!(class, "timeout" | "connect" | "status-429" | "status-503" | "status-504");
         self.left(limit).is_some() && self.failures.iter().all(|(class, _)| of_load(class))
     }
 }
@@ -91,7 +90,10 @@ pub(super) fn values(
 pub fn contention(repeats: &[Repeat]) -> String {
     let foreign = repeats.iter().filter_map(|repeat| repeat.foreign).fold(0.0, f64::max);
     let lag = repeats.iter().map(|repeat| repeat.lag_ms).fold(0.0, f64::max);
-    format!("others used up to {:.0} % of the machine, and the generator was late by up to {lag:.0} ms", foreign * 100.0)
+    format!(
+        "others used up to {:.0} % of the machine, and the generator was late by up to {lag:.0} ms",
+        foreign * 100.0
+    )
 }
 
 #[cfg(test)]

@@ -28,7 +28,12 @@ impl Manners {
     pub(super) fn complaints(&self) -> String {
         let mut complaints = Vec::new();
         if self.lost() > 0 {
-            complaints.push(format!("{} of {} requests were not refused politely ({})", self.lost(), self.sent, listed(&self.rude)));
+            complaints.push(format!(
+                "{} of {} requests were not refused politely ({})",
+                self.lost(),
+                self.sent,
+                listed(&self.rude)
+            ));
         }
         if self.without_retry_after > 0 {
             complaints.push(format!("{} of {} refusals have no Retry-After", self.without_retry_after, self.refused));

@@ -22,7 +22,9 @@ pub enum Watched {
 pub fn judge(watched: &Watched) -> Judged {
     match watched {
         Watched::Nobody => Judged::skipped(PRODUCTION, "no other revision has traffic that the proof could hurt"),
-        Watched::Unseen(reason) => Judged::skipped(PRODUCTION, format!("the live revision could not be watched: {reason}")),
+        Watched::Unseen(reason) => {
+            Judged::skipped(PRODUCTION, format!("the live revision could not be watched: {reason}"))
+        }
         Watched::Kept(revision) => {
             Judged::passed(PRODUCTION, format!("revision {revision} kept its objectives beside the proof"))
         }

@@ -77,11 +77,14 @@ pub fn judge(found: Result<&Found, &str>, revision: RevisionId) -> Judged {
         );
         return Judged::inconclusive(SINKS, detail);
     }
-    let wrong: Vec<(&str, &Vec<String>)> =
-        [("have no row", &missing), ("have more than one row", &doubled), ("have a row of another revision", &misattributed)]
-            .into_iter()
-            .filter(|(_, ids)| !ids.is_empty())
-            .collect();
+    let wrong: Vec<(&str, &Vec<String>)> = [
+        ("have no row", &missing),
+        ("have more than one row", &doubled),
+        ("have a row of another revision", &misattributed),
+    ]
+    .into_iter()
+    .filter(|(_, ids)| !ids.is_empty())
+    .collect();
     if wrong.is_empty() {
         let beyond =
             if found.untracked > 0 { format!(" ({} more were not followed)", found.untracked) } else { String::new() };

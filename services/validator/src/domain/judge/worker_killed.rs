@@ -41,15 +41,16 @@ pub fn judge(killed: &Killed) -> Judged {
             );
             Judged::passed(WORKER_KILLED, detail).measured(*back_ms, Some(*bound_ms), "ms")
         }
-        Some(_) => fail(instance, "a worker came back, but requests are not answered".to_owned(), *bound_ms),
-        None => fail(instance, format!("no worker was back within {bound_ms:.0} ms"), *bound_ms),
+        Some(_) => fail(instance, "a worker came back, but requests are not answered", *bound_ms),
+        None => fail(instance, &format!("no worker was back within {bound_ms:.0} ms"), *bound_ms),
     }
 }
 
-fn fail(instance: &str, what: String, bound_ms: f64) -> Judged {
-    let finding = Finding::deterministic(FindingKind::Resilience, format!("after worker {instance} was killed: {what}"))
-        .with_figures(bound_ms, bound_ms, "ms")
-        .with_evidence(instance.to_owned());
+fn fail(instance: &str, what: &str, bound_ms: f64) -> Judged {
+    let finding =
+        Finding::deterministic(FindingKind::Resilience, format!("after worker {instance} was killed: {what}"))
+            .with_figures(bound_ms, bound_ms, "ms")
+            .with_evidence(instance.to_owned());
     Judged::failed(WORKER_KILLED, finding)
 }
 

@@ -17,6 +17,9 @@ use std::{
     hash::{DefaultHasher, Hasher as _},
 };
 
+/// Inputs held while it is not known yet which of them are constants. Old exporters declare every constant as an input too.
+const MOST_DECLARED: usize = 50_000;
+
 /// Stands for a name inside the graph. Names can be long and many; whether two are the same is all that is asked of them.
 type NameHash = u64;
 
@@ -126,7 +129,7 @@ impl Graph {
                 _ => {}
             }
             // Constants may be declared as inputs too, so more inputs than ports are no fault yet.
-            if self.inputs.len() as u64 > MOST_NODES || self.outputs.len() > MOST_PORTS {
+            if self.inputs.len() > MOST_DECLARED || self.outputs.len() > MOST_PORTS {
                 let found = "it is an ONNX file with more inputs and outputs than any model has";
                 return Err(Broken::new(found, format!("at most {MOST_PORTS} are carried")));
             }
@@ -263,6 +266,7 @@ fn hash(name: &[u8]) -> NameHash {
 fn hash_of<C: Content + ?Sized>(wire: &Wire<'_, C>, span: Span) -> Result<NameHash, Broken> {
     const LONGEST_INNER_NAME: usize = 65_536;
     let bytes = wire.bytes(span, LONGEST_INNER_NAME)?;
-    let bytes = bytes.ok_or_else(|| Broken::new("it is an ONNX file with names of more than 64 KiB", "export it again"))?;
+    let bytes =
+        bytes.ok_or_else(|| Broken::new("it is an ONNX file with names of more than 64 KiB", "export it again"))?;
     Ok(hash(&bytes))
 }

@@ -57,14 +57,19 @@ impl Broken {
     fn into_invalid(self) -> Invalid {
         match self {
             Self::Invalid(invalid) => invalid,
-            Self::Fault(Fault::Truncated { field, wanted, left }) => {
-                Invalid::new(format!("it is an ONNX file in which field {field} says {wanted} bytes and {left} are left"), CUT)
+            Self::Fault(Fault::Truncated { field, wanted, left }) => Invalid::new(
+                format!("it is an ONNX file in which field {field} says {wanted} bytes and {left} are left"),
+                CUT,
+            ),
+            Self::Fault(Fault::Malformed { at }) => {
+                Invalid::new(format!("it is an ONNX file broken at byte {at}"), CUT)
             }
-            Self::Fault(Fault::Malformed { at }) => Invalid::new(format!("it is an ONNX file broken at byte {at}"), CUT),
             Self::Fault(Fault::TooMany) => {
                 Invalid::new("it is an ONNX file with more fields than any model has", "export it again")
             }
-            Self::Fault(Fault::Unreadable(reason)) => Invalid::new(format!("it cannot be read: {reason}"), "see to the disk"),
+            Self::Fault(Fault::Unreadable(reason)) => {
+                Invalid::new(format!("it cannot be read: {reason}"), "see to the disk")
+            }
         }
     }
 }

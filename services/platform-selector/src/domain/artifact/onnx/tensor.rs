@@ -75,7 +75,8 @@ impl Parts {
                 let wanted = elements.checked_mul(bits).map(|bits| bits.div_ceil(8));
                 // Strings have no raw form; a type that is not known is the engine's to refuse.
                 if bits != 0 && element_type(self.element).is_some() && wanted != Some(raw) {
-                    let wanted = wanted.map_or_else(|| "more bytes than there are".to_owned(), |wanted| format!("{wanted} bytes"));
+                    let wanted = wanted
+                        .map_or_else(|| "more bytes than there are".to_owned(), |wanted| format!("{wanted} bytes"));
                     let found = format!("it is an ONNX file in which {shown} wants {wanted} and has {raw}");
                     return Err(Broken::new(found, CUT));
                 }

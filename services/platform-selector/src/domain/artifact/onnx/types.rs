@@ -1,12 +1,11 @@
 //! Element types of ONNX and what the Open Inference Protocol calls them; declarations of inputs and outputs.
 
 use super::{
-    Broken, CUT, LONGEST_NAME,
     super::{
         content::Content,
         wire::{Span, Value, Wire},
     },
-    text,
+    Broken, CUT, LONGEST_NAME, text,
 };
 use slipway_kernel::TensorSpec;
 
@@ -109,8 +108,10 @@ impl Kind {
             (Some(_), true) => None,
         };
         let shape = shape.unwrap_or_default();
-        let elements = shape.iter().try_fold(1_u64, |product, size| product.checked_mul(u64::from(size.max(&1).unsigned_abs())));
-        let row_bytes = elements.and_then(|n| n.checked_mul(element_type.bits)).map_or(u64::MAX, |bits| bits.div_ceil(8));
+        let elements =
+            shape.iter().try_fold(1_u64, |product, size| product.checked_mul(u64::from(size.max(&1).unsigned_abs())));
+        let row_bytes =
+            elements.and_then(|n| n.checked_mul(element_type.bits)).map_or(u64::MAX, |bits| bits.div_ceil(8));
         Declared { spec: TensorSpec { name, datatype: element_type.name.to_owned(), shape }, untyped, row_bytes }
     }
 }
@@ -171,9 +172,8 @@ fn dimension<C: Content + ?Sized>(wire: &Wire<'_, C>, span: Span) -> Result<i32,
             size = match number {
                 // Some exporters write a free dimension as a negative number.
                 ..0 => -1,
-                _ => i32::try_from(number).map_err(|_| {
-                    Broken::new(format!("it is an ONNX file with a dimension of {number}"), CUT)
-                })?,
+                _ => i32::try_from(number)
+                    .map_err(|_| Broken::new(format!("it is an ONNX file with a dimension of {number}"), CUT))?,
             };
         }
     }

@@ -14,7 +14,8 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
         reasons: vec![
             "fit 1.00 × 0.50: ONNX is what it runs".to_owned(),
             "effort 1.00 × 0.30: part of this installation, the same on a laptop and in a cluster".to_owned(),
-            "features 0.70 × 0.20: Open Inference Protocol, dynamic batching, queues; CPU only in this version".to_owned(),
+            "features 0.70 × 0.20: Open Inference Protocol, dynamic batching, queues; CPU only in this version"
+                .to_owned(),
         ],
         ..Weighed::default()
     };
@@ -52,6 +53,8 @@ const fn conversion(format: ModelFormat) -> Option<&'static str> {
     }
 }
 
+/// What a running worker needs beside its model: the program, its buffers and its connections (measured: about 40 MiB).
+const WORKER_BASE_BYTES: u64 = 48 << 20;
 /// Most operators named in one reason.
 const NAMED: usize = 12;
 
@@ -93,7 +96,10 @@ fn wrong_results(question: &Question<'_>, weighed: &mut Weighed) {
                 "use a linear model or a neural network, or serve it with another platform",
             ),
         };
-        weighed.exclude("wrong-results", format!("{} would answer wrongly without an error: {what}; {advice}", question.engine.name));
+        weighed.exclude(
+            "wrong-results",
+            format!("{} would answer wrongly without an error: {what}; {advice}", question.engine.name),
+        );
     }
 }
 
@@ -112,7 +118,7 @@ fn ports(question: &Question<'_>, weighed: &mut Weighed) {
 /// The memory of a worker is where the first plan starts, and a revision may raise it: it excludes only where it must not be
 /// raised, or cannot.
 fn memory(question: &Question<'_>, weighed: &mut Weighed) {
-    let estimate = question.model.memory_estimate_bytes;
+    let estimate = question.model.memory_estimate_bytes.saturating_add(WORKER_BASE_BYTES);
     let given = question.spec.resources.memory;
     if estimate <= given.0 {
         return;
@@ -125,16 +131,16 @@ fn memory(question: &Question<'_>, weighed: &mut Weighed) {
     if fixed {
         weighed.exclude(
             "memory",
-            format!("one copy with {parameters} parameters is expected to need {estimate_text}, spec.resources.memory is fixed at {given}; raise it, or take it out of spec.fixed"),
+            format!("a worker with its {parameters} parameters is expected to need {estimate_text}, spec.resources.memory is fixed at {given}; raise it, or take it out of spec.fixed"),
         );
     } else if estimate > there {
         weighed.exclude(
             "memory",
-            format!("one copy with {parameters} parameters is expected to need {estimate_text}, and the target has {}; use a smaller model or a larger machine", ByteSize(there)),
+            format!("a worker with its {parameters} parameters is expected to need {estimate_text}, and the target has {}; use a smaller model or a larger machine", ByteSize(there)),
         );
     } else {
         weighed.reasons.push(format!(
-            "memory: one copy is expected to need {estimate_text}, more than spec.resources.memory ({given}) gives the first plan; a revision may raise it"
+            "memory: a worker is expected to need {estimate_text}, more than spec.resources.memory ({given}) gives the first plan; a revision may raise it"
         ));
     }
 }

@@ -21,7 +21,10 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
     };
     if !native {
         let format = question.model.format;
-        weighed.exclude("format", format!("it runs SavedModel only, and this is {format}; export with tf.saved_model.save"));
+        weighed.exclude(
+            "format",
+            format!("it runs SavedModel only, and this is {format}; export with tf.saved_model.save"),
+        );
     }
     needs_containers(question, &mut weighed);
     weighed

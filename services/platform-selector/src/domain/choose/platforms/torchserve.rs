@@ -21,7 +21,10 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
     };
     if !native {
         let format = question.model.format;
-        weighed.exclude("format", format!("it runs TorchScript only, and this is {format}; save with torch.jit.script or torch.jit.trace"));
+        weighed.exclude(
+            "format",
+            format!("it runs TorchScript only, and this is {format}; save with torch.jit.script or torch.jit.trace"),
+        );
     }
     needs_containers(question, &mut weighed);
     weighed

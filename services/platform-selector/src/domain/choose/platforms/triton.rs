@@ -29,9 +29,14 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
         ..Weighed::default()
     };
     match question.model.format {
-        ModelFormat::Safetensors => weighed.exclude("format", "these are weights without a graph; export the model to ONNX"),
+        ModelFormat::Safetensors => {
+            weighed.exclude("format", "these are weights without a graph; export the model to ONNX");
+        }
         ModelFormat::TensorrtPlan if !has_gpu => {
-            weighed.exclude("gpu", "a TensorRT engine runs on a GPU, and the target has none; deploy the ONNX file it was built from");
+            weighed.exclude(
+                "gpu",
+                "a TensorRT engine runs on a GPU, and the target has none; deploy the ONNX file it was built from",
+            );
         }
         _ => {}
     }

@@ -13,7 +13,9 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
         effort: 0.3,
         features: 0.8,
         reasons: vec![
-            format!("fit {fit:.2} × 0.50: safetensors of a language model are native to it, together with config.json and a tokenizer"),
+            format!(
+                "fit {fit:.2} × 0.50: safetensors of a language model are native to it, together with config.json and a tokenizer"
+            ),
             "effort 0.30 × 0.30: a large image, GPUs to feed it".to_owned(),
             "features 0.80 × 0.20: continuous batching and paged attention; an API for text only".to_owned(),
         ],

@@ -30,7 +30,9 @@ pub fn offer(demands: &Demands, surroundings: &Surroundings) -> Offer {
         effort: Grade::new(0.1, "hardware, network, storage, cluster and their upkeep are yours"),
         locality: match demands.artifact {
             ArtifactPlace::File => Grade::new(0.7, "the artifact stays in the house"),
-            ArtifactPlace::Bus | ArtifactPlace::Web => Grade::new(0.6, "the artifact is fetched once, results stay in the house"),
+            ArtifactPlace::Bus | ArtifactPlace::Web => {
+                Grade::new(0.6, "the artifact is fetched once, results stay in the house")
+            }
         },
         access: surroundings.access(Target::BareMetal),
     }

@@ -20,9 +20,8 @@ pub fn veto(offer: &Offer, demands: &Demands) -> Option<Veto> {
         let (wanted, there) = (ByteSize(memory), ByteSize(capacity.memory_bytes));
         reasons.push(format!("{workers} workers want {wanted} of memory, there are {there}"));
     }
-    (!reasons.is_empty()).then(|| {
-        excluded("capacity", format!("{}; lower spec.resources or spec.scale.min", reasons.join("; ")))
-    })
+    (!reasons.is_empty())
+        .then(|| excluded("capacity", format!("{}; lower spec.resources or spec.scale.min", reasons.join("; "))))
 }
 
 #[cfg(test)]

@@ -53,10 +53,7 @@ mod tests {
             compute_capability: "8.0".into(),
         };
         here.machine.gpus = vec![gpu(40), gpu(16)];
-        assert_eq!(
-            reason(&here).unwrap(),
-            "2 GPUs with 20Gi are required; there are: A100 with 40Gi, A100 with 16Gi"
-        );
+        assert_eq!(reason(&here).unwrap(), "2 GPUs with 20Gi are required; there are: A100 with 40Gi, A100 with 16Gi");
         here.machine.gpus.push(gpu(24));
         assert_eq!(reason(&here), None);
     }

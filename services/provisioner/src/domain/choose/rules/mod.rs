@@ -18,15 +18,8 @@ pub const TARGET: &str = "target";
 /// Everything that excludes the candidate.
 #[must_use]
 pub fn vetoes(offer: &Offer, demands: &Demands) -> Vec<Veto> {
-    let rules = [
-        target::veto,
-        residency::veto,
-        compliance::veto,
-        gpu::veto,
-        capacity::veto,
-        latency::veto,
-        budget::veto,
-    ];
+    let rules =
+        [target::veto, residency::veto, compliance::veto, gpu::veto, capacity::veto, latency::veto, budget::veto];
     rules.iter().filter_map(|rule| rule(offer, demands)).collect()
 }
 

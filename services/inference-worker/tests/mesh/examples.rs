@@ -1,12 +1,4 @@
 //! The example models against their golden files: the engine's own numbers, not a double's.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    missing_docs,
-    reason = "a test"
-)]
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,0 +1,40 @@
+# What people and CI call. Needs a Rust toolchain (1.95 or newer); everything else is fetched into .tools/ of this clone.
+
+CARGO ?= cargo
+# The release build serves the demo and daily use. It takes longer to compile than a debug build, but a debug build spends
+# the two cores of a small machine on itself, and the demo measures.
+SLIPWAY := $(or $(CARGO_TARGET_DIR),target)/release/slipway
+
+.PHONY: help tools build demo test check fmt lint bench clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
+
+tools:  ## fetch nats-server, PostgreSQL, Prometheus, rotel and the Python clients into .tools/
+	@infra/tools/install.sh all
+
+build:  ## build the slipway program
+	@infra/tools/install.sh nats
+	$(CARGO) build --locked --release --package slipway
+
+demo: build  ## a model released, one healed, a wrong one taken back, under traffic
+	$(SLIPWAY) demo
+
+test: tools  ## every test, with real servers
+	$(CARGO) build --locked --workspace --bin slipway
+	$(CARGO) test --locked --workspace --no-fail-fast
+
+check: fmt lint test  ## what CI runs
+
+fmt:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+
+bench: build  ## overhead, hop latency, many deployments at once, idle memory
+	$(CARGO) bench --locked --package slipway-tests
+
+clean:  ## remove what was built, fetched and stored here
+	$(CARGO) clean
+	rm -rf .tools .slipway demo-data

@@ -1,0 +1,110 @@
+//! What can be reached through a connection.
+
+use super::Bus;
+use crate::{
+    api_keys::ApiKeys,
+    blobs::Blobs,
+    dead::DeadLetters,
+    flags::Flags,
+    identities::Identities,
+    intake::Intake,
+    lease::Leases,
+    ledger::Ledger,
+    log::Log,
+    queue::{AcceptedRequests, Requests, Results},
+    routes::RouteReports,
+    sinks::Sinks,
+    workers::Workers,
+};
+
+impl Bus {
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        Log::new(self.clone())
+    }
+
+    /// Leases.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        Leases::new(self.clone())
+    }
+
+    /// Blobs.
+    #[must_use]
+    pub fn blobs(&self) -> Blobs {
+        Blobs::new(self.clone())
+    }
+
+    /// The registry of live workers.
+    #[must_use]
+    pub fn workers(&self) -> Workers {
+        Workers::new(self.clone())
+    }
+
+    /// What the ingress replicas route by.
+    #[must_use]
+    pub fn routes(&self) -> RouteReports {
+        RouteReports::new(self.clone())
+    }
+
+    /// Certificate requests.
+    #[must_use]
+    pub fn identities(&self) -> Identities {
+        Identities::new(self.clone())
+    }
+
+    /// Hashed API keys.
+    #[must_use]
+    pub fn api_keys(&self) -> ApiKeys {
+        ApiKeys::new(self.clone())
+    }
+
+    /// Integrity flags.
+    #[must_use]
+    pub fn flags(&self) -> Flags {
+        Flags::new(self.clone())
+    }
+
+    /// The intake.
+    #[must_use]
+    pub fn intake(&self) -> Intake {
+        Intake::new(self.clone())
+    }
+
+    /// Queues of inference requests.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        Requests::new(self.clone())
+    }
+
+    /// Accepted asynchronous requests.
+    #[must_use]
+    pub fn accepted(&self) -> AcceptedRequests {
+        AcceptedRequests::new(self.clone())
+    }
+
+    /// Recorded results.
+    #[must_use]
+    pub fn results(&self) -> Results {
+        Results::new(self.clone())
+    }
+
+    /// Dead letters.
+    #[must_use]
+    pub fn dead(&self) -> DeadLetters {
+        DeadLetters::new(self.clone())
+    }
+
+    /// What lies in the sinks.
+    #[must_use]
+    pub fn sinks(&self) -> Sinks {
+        Sinks::new(self.clone())
+    }
+
+    /// The log against its ledger.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        Ledger::new(self.clone())
+    }
+}
