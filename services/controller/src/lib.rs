@@ -26,7 +26,7 @@ pub use domain::first_plan;
 pub use telemetry::Telemetry;
 
 use gate::Gatekeeper;
-use shell::{Controller, Wisher};
+use shell::{Controller, Queues, Wisher};
 use slipway_bus::{Bus, Principal};
 use slipway_kernel::Service;
 use slipway_runtime::Frame;
@@ -42,9 +42,9 @@ pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
     let telemetry = Telemetry::register(&frame);
     if config.local.enabled {
         let local = Local::new(config.setup(&frame.data_dir)?, bus.clone(), telemetry.clone());
-        serve(config, frame, bus, Arc::new(local), telemetry).await
+        Box::pin(serve(config, frame, bus, Arc::new(local), telemetry)).await
     } else {
-        serve(config, frame, bus, Arc::new(target::Absent), telemetry).await
+        Box::pin(serve(config, frame, bus, Arc::new(target::Absent), telemetry)).await
     }
 }
 
@@ -55,7 +55,7 @@ pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
 pub async fn run_with(config: Config, frame: Frame, target: Arc<dyn Target>) -> anyhow::Result<()> {
     let bus = connect(&config, &frame).await?;
     let telemetry = Telemetry::register(&frame);
-    serve(config, frame, bus, target, telemetry).await
+    Box::pin(serve(config, frame, bus, target, telemetry)).await
 }
 
 async fn connect(config: &Config, frame: &Frame) -> anyhow::Result<Bus> {
@@ -71,11 +71,14 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let view = bus.log().follow().await?;
     let gate = Gatekeeper::new(bus.clone(), view.clone(), &config.gate.principals, telemetry.clone());
-    let wisher = Wisher::new(&bus, view, Arc::clone(&target), telemetry.clone()).await?;
-    let controller = Controller::new(Arc::clone(&target), config.deadlines, telemetry);
+    let routes = bus.routes().follow().await?;
+    let queues = Queues::new(bus.clone(), view.clone(), Arc::clone(&target));
+    let wisher =
+        Wisher::new(frame.clock.clone(), view, Arc::clone(&target), telemetry.clone(), routes.clone());
+    let controller = Controller::new(Arc::clone(&target), config.deadlines, telemetry, routes);
     let keeping = async { target.run(frame.clone()).await };
     let wishing = async {
-        wisher.run(frame.clone()).await;
+        tokio::join!(wisher.run(frame.clone()), queues.run(frame.clone()));
         anyhow::Ok(())
     };
     let acting = async { Ok(slipway_bus::react(&bus, &frame, controller).await?) };

@@ -37,7 +37,9 @@ pub fn check_media_type(headers: &HeaderMap) -> Result<(), RequestError> {
         let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
         // JSON has no other encoding than UTF-8.
         let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
-            Some((name, value)) if name.eq_ignore_ascii_case("charset") => value.trim_matches('"').eq_ignore_ascii_case("utf-8"),
+            Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+                value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
             _ => true,
         });
         if !is_json || !is_utf8 {

@@ -114,7 +114,8 @@ pub struct AuthConfig {
 
 impl ServiceConfig for Config {
     const SERVICE: &'static str = "ingress";
-    const ABOUT: &'static str = "The public door: Open Inference Protocol v2 over HTTP, checked, limited and routed to workers.";
+    const ABOUT: &'static str =
+        "The public door: Open Inference Protocol v2 over HTTP, checked, limited and routed to workers.";
 
     fn common(&self) -> &Common {
         &self.common
@@ -126,7 +127,11 @@ impl ServiceConfig for Config {
         number(&mut refusals, "http.max_connections", http.max_connections, 1..=100_000);
         span(&mut refusals, "http.header_timeout", http.header_timeout, Span::millis(100)..=Span::seconds(600));
         if http.tls_certificate.is_some() != http.tls_key.is_some() {
-            refusals.push(Refusal::new("http.tls_key", "one of two", "both http.tls_certificate and http.tls_key, or neither"));
+            refusals.push(Refusal::new(
+                "http.tls_key",
+                "one of two",
+                "both http.tls_certificate and http.tls_key, or neither",
+            ));
         }
         let limits = &self.limits;
         number(&mut refusals, "limits.in_flight", limits.in_flight, 1..=100_000);
@@ -143,7 +148,11 @@ impl ServiceConfig for Config {
         span(&mut refusals, "upstream.worker_wait", upstream.worker_wait, Span::default()..=Span::seconds(300));
         for key in &self.auth.probe_keys {
             if !is_public_key(key) {
-                refusals.push(Refusal::new("auth.probe_keys", key, "public user keys of nkeys (`U` and 55 more of A-Z, 2-7)"));
+                refusals.push(Refusal::new(
+                    "auth.probe_keys",
+                    key,
+                    "public user keys of nkeys (`U` and 55 more of A-Z, 2-7)",
+                ));
             }
         }
         refusals

@@ -28,7 +28,12 @@ enum NoIdentity {
 }
 
 /// Keeps the certificate fresh until the shutdown.
-pub async fn run(ingress: Arc<Ingress>, bus: Bus, condition: Condition, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    ingress: Arc<Ingress>,
+    bus: Bus,
+    condition: Condition,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let trust = bus.identities().trust().await?;
     let mut keeper = Keeper { bus, reloadable: None };
     let mut pause = PAUSE.0;

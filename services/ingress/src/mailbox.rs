@@ -9,7 +9,12 @@ use slipway_kernel::{DeploymentId, RequestId, RevisionId};
 #[async_trait]
 pub trait Mailbox: Send + Sync + 'static {
     /// Registers a request, once.
-    async fn accept(&self, id: &DeploymentId, request: &RequestId, entry: &AcceptedRequest) -> Result<Accepted, BusError>;
+    async fn accept(
+        &self,
+        id: &DeploymentId,
+        request: &RequestId,
+        entry: &AcceptedRequest,
+    ) -> Result<Accepted, BusError>;
 
     /// What was registered.
     async fn accepted(&self, id: &DeploymentId, request: &RequestId) -> Result<Option<AcceptedRequest>, BusError>;
@@ -33,7 +38,12 @@ pub trait Mailbox: Send + Sync + 'static {
 
 #[async_trait]
 impl Mailbox for Bus {
-    async fn accept(&self, id: &DeploymentId, request: &RequestId, entry: &AcceptedRequest) -> Result<Accepted, BusError> {
+    async fn accept(
+        &self,
+        id: &DeploymentId,
+        request: &RequestId,
+        entry: &AcceptedRequest,
+    ) -> Result<Accepted, BusError> {
         self.accepted().create(id, request, entry).await
     }
 

@@ -180,7 +180,8 @@ mod tests {
     #[test]
     fn a_worker_is_quoted_with_its_own_word() {
         for code in FailureCode::ALL {
-            let error = RequestError::Worker { code, message: "x".to_owned(), retry_after: Some(Duration::from_secs(7)) };
+            let error =
+                RequestError::Worker { code, message: "x".to_owned(), retry_after: Some(Duration::from_secs(7)) };
             let response = failure(&error);
             assert_eq!(response.status().as_u16(), code.http_status());
             let after = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());

@@ -10,9 +10,8 @@ use std::time::Duration;
 
 /// Upper edges in seconds, from the cost of this service alone to the longest timeout: about two per octave where objectives
 /// lie (5 to 500 ms), so that a p99 read from them is at most half off.
-const SECONDS: [f64; 18] = [
-    0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 60.0,
-];
+const SECONDS: [f64; 18] =
+    [0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 60.0];
 
 /// Labels of what a revision did.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -85,8 +84,16 @@ impl IngressMetrics {
             );
             registry.register("ingress_in_flight", "Requests inside", own.in_flight.clone());
             registry.register("ingress_workers", "Workers that can be reached", own.workers.clone());
-            registry.register("ingress_routes_applied", "Sequence of the log that requests are routed by", own.applied.clone());
-            registry.register("ingress_identities", "Requests for the own certificate, by outcome", own.identities.clone());
+            registry.register(
+                "ingress_routes_applied",
+                "Sequence of the log that requests are routed by",
+                own.applied.clone(),
+            );
+            registry.register(
+                "ingress_identities",
+                "Requests for the own certificate, by outcome",
+                own.identities.clone(),
+            );
         });
         own
     }

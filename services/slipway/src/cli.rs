@@ -236,7 +236,7 @@ pub struct InferArgs {
     pub name: Label,
     /// The request (Open Inference Protocol v2, JSON), inline, as `@file`, or `-` for standard input.
     #[arg(short, long, value_name = "JSON")]
-    pub data: String,
+    pub request: String,
     /// Hand it in, and poll for the result.
     #[arg(long = "async")]
     pub respond_async: bool,
@@ -332,6 +332,12 @@ mod tests {
     #[test]
     fn the_commands_are_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_request_is_no_data_folder() {
+        let cli = Cli::try_parse_from(["slipway", "--data", "/x", "infer", "digits", "-r", "{}"]).unwrap();
+        assert_eq!(cli.global.data, PathBuf::from("/x"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The first plan of a generation: what the spec says, on what the infrastructure has.
 
 use slipway_kernel::{
-    CpuMillis, Finding, FindingKind, InfrastructureReady, Plan, PlatformSelected, Span,
+    CpuMillis, Finding, FindingKind, InfrastructureReady, Plan, PlatformSelected, Rate, Span,
     spec::Spec,
 };
 
@@ -69,7 +69,7 @@ pub fn threads(cpu: CpuMillis) -> u32 {
 /// for bursts), but at least eight batches, twice the concurrency one worker is scaled for, and 32.
 #[must_use]
 pub fn queue_limit(spec: &Spec, replicas: u32, max_batch: u32) -> u32 {
-    let rate = spec.slo.throughput.or(spec.validation.load.rate).map_or(50.0, |rate| rate.per_second());
+    let rate = spec.slo.throughput.or(spec.validation.load.rate).map_or(50.0, Rate::per_second);
     let patience = spec.slo.latency_p99.unwrap_or(PATIENCE).0.as_secs_f64();
     let arriving = 2.0 * rate / f64::from(replicas.max(1)) * patience;
     let arriving = (1..=MAX_QUEUE).find(|limit| f64::from(*limit) >= arriving).unwrap_or(MAX_QUEUE);

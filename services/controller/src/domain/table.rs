@@ -44,8 +44,11 @@ fn told(due: &Due) -> String {
     }
 }
 
+/// A name, and what puts the answer there.
+type Next = (&'static str, Box<dyn Fn(&mut Scenario)>);
+
 /// Answers that may follow, each with its name and where it is put.
-fn next(generation: u32, revision: u32) -> Vec<(&'static str, Box<dyn Fn(&mut Scenario)>)> {
+fn next(generation: u32, revision: u32) -> Vec<Next> {
     let deterministic = |kind| Failed { findings: vec![finding(kind, Cause::Deterministic)] };
     let transient = || Failed { findings: vec![finding(FindingKind::DependencyUnavailable, Cause::Transient)] };
     let at = move |slot: Slot, answer: Answer| -> Box<dyn Fn(&mut Scenario)> {
@@ -54,7 +57,7 @@ fn next(generation: u32, revision: u32) -> Vec<(&'static str, Box<dyn Fn(&mut Sc
             scenario.put(generation, revision, slot, answer.clone());
         })
     };
-    let mut next: Vec<(&'static str, Box<dyn Fn(&mut Scenario)>)> = vec![
+    let mut next: Vec<Next> = vec![
         ("infrastructure-chosen", Box::new(move |s| drop(s.chosen(generation, false)))),
         ("infrastructure-chosen, approval needed", Box::new(move |s| drop(s.chosen(generation, true)))),
         ("approved", at(Slot::Approval, Answer::Approved(Approved { reason: String::new(), intake: scenario::intake(0) }))),

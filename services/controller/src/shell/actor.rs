@@ -7,7 +7,7 @@ use crate::{
     telemetry::Telemetry,
 };
 use async_trait::async_trait;
-use slipway_bus::{Actor, Done, Due, DutyError, Scene};
+use slipway_bus::{Actor, Done, Due, DutyError, RouteReport, Scene, Watched};
 use slipway_kernel::{Answer, Deployment, FactKey, Generation, RevisionId, RevisionState, Service, Timestamp};
 use std::{sync::Arc, time::Duration};
 
@@ -24,11 +24,17 @@ pub(crate) struct Controller {
     pub(super) target: Arc<dyn Target>,
     pub(super) deadlines: Deadlines,
     pub(super) telemetry: Telemetry,
+    pub(super) routes: Watched<Vec<RouteReport>>,
 }
 
 impl Controller {
-    pub(crate) fn new(target: Arc<dyn Target>, deadlines: Deadlines, telemetry: Telemetry) -> Self {
-        Self { target, deadlines, telemetry }
+    pub(crate) fn new(
+        target: Arc<dyn Target>,
+        deadlines: Deadlines,
+        telemetry: Telemetry,
+        routes: Watched<Vec<RouteReport>>,
+    ) -> Self {
+        Self { target, deadlines, telemetry, routes }
     }
 
     /// Writes the fact that a duty comes to.

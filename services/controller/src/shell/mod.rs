@@ -2,15 +2,18 @@
 //!
 //! - [`actor`]: from a duty to its performance.
 //! - [`deploy`]: workers up, and the answer `deployed` or `deploy-failed`.
+//! - [`queues`]: what waits for a revision that is gone goes to the one that serves.
 //! - [`rollout`]: shares of the traffic, held against their measurements.
 //! - [`wishes`]: tells the target which revisions must have workers, from the log alone.
 
 mod actor;
 mod deploy;
+mod queues;
 mod rollout;
 mod wishes;
 
 pub(crate) use actor::Controller;
+pub(crate) use queues::Queues;
 pub(crate) use wishes::Wisher;
 
 use crate::target::Group;
@@ -38,7 +41,9 @@ async fn decide(scene: &Scene, key: &FactKey, answer: Answer, cause: Option<&Fac
         Some(cause) => draft.caused_by(cause),
         None => draft,
     };
-    match scene.bus.log().append_against(key, draft, scene.folded.last_sequence).await? {
+    // On the heap: a write with its retries is by far the largest part of a duty.
+    let writing = Box::pin(scene.bus.log().append_against(key, draft, scene.folded.last_sequence));
+    match writing.await? {
         WrittenAgainst::Stored(_) | WrittenAgainst::Adopted(_) => Ok(Done::Wrote),
         WrittenAgainst::Moved => Ok(Done::Again),
     }

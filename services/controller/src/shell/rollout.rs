@@ -25,16 +25,15 @@ struct Reported {
 impl Controller {
     /// Watches a share. Returns to look again, or stops the rollout.
     pub(super) async fn hold(&self, revision: RevisionId, scene: &Scene) -> Result<Done, DutyError> {
-        let reported = reported(revision, scene).await?;
-        match self.misses(revision, reported.traffic, scene) {
-            findings if findings.is_empty() => Ok(Done::Later(LOOK)),
+        match self.misses(revision, self.reported(revision, scene).traffic, scene) {
+            findings if findings.is_empty() => Ok(Done::Later(next_look(revision, scene))),
             findings => self.stop(revision, findings, scene).await,
         }
     }
 
     /// Gives a larger share.
     pub(super) async fn shift(&self, revision: RevisionId, percent: u8, scene: &Scene) -> Result<Done, DutyError> {
-        let reported = reported(revision, scene).await?;
+        let reported = self.reported(revision, scene);
         if let Some(done) = self.not_yet(revision, &reported, scene).await? {
             return Ok(done);
         }
@@ -48,13 +47,17 @@ impl Controller {
 
     /// Gives all of it.
     pub(super) async fn release(&self, revision: RevisionId, scene: &Scene) -> Result<Done, DutyError> {
-        let reported = reported(revision, scene).await?;
+        let reported = self.reported(revision, scene);
         if let Some(done) = self.not_yet(revision, &reported, scene).await? {
             return Ok(done);
         }
         let replaces = scene.folded.deployment.serving().filter(|serving| *serving != revision);
         let released = Released { replaces, measurements: reported.traffic.measurements() };
         self.write_as(&scene.key(revision, Slot::Release), Answer::Released(released), None, scene).await
+    }
+
+    fn reported(&self, revision: RevisionId, scene: &Scene) -> Reported {
+        summed(&self.routes.get(), &scene.id.to_string(), revision, scene.folded.last_sequence)
     }
 
     /// What keeps the next share back, if something does.
@@ -95,9 +98,19 @@ impl Controller {
     }
 }
 
-async fn reported(revision: RevisionId, scene: &Scene) -> Result<Reported, DutyError> {
-    let reports = scene.bus.routes().replicas().await?;
-    Ok(summed(&reports, &scene.id.to_string(), revision, scene.folded.last_sequence))
+/// When to look again: as often as there are new reports, and when the hold is over.
+fn next_look(revision: RevisionId, scene: &Scene) -> Duration {
+    let deployment = &scene.folded.deployment;
+    let hold = deployment.generations.get(&revision.generation).map(|generation| generation.spec().rollout.hold.0);
+    let shift = deployment.revision(revision).and_then(|revision| revision.fact(Slot::Shift(revision.shifted()?)));
+    match (hold, shift) {
+        (Some(hold), Some(shift)) => {
+            let left = shift.at.after(hold).since(scene.now());
+            // Over already: a person holds it.
+            if left.is_zero() { LOOK } else { left.min(LOOK) }
+        }
+        _ => LOOK,
+    }
 }
 
 fn summed(reports: &[RouteReport], deployment: &str, revision: RevisionId, sequence: u64) -> Reported {

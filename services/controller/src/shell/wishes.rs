@@ -9,7 +9,7 @@ use crate::{
     target::{Desired, Target},
     telemetry::Telemetry,
 };
-use slipway_bus::{Bus, Change, Folded, RouteReport, View, Watched};
+use slipway_bus::{Change, Folded, RouteReport, View, Watched};
 use slipway_kernel::{Deployment, DeploymentId, Generation, ModelFormat, RevisionId, Timestamp};
 use slipway_runtime::{Clock, Frame};
 use std::{
@@ -57,17 +57,14 @@ pub(crate) struct Wisher {
 
 impl Wisher {
     /// Ready to run.
-    ///
-    /// # Errors
-    /// When the routes cannot be followed.
-    pub(crate) async fn new(
-        bus: &Bus,
+    pub(crate) fn new(
+        clock: Clock,
         view: View,
         target: Arc<dyn Target>,
         telemetry: Telemetry,
-    ) -> Result<Self, slipway_bus::BusError> {
-        let routes = bus.routes().follow().await?;
-        Ok(Self { target, view, routes, clock: bus.clock().clone(), telemetry, told: BTreeMap::new() })
+        routes: Watched<Vec<RouteReport>>,
+    ) -> Self {
+        Self { target, view, routes, clock, telemetry, told: BTreeMap::new() }
     }
 
     /// Runs until shutdown.

@@ -76,14 +76,41 @@ async fn workers_of_a_replaced_revision_stay_until_the_ingress_routes_past_them(
     let quick = json!({ "rollout": { "steps": [100], "hold": "0s", "watch": "0s" } });
     mesh.deploy("digits", "1", &quick).await;
     mesh.released("digits", ONE).await;
-    ingress.routes().report(u64::MAX).await.unwrap();
+    mesh.others.judge(|_, _| None);
     mesh.deploy("digits", "2", &quick).await;
-    let folded = mesh.released("digits", TWO).await;
-    // The release itself is the last that this replica has heard of.
-    let before = folded.deployment.revision(TWO).unwrap().fact(Slot::Release).unwrap().sequence - 1;
-    ingress.routes().report(before).await.unwrap();
-    let report = ingress.routes().replicas().await.unwrap();
-    assert_eq!(report[0].applied, before);
-    ingress.routes().report(u64::MAX).await.unwrap();
+    mesh.until("digits", |folded| {
+        let four = |slot| folded.deployment.revision(TWO).is_some_and(|revision| revision.fact(slot).is_some());
+        Slot::PARALLEL.into_iter().all(four)
+    })
+    .await;
+    // This replica hears of the validation, and of nothing after it.
+    ingress.routes().report(mesh.view.applied() + 1).await.unwrap();
+    mesh.put("digits", TWO, Slot::Validation, crate::others::validated().unwrap()).await;
+    mesh.released("digits", TWO).await;
+    let left = tokio::time::timeout(Duration::from_secs(2), async {
+        while mesh.target.revisions(&id("digits")) == [ONE, TWO] {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(left.await.is_err(), "requests may still be routed to the first");
+    ingress.routes().report(mesh.view.applied()).await.unwrap();
     eventually(PATIENCE, || async { mesh.target.revisions(&id("digits")) == [TWO] }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_revision_that_is_taken_back_goes_to_the_good_one() {
+    let mesh = Mesh::start().await;
+    let ingress = mesh.server.bus_as(Service::Ingress).await;
+    mesh.deploy("digits", "1", &json!({})).await;
+    mesh.released("digits", ONE).await;
+    mesh.deploy("digits", "2", &json!({ "rollout": { "steps": [10, 100], "hold": "60s" } })).await;
+    mesh.until_phase("digits", Phase::Shifting(10)).await;
+    for n in 0..3 {
+        let request = format!("request-{n}").parse().unwrap();
+        ingress.requests().publish(&id("digits"), TWO, &request, "x".into(), None).await.unwrap();
+    }
+    mesh.command(Verb::Rollback, json!({ "deployment": "digits" })).await;
+    mesh.until_phase("digits", Phase::RolledBack).await;
+    let depth = async |revision| ingress.requests().depth(&id("digits"), revision).await.unwrap();
+    eventually(PATIENCE, || async { depth(ONE).await == 3 && depth(TWO).await == 0 }).await;
 }

@@ -8,16 +8,17 @@ mod sample;
 pub use prove::{Effects, RealEffects, Subject};
 
 use crate::{
-    auth, limits,
+    auth,
     domain::{self, Duty},
+    limits,
     stack::Ingress,
     table::{Door, Target},
 };
 use async_trait::async_trait;
 use slipway_bus::{Actor, Bus, Done, Due, DutyError, RouteError, Scene};
 use slipway_kernel::{
-    Answer, Attempt, Deployment, Failed, Finding, FindingKind, Generation, Item, Proof, Ready, Removed, Revision, RevisionId,
-    Service, Slot, Timestamp,
+    Answer, Attempt, Deployment, Failed, Finding, FindingKind, Generation, Item, Proof, Ready, Removed, Revision,
+    RevisionId, Service, Slot, Timestamp,
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -71,12 +72,18 @@ impl IngressActor {
 
     async fn configure(&self, revision: RevisionId, scene: &Scene) -> Result<Ready, Finding> {
         let replicas = self.everywhere(scene.folded.last_sequence).await.map_err(|error| {
-            Finding::transient(FindingKind::DependencyUnavailable, format!("not all replicas route by the log: {error}"))
+            Finding::transient(
+                FindingKind::DependencyUnavailable,
+                format!("not all replicas route by the log: {error}"),
+            )
         })?;
         let door = self.ingress.routing.load().door(&scene.id).cloned();
         let target = door.as_ref().and_then(|door| door.entry.targets.get(&revision)).cloned();
         let (Some(door), Some(target)) = (door, target) else {
-            return Err(Finding::transient(FindingKind::Misconfigured, format!("revision {revision} cannot be reached")));
+            return Err(Finding::transient(
+                FindingKind::Misconfigured,
+                format!("revision {revision} cannot be reached"),
+            ));
         };
         let subject = Subject { ingress: &self.ingress, id: &scene.id, target: &target, door: &self.door };
         let mut proofs = vec![Proof {

@@ -82,7 +82,8 @@ impl Subject<'_> {
                 );
                 let cause = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
                 let finding = if passing { Finding::transient } else { Finding::deterministic };
-                Err(finding(FindingKind::Misconfigured, format!("{error}{cause}")).with_evidence("spec.access.jwt.jwks"))
+                Err(finding(FindingKind::Misconfigured, format!("{error}{cause}"))
+                    .with_evidence("spec.access.jwt.jwks"))
             }
         }
     }

@@ -9,7 +9,8 @@ pub(super) fn zeros(signature: &Signature) -> Result<String, String> {
     for (index, port) in signature.inputs.iter().enumerate() {
         // What the request decides is 1.
         let shape: Vec<i64> = port.shape.iter().map(|size| if *size < 0 { 1 } else { *size }).collect();
-        let count = dimensions(&shape).and_then(|shape| element_count(&shape)).map_err(|problem| problem.to_string())?;
+        let count =
+            dimensions(&shape).and_then(|shape| element_count(&shape)).map_err(|problem| problem.to_string())?;
         let zero = match port.data_type {
             DataType::Bool => "false",
             DataType::Bytes => r#""""#,

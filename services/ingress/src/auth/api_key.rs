@@ -85,7 +85,9 @@ pub(crate) mod tests {
         let mine: DeploymentId = "a.d".parse().unwrap();
         let keys = keys(&mine, KEY, None);
         let last = format!("{}R", &KEY[..KEY.len() - 1]);
-        for key in ["", "slw_", "SLW_", &KEY[..46], &format!("{KEY}A"), &last, &KEY.replace('a', " "), &KEY.to_lowercase()] {
+        for key in
+            ["", "slw_", "SLW_", &KEY[..46], &format!("{KEY}A"), &last, &KEY.replace('a', " "), &KEY.to_lowercase()]
+        {
             assert_eq!(keys.principal(&mine, key, Timestamp(0)), None, "{key}");
         }
     }

@@ -138,8 +138,8 @@ impl Source {
             .load(outbound)
             .await
             .map_err(|source| IssuerError::Fetch { location: self.location.clone(), source })?;
-        let keys = public_key::read(&text)
-            .map_err(|source| IssuerError::Keys { location: self.location.clone(), source })?;
+        let keys =
+            public_key::read(&text).map_err(|source| IssuerError::Keys { location: self.location.clone(), source })?;
         info!(location = self.location, keys = keys.len(), "fetched the keys of an issuer");
         let keys = Arc::new(keys);
         self.keys.store(Some(Arc::new(Kept { keys: Arc::clone(&keys), at: Instant::now() })));
@@ -214,7 +214,11 @@ mod tests {
         let location = format!("file://{}", path.display());
         let issuers = issuers();
         let old = issuers.keys(&location, with_kid("ed-1")).await.unwrap();
-        std::fs::write(&path, r#"{"keys":[{"kid":"new","kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#).unwrap();
+        std::fs::write(
+            &path,
+            r#"{"keys":[{"kid":"new","kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+        )
+        .unwrap();
         *issuers.source(&location).fetched.lock().await = Instant::now().checked_sub(limits::JWKS_PAUSE);
         let new = issuers.keys(&location, with_kid("new")).await.unwrap();
         assert_eq!((old.len(), new.len()), (2, 1));

@@ -121,10 +121,11 @@ impl Authenticator {
             RequestError::Unauthenticated
         };
         let token = token::read(token).map_err(refused)?;
-        let keys = self.issuers.keys(&jwt.jwks, |keys| token::key_for(&token, keys).is_ok()).await.map_err(|error| {
-            debug!(%error, "tokens cannot be checked");
-            RequestError::KeysUnavailable
-        })?;
+        let keys =
+            self.issuers.keys(&jwt.jwks, |keys| token::key_for(&token, keys).is_ok()).await.map_err(|error| {
+                debug!(%error, "tokens cannot be checked");
+                RequestError::KeysUnavailable
+            })?;
         let verified = token::key_for(&token, &keys).and_then(|key| token::verify(&token, key, jwt, now));
         verified.map(|token::Subject(subject)| subject).map_err(refused)
     }

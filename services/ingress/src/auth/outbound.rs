@@ -147,9 +147,28 @@ mod tests {
     #[test]
     fn addresses_that_only_we_can_reach_are_not_public() {
         for address in [
-            "169.254.169.254", "127.0.0.1", "127.1.2.3", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.100.100.200",
-            "192.0.0.192", "198.18.0.1", "224.0.0.1", "255.255.255.255", "::1", "::", "::ffff:169.254.169.254",
-            "::ffff:a9fe:a9fe", "fd00:ec2::254", "fe80::1", "2002:a9fe:a9fe::", "2001::1", "2001:db8::1", "64:ff9b::a9fe:a9fe",
+            "169.254.169.254",
+            "127.0.0.1",
+            "127.1.2.3",
+            "0.0.0.0",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.100.100.200",
+            "192.0.0.192",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "::ffff:169.254.169.254",
+            "::ffff:a9fe:a9fe",
+            "fd00:ec2::254",
+            "fe80::1",
+            "2002:a9fe:a9fe::",
+            "2001::1",
+            "2001:db8::1",
+            "64:ff9b::a9fe:a9fe",
             "ff02::1",
         ] {
             assert!(!is_public(address.parse().unwrap()), "{address}");
@@ -164,8 +183,16 @@ mod tests {
         slipway_runtime::tls::install_provider();
         let outbound = Outbound::new(&AuthConfig::default()).unwrap();
         for url in [
-            "http://example.com/", "file:///etc/passwd", "https://127.0.0.1/", "https://2130706433/", "https://0x7f.1/",
-            "https://[::1]/", "https://[::ffff:169.254.169.254]/", "https://169.254.169.254/latest", "https://", "gopher://x/",
+            "http://example.com/",
+            "file:///etc/passwd",
+            "https://127.0.0.1/",
+            "https://2130706433/",
+            "https://0x7f.1/",
+            "https://[::1]/",
+            "https://[::ffff:169.254.169.254]/",
+            "https://169.254.169.254/latest",
+            "https://",
+            "gopher://x/",
         ] {
             assert!(matches!(outbound.get(url).await, Err(FetchError::Address(_))), "{url}");
         }

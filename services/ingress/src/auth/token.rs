@@ -141,9 +141,7 @@ pub fn key_for<'k>(token: &Unverified<'_>, keys: &'k [PublicKey]) -> Result<&'k 
         // A key without a name (PEM) is the only one there is, whatever the token calls it.
         (kid, [only]) if kid.is_none() || only.kid.is_none() => Ok(only),
         (None, _) => Err(TokenError::UnknownKey),
-        (Some(kid), keys) => {
-            keys.iter().find(|key| key.kid.as_deref() == Some(kid)).ok_or(TokenError::UnknownKey)
-        }
+        (Some(kid), keys) => keys.iter().find(|key| key.kid.as_deref() == Some(kid)).ok_or(TokenError::UnknownKey),
     }
 }
 

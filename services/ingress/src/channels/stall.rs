@@ -47,8 +47,7 @@ impl<Io: AsyncWrite + Unpin> Stalling<Io> {
             self.given_up = None;
             return Poll::Ready(result);
         }
-        let given_up =
-            self.given_up.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limits::WRITE_STALL)));
+        let given_up = self.given_up.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limits::WRITE_STALL)));
         ready!(given_up.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing")))
     }

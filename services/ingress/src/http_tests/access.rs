@@ -175,8 +175,12 @@ async fn a_row_that_is_larger_than_the_largest_body_is_a_misconfiguration() {
     setting.history.deploy(1, 1);
     let world = World::open(setting).await;
     let door = std::sync::Arc::clone(world.ingress.routing.load().door(&world.history.id).unwrap());
-    let subject =
-        Subject { ingress: &world.ingress, id: &world.history.id, target: &door.entry.targets[&FIRST], door: &world.door };
+    let subject = Subject {
+        ingress: &world.ingress,
+        id: &world.history.id,
+        target: &door.entry.targets[&FIRST],
+        door: &world.door,
+    };
     let finding = RealEffects.prove(subject).await.unwrap_err();
     assert_eq!(finding.kind, FindingKind::Misconfigured);
     assert_eq!(finding.wanted, Some(1_024.0));

@@ -1,7 +1,8 @@
 //! An authority as security is one: it signs what it is asked to.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa, KeyPair,
+    KeyUsagePurpose,
 };
 use slipway_kernel::{DeploymentId, RevisionId, Service};
 use slipway_runtime::tls::{Identity, KeyAndRequest, Reloadable, SpiffeId};

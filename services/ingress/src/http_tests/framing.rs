@@ -60,7 +60,9 @@ async fn trailers_say_nothing_about_who_sends_them() {
     setting.history.release(1, 1);
     let world = World::open(setting).await;
     let own = world.ingress.authenticator.probes.own();
-    let head = format!("POST {INFER} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntrailer: slipway-probe\r\nconnection: close\r\n\r\n");
+    let head = format!(
+        "POST {INFER} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntrailer: slipway-probe\r\nconnection: close\r\n\r\n"
+    );
     let answer = raw(&world, &format!("{head}2\r\n{{}}\r\n0\r\nslipway-probe: {own}\r\n\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
 }
@@ -134,8 +136,12 @@ async fn the_door_speaks_tls_and_proves_itself_over_it() {
     let plain = raw(&world, "GET /v2 HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert!(!plain.contains("HTTP/1.1 200"), "{plain}");
     let door = std::sync::Arc::clone(world.ingress.routing.load().door(&world.history.id).unwrap());
-    let subject =
-        Subject { ingress: &world.ingress, id: &world.history.id, target: &door.entry.targets[&FIRST], door: &world.door };
+    let subject = Subject {
+        ingress: &world.ingress,
+        id: &world.history.id,
+        target: &door.entry.targets[&FIRST],
+        door: &world.door,
+    };
     let proofs = RealEffects.prove(subject).await.unwrap();
     assert!(proofs[1].detail.contains("spec.access.anonymous"), "{proofs:?}");
     assert_eq!(worker.calls(), 2);

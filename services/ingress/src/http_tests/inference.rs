@@ -137,7 +137,12 @@ async fn what_is_not_accepted_is_named_with_its_path_and_what_is_allowed() {
         (tensor(|x| x["data"] = json!([1, 1e300])), 400, "invalid-argument", "inputs[0].data[1]"),
         (tensor(|x| x["extra"] = json!(1)), 400, "invalid-argument", "inputs[0].extra"),
         (json!({ "inputs": [] }).to_string(), 400, "invalid-argument", "inputs"),
-        (json!({ "inputs": [body()["inputs"][0], body()["inputs"][0]] }).to_string(), 400, "invalid-argument", "inputs[1].name"),
+        (
+            json!({ "inputs": [body()["inputs"][0], body()["inputs"][0]] }).to_string(),
+            400,
+            "invalid-argument",
+            "inputs[1].name",
+        ),
         ("{".to_owned(), 400, "invalid-argument", "body"),
         (String::new(), 400, "invalid-argument", "body"),
         (deep, 400, "invalid-argument", "body"),

@@ -32,7 +32,12 @@ impl MemoryMailbox {
 
 #[async_trait]
 impl Mailbox for MemoryMailbox {
-    async fn accept(&self, id: &DeploymentId, request: &RequestId, entry: &AcceptedRequest) -> Result<Accepted, BusError> {
+    async fn accept(
+        &self,
+        id: &DeploymentId,
+        request: &RequestId,
+        entry: &AcceptedRequest,
+    ) -> Result<Accepted, BusError> {
         self.reach()?;
         // The one way to make a handler panic.
         assert_ne!(request.as_str(), "panic", "the mailbox was asked to panic");

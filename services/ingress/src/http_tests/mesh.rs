@@ -24,7 +24,7 @@ use slipway_proto::{
     slipway::inference::v1::{InferenceRequest, InferenceResult, inference_result::Outcome},
 };
 use slipway_runtime::Frame;
-use slipway_testkit::{NatsServer, eventually, free_port, frame};
+use slipway_testkit::{NatsServer, eventually, frame, free_port};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
@@ -191,7 +191,8 @@ async fn a_deployment_is_opened_served_shifted_and_taken_down() {
     let Said::IngressReady(ready) = mesh.said(FIRST, Slot::Ingress).await else { panic!("not ready") };
     let names: Vec<&str> = ready.proofs.iter().map(|proof| proof.name.as_str()).collect();
     assert_eq!(names, ["routes applied", "request answered", "stranger"], "{ready:?}");
-    let configured = |name: &str| ready.configured.iter().find(|item| item.name == name).map(|item| item.value.as_str());
+    let configured =
+        |name: &str| ready.configured.iter().find(|item| item.name == name).map(|item| item.value.as_str());
     assert_eq!(configured("address"), Some(format!("http://{}", mesh.address).as_str()));
     assert_eq!(configured("authentication"), Some("api-keys"));
     assert_eq!(first.last()["slipway-principal"], "service:ingress");
@@ -264,7 +265,12 @@ async fn a_request_left_in_the_queue_is_answered_through_the_broker() {
         revision: request.revision,
         request_id: request.request_id,
         correlation_id: request.correlation_id,
-        outcome: Some(Outcome::Response(raw_response("digits", "1-1", "r-1", [Tensor::from_f32("y", vec![1], &[7.0]).unwrap()]))),
+        outcome: Some(Outcome::Response(raw_response(
+            "digits",
+            "1-1",
+            "r-1",
+            [Tensor::from_f32("y", vec![1], &[7.0]).unwrap()],
+        ))),
         ..InferenceResult::default()
     };
     let request_id: RequestId = "r-1".parse().unwrap();

@@ -53,7 +53,12 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Serves the revision, with its certificate.
-    pub(super) fn start(authority: &Authority, deployment: &DeploymentId, revision: RevisionId, instance: &str) -> Self {
+    pub(super) fn start(
+        authority: &Authority,
+        deployment: &DeploymentId,
+        revision: RevisionId,
+        instance: &str,
+    ) -> Self {
         Self::posing(authority, deployment, revision, revision, instance)
     }
 
@@ -136,8 +141,16 @@ impl GrpcInferenceService for Double {
         let mut under_way = UnderWay(Arc::clone(&self.0), false);
         let text = |name: &str| request.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
         let names = [
-            "slipway-request-id", "slipway-correlation-id", "slipway-principal", "slipway-deadline-ms", "slipway-accepted-ms",
-            "slipway-attempt", "slipway-probe", "traceparent", "x-forwarded-for", "authorization",
+            "slipway-request-id",
+            "slipway-correlation-id",
+            "slipway-principal",
+            "slipway-deadline-ms",
+            "slipway-accepted-ms",
+            "slipway-attempt",
+            "slipway-probe",
+            "traceparent",
+            "x-forwarded-for",
+            "authorization",
         ];
         let seen = names.into_iter().filter_map(|name| Some((name.to_owned(), text(name)?))).collect();
         self.0.seen.lock().unwrap().push(seen);
@@ -178,11 +191,17 @@ impl GrpcInferenceService for Double {
         Err(Status::unimplemented("not asked"))
     }
 
-    async fn server_metadata(&self, _: Request<ServerMetadataRequest>) -> Result<Response<ServerMetadataResponse>, Status> {
+    async fn server_metadata(
+        &self,
+        _: Request<ServerMetadataRequest>,
+    ) -> Result<Response<ServerMetadataResponse>, Status> {
         Err(Status::unimplemented("not asked"))
     }
 
-    async fn model_metadata(&self, _: Request<ModelMetadataRequest>) -> Result<Response<ModelMetadataResponse>, Status> {
+    async fn model_metadata(
+        &self,
+        _: Request<ModelMetadataRequest>,
+    ) -> Result<Response<ModelMetadataResponse>, Status> {
         Err(Status::unimplemented("not asked"))
     }
 }

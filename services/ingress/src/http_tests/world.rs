@@ -94,8 +94,18 @@ impl World {
         let server = tokio::spawn(async move { serving.await.unwrap() });
         let own = OwnDoor { address, advertised: address.to_string(), certificate };
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
-        let mut world =
-            Self { ingress, mailbox, authority, history, address, door: own, shutdown, server, http: client, applied: 0 };
+        let mut world = Self {
+            ingress,
+            mailbox,
+            authority,
+            history,
+            address,
+            door: own,
+            shutdown,
+            server,
+            http: client,
+            applied: 0,
+        };
         world.apply();
         world
     }

@@ -113,7 +113,11 @@ impl Nesting<'_> {
 
     fn wrong_nesting(&self, found: String) -> Refusal {
         let shape = self.shape;
-        Refusal::new(self.path, found, format!("one flat list of {} elements, or lists nested as {shape:?}", self.count))
+        Refusal::new(
+            self.path,
+            found,
+            format!("one flat list of {} elements, or lists nested as {shape:?}", self.count),
+        )
     }
 
     fn wrong_count(&self, found: String) -> Refusal {

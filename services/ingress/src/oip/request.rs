@@ -111,8 +111,7 @@ mod tests {
                 "inputs[0].parameters.binary_data_size",
             ),
         ] {
-            let body =
-                format!(r#"{{"inputs":[{tensor},{{"name":"s","datatype":"BYTES","shape":[1],"data":[""]}}]}}"#);
+            let body = format!(r#"{{"inputs":[{tensor},{{"name":"s","datatype":"BYTES","shape":[1],"data":[""]}}]}}"#);
             assert_eq!(decoded(&body).unwrap_err().0[0].path, path);
         }
     }

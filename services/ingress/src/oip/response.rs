@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_the_document_of_the_protocol() {
-        let mut response = raw_response("m", "2-1", "7", [Tensor::from_f32("y", vec![1, 2], &[0.1, f32::NAN]).unwrap()]);
+        let mut response =
+            raw_response("m", "2-1", "7", [Tensor::from_f32("y", vec![1, 2], &[0.1, f32::NAN]).unwrap()]);
         let fast = InferParameter { parameter_choice: Some(ParameterChoice::BoolParam(true)) };
         response.parameters.insert("fast".to_owned(), fast);
         assert_eq!(
@@ -230,7 +231,8 @@ mod tests {
                 DataType::Bool => proptest::collection::vec(0_u8..2, count).boxed(),
                 DataType::Bytes => {
                     let element = proptest::collection::vec(any::<u8>(), 0..6);
-                    let join = |elements: Vec<Vec<u8>>| join_bytes_elements(elements.iter().map(Vec::as_slice)).unwrap();
+                    let join =
+                        |elements: Vec<Vec<u8>>| join_bytes_elements(elements.iter().map(Vec::as_slice)).unwrap();
                     proptest::collection::vec(element, count).prop_map(join).boxed()
                 }
                 _ => {

@@ -135,7 +135,11 @@ fn check_tensor(port: &Port, input: &Input<'_>, path: &str) -> Result<Fitting, R
     }
     let refuse = |allowed: String| Refusal::new(format!("{path}.shape"), format!("{:?}", input.shape), allowed);
     let fits = input.shape.len() == port.shape.len()
-        && input.shape.iter().zip(&port.shape).all(|(found, wanted)| if *wanted < 0 { *found > 0 } else { found == wanted });
+        && input
+            .shape
+            .iter()
+            .zip(&port.shape)
+            .all(|(found, wanted)| if *wanted < 0 { *found > 0 } else { found == wanted });
     if !fits {
         return Err(refuse(format!("{:?}, any size above 0 where it says -1", port.shape)));
     }
@@ -195,9 +199,7 @@ pub(crate) mod tests {
 
     #[test]
     fn each_misfit_is_named_where_it_stands() {
-        let x = |datatype: &str, shape: &str| {
-            format!(r#"{{"name":"x","datatype":"{datatype}","shape":{shape}}},{K}"#)
-        };
+        let x = |datatype: &str, shape: &str| format!(r#"{{"name":"x","datatype":"{datatype}","shape":{shape}}},{K}"#);
         let max = i64::MAX;
         for (inputs, outputs, path, value) in [
             (X.to_owned(), "", "inputs", "no input `k`"),

@@ -48,7 +48,8 @@ impl Address {
         };
         let in_path = version.map(|text| revision("path.version", text)).transpose()?;
         let mut values = headers.get_all(&REVISION).iter();
-        let in_header = values.next().map(|value| revision("header.slipway-revision", &String::from_utf8_lossy(value.as_bytes())));
+        let in_header =
+            values.next().map(|value| revision("header.slipway-revision", &String::from_utf8_lossy(value.as_bytes())));
         let in_header = in_header.transpose()?;
         let twice = values.next().is_some() || (in_path.is_some() && in_header.is_some() && in_path != in_header);
         if twice {

@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn an_id_is_taken_from_where_it_is_meant_first() {
         let id: DeploymentId = "default.digits".parse().unwrap();
-        let of = |headers: &[(&'static str, &str)], document| read(headers).unwrap().id(&id, "key:a", document).to_string();
+        let of =
+            |headers: &[(&'static str, &str)], document| read(headers).unwrap().id(&id, "key:a", document).to_string();
         assert_eq!(of(&[("slipway-request-id", "a"), ("x-request-id", "b")], Some("c")), "a");
         assert_eq!(of(&[("x-request-id", "b")], Some("c")), "b");
         assert_eq!(of(&[], Some("c")), "c");

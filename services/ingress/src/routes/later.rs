@@ -98,7 +98,9 @@ async fn register(request: &Admitted<'_>, request_id: &RequestId) -> Result<bool
     let accepted = request.ingress.mailbox.accept(id, request_id, &entry).await;
     match accepted.map_err(|error| RequestError::QueueUnavailable(error.into()))? {
         Accepted::New => Ok(true),
-        Accepted::Existing(known) if known.principal == entry.principal && known.body_digest == entry.body_digest => Ok(false),
+        Accepted::Existing(known) if known.principal == entry.principal && known.body_digest == entry.body_digest => {
+            Ok(false)
+        }
         Accepted::Existing(_) => Err(RequestError::IdempotencyConflict(request_id.clone())),
     }
 }

@@ -1,14 +1,7 @@
 //! `/v2/models/{model}` and `…/ready`: what a model takes and gives, and whether it can answer now.
 
 use super::{address::Address, enter::enter};
-use crate::{
-    error::RequestError,
-    oip::signature::Port,
-    respond,
-    stack::Ingress,
-    table::Target,
-    trail::Trail,
-};
+use crate::{error::RequestError, oip::signature::Port, respond, stack::Ingress, table::Target, trail::Trail};
 use axum::{
     Extension,
     extract::{ConnectInfo, RawPathParams, Request, State, rejection::RawPathParamsRejection},

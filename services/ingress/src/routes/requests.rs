@@ -62,7 +62,9 @@ mod tests {
     fn a_place_is_a_deployment_and_a_request_and_nothing_else() {
         let (deployment, request) = read("default.digits.0197-a_B").unwrap();
         assert_eq!((deployment.to_string().as_str(), request.as_str()), ("default.digits", "0197-a_B"));
-        for place in ["", "a", "digits.1", "default.digits.", "default.digits.a.b", "default.*.1", "default.digits.>", "A.d.1"] {
+        for place in
+            ["", "a", "digits.1", "default.digits.", "default.digits.a.b", "default.*.1", "default.digits.>", "A.d.1"]
+        {
             assert!(read(place).is_none(), "{place}");
         }
     }

@@ -127,7 +127,8 @@ pub(crate) mod tests {
     use serde_json::{Value, json};
     use slipway_kernel::{
         Answer, CommandReason, Deployed, Fact, FactKey, Generation, IntakeReference, ModelFacts, Plan, Planned,
-        PlatformSelected, Released, Requested, Revision, RolledBack, Shifted, Slot, Timestamp, fold, spec::ModelDeployment,
+        PlatformSelected, Released, Requested, Revision, RolledBack, Shifted, Slot, Timestamp, fold,
+        spec::ModelDeployment,
     };
 
     /// A deployment's log, written step by step.

@@ -158,7 +158,8 @@ pub async fn api_keys(
     mut keys: Watched<BTreeMap<DeploymentId, Vec<ApiKeyRecord>>>,
 ) -> anyhow::Result<()> {
     loop {
-        let hashes = keys.get().iter().map(|(id, records)| (id.clone(), records.iter().filter_map(hash).collect())).collect();
+        let hashes =
+            keys.get().iter().map(|(id, records)| (id.clone(), records.iter().filter_map(hash).collect())).collect();
         ingress.authenticator.api_keys.set(hashes);
         if !keys.changed().await {
             return Ok(());

@@ -133,10 +133,15 @@ mod tests {
             let verdict = verdict(&said(code.as_str(), code.grpc_code()));
             match code {
                 FailureCode::Unavailable | FailureCode::Overloaded => {
-                    let Verdict::ElseWhere(RequestError::Worker { retry_after, .. }) = verdict else { panic!("{code}") };
+                    let Verdict::ElseWhere(RequestError::Worker { retry_after, .. }) = verdict else {
+                        panic!("{code}")
+                    };
                     assert_eq!(retry_after, Some(Duration::from_secs(3)));
                 }
-                _ => assert!(matches!(verdict, Verdict::Final(RequestError::Worker { code: c, .. }) if c == code), "{code}"),
+                _ => assert!(
+                    matches!(verdict, Verdict::Final(RequestError::Worker { code: c, .. }) if c == code),
+                    "{code}"
+                ),
             }
         }
     }

@@ -207,7 +207,8 @@ impl Drop for Taken<'_> {
 /// The address as a URI of plain HTTP: TLS is the connector's.
 fn uri(address: SocketAddr) -> http::Uri {
     let authority = http::uri::Authority::try_from(address.to_string());
-    let parts = authority.map(|authority| http::Uri::builder().scheme("http").authority(authority).path_and_query("/").build());
+    let parts =
+        authority.map(|authority| http::Uri::builder().scheme("http").authority(authority).path_and_query("/").build());
     // An address with a port is always an authority.
     parts.ok().and_then(Result::ok).unwrap_or_default()
 }

@@ -37,7 +37,7 @@ pub(crate) async fn run(args: DeployArgs, global: &Global) -> Result<(), Failure
             if global.output == Format::Human {
                 let url = format!("{}/v2/models/{}/infer", context.ingress_url.trim_end_matches('/'), id.name);
                 output::line(format!("\n{} {id} answers at {url}", Mark::Good.sign()));
-                output::line(format!("  try: slipway infer {} --data @request.json", id.name));
+                output::line(format!("  try: slipway infer {} --request @request.json", id.name));
             }
             Ok(())
         }

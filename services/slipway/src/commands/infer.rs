@@ -19,7 +19,7 @@ use std::{
 const MAX_BYTES: u64 = 64 << 20;
 
 pub(crate) async fn run(args: InferArgs, global: &Global) -> Result<(), Failure> {
-    let body = read(&args.data)?;
+    let body = read(&args.request)?;
     let id = id(global, &args.name);
     let url = match &args.url {
         Some(url) => url.clone(),

@@ -53,7 +53,7 @@ fn each_kind_of_finding_has_its_remedy() {
         (found(FindingKind::Overload, 0.0, 0.0, ""), "queueLimit 100->50"),
         (found(FindingKind::Resilience, 3.0, 0.0, "count"), "replicas 1->2"),
     ] {
-        assert_eq!(told(&revise(&first(&json!({})), &[finding.clone()])), expected, "{}", finding.kind);
+        assert_eq!(told(&revise(&first(&json!({})), std::slice::from_ref(&finding))), expected, "{}", finding.kind);
     }
 }
 

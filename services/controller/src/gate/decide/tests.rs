@@ -38,8 +38,8 @@ fn all_removed(scenario: &mut Scenario) {
 fn each_command_meets_each_state_with_a_fact_or_a_named_error() {
     use Verb::{Annul, Approve, Decline, Pause, Resume, Retire, Revalidate, Rollback};
     let one = RevisionId::new(1, 1);
-    type Tell = &'static dyn Fn(&mut Scenario);
-    let states: [(&str, Tell, [(Verb, &str); 7]); 10] = [
+    type State = (&'static str, &'static dyn Fn(&mut Scenario), [(Verb, &'static str); 7]);
+    let states: [State; 10] = [
         ("unknown", &|_| {}, [Approve, Decline, Pause, Resume, Rollback, Revalidate, Retire].map(|v| (v, "unknown-deployment"))),
         ("requested", &|s| { s.requested(1); }, [
             (Approve, "no-pending-approval"),

@@ -94,9 +94,11 @@ impl Keeper {
         }
         let shutdown = self.frame.shutdown.clone();
         loop {
-            if let Err(error) = self.round(&lease).await {
-                tracing::warn!(%error, "this replica keeps the workers no more");
-                return;
+            match self.round(&lease).await {
+                Ok(()) => {}
+                Err(LeaseError::Lost { .. }) => return tracing::warn!("the lease of this host's workers is lost"),
+                // Nothing was started that is not listed; the next round tries again, as long as the lease is held.
+                Err(LeaseError::Bus(error)) => tracing::warn!(%error, "the list of workers is written later"),
             }
             let local = Arc::clone(&self.local);
             tokio::select! {
@@ -164,7 +166,7 @@ impl Keeper {
         }
         for (group, number, name) in starts {
             let Some(wish) = desired.get(&group) else { continue };
-            self.start(&group, number, name, wish, lease.token(), now);
+            self.start(&group, number, &name, wish, lease.token(), now);
         }
         // Only while the lease is certainly held may others believe what is published.
         if lease.is_held() {
@@ -316,13 +318,13 @@ impl Keeper {
         }
     }
 
-    fn start(&mut self, group: &Group, number: u32, name: String, wish: &Desired, token: u64, now: Timestamp) {
+    fn start(&mut self, group: &Group, number: u32, name: &str, wish: &Desired, token: u64, now: Timestamp) {
         let plan = wish.wanted.plan.clone();
         if let Some(finding) = machine::memory().and_then(|memory| machine::no_room(&plan, memory)) {
             return self.troubles.entry(group.clone()).or_default().died(vec![finding], now);
         }
         let mut record = Record {
-            instance: name.clone(),
+            instance: name.to_owned(),
             deployment: group.deployment.to_string(),
             revision: group.revision,
             attempt: group.attempt,
@@ -350,7 +352,7 @@ impl Keeper {
             Err(error) => {
                 tracing::error!(instance = name, error = &error as &dyn std::error::Error, "a worker is not started");
                 self.troubles.entry(group.clone()).or_default().died(vec![error.finding()], now);
-                self.launcher.records.forget(&name);
+                self.launcher.records.forget(name);
             }
         }
     }

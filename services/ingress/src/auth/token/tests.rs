@@ -81,7 +81,11 @@ fn claims() -> Value {
 
 fn with(mut value: Value, changes: &Value) -> Value {
     for (name, change) in changes.as_object().unwrap() {
-        if change.is_null() { value.as_object_mut().unwrap().remove(name) } else { value.as_object_mut().unwrap().insert(name.clone(), change.clone()) };
+        if change.is_null() {
+            value.as_object_mut().unwrap().remove(name)
+        } else {
+            value.as_object_mut().unwrap().insert(name.clone(), change.clone())
+        };
     }
     value
 }

@@ -62,8 +62,14 @@ async fn retry<F: Future<Output = Result<(), BusError>>>(
 }
 
 async fn ensure_stream(bus: &Bus, config: &Config) -> Result<(), BusError> {
-    match wire::api(bus, &format!("STREAM.UPDATE.{}", config.name), config).await {
-        Ok(_) => Ok(()),
+    match wire::api(bus, &format!("STREAM.INFO.{}", config.name), &json!({})).await {
+        Ok(info) => {
+            let there = info.pointer("/config/max_consumers").and_then(serde_json::Value::as_i64);
+            let there = there.and_then(|count| i32::try_from(count).ok());
+            // This one cannot be changed, so a stream made by an earlier version keeps it.
+            let config = Config { max_consumers: there.unwrap_or(config.max_consumers), ..config.clone() };
+            wire::api(bus, &format!("STREAM.UPDATE.{}", config.name), &config).await.map(drop)
+        }
         Err(BusError::Refused { code: NOT_FOUND, .. }) => {
             wire::api(bus, &format!("STREAM.CREATE.{}", config.name), config).await.map(drop)
         }

@@ -18,6 +18,10 @@ pub const MAX_MESSAGE_BYTES: usize = 6 << 20;
 /// How many requests may wait for one revision. At a slow worker's 20 a second, the last of them waits less than a minute.
 pub const MAX_QUEUED_REQUESTS: i64 = 1_000;
 
+/// How many revisions may have a queue at once. The broker's own bound is 1,000 consumers a stream, and cannot be raised later; a
+/// consumer takes about 50 KiB of its memory.
+const MAX_QUEUES: i32 = 10_000;
+
 /// The streams of Slipway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StreamName {
@@ -140,6 +144,7 @@ fn requests(replicas: usize) -> Config {
         description: Some("requests that wait for a worker of their revision".to_owned()),
         subjects: vec![subjects::REQUESTS.to_owned()],
         retention: RetentionPolicy::WorkQueue,
+        max_consumers: MAX_QUEUES,
         // The bound of each revision's queue: past it a publish is refused (10077), the client gets 429. No revision can fill
         // the queue of another.
         max_messages_per_subject: MAX_QUEUED_REQUESTS,

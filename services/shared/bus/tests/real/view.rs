@@ -104,3 +104,21 @@ async fn waiting_for_a_deployment_ends_when_it_is_as_wanted() {
     let (found, _) = tokio::join!(waiting, writing);
     assert!(found.is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_leaves_no_consumer_behind() {
+    let server = NatsServer::ready().await;
+    let bus = server.bus_as(Service::Controller).await;
+    request(&bus.log(), "digits").await;
+    // More than the thousand consumers the broker allows at once.
+    for _ in 0..1_100 {
+        assert_eq!(bus.log().read(&deployment("digits")).await.unwrap().len(), 1);
+    }
+    let admin = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    eventually(LONG, || async {
+        let stream = admin.get_stream("LIFECYCLE").await.unwrap();
+        let count = stream.cached_info().state.consumer_count;
+        if count <= 8 { Ok(()) } else { Err(count) }
+    })
+    .await;
+}
