@@ -100,8 +100,7 @@ impl Config {
             ca_file: self.bus.ca_file.clone().map(absolute).transpose()?,
             ..self.bus.clone()
         };
-        let command =
-            if local.worker_command.is_empty() { default_command()? } else { local.worker_command.clone() };
+        let command = if local.worker_command.is_empty() { default_command()? } else { local.worker_command.clone() };
         Ok(Setup {
             command,
             around: Surroundings {

@@ -1,8 +1,8 @@
 //! The controller: the gate, the plan, the rollout and the loop.
 //!
-//! It lets demands in ([`gate`]), makes the plan of each revision, has its workers run ([`target`]), moves the traffic to what was
-//! validated, watches it, and when something fails decides what follows: another revision, back to the last good one, or
-//! the end with advice ([`domain`]). It supersedes, retires, and keeps the workers of this machine.
+//! It lets demands in ([`gate`]), makes the plan of each revision, has its workers run ([`target`]), moves the traffic
+//! to what was validated, watches it, and when something fails decides what follows: another revision, back to the last
+//! good one, or the end with advice ([`domain`]). It supersedes, retires, and keeps the workers of this machine.
 //!
 //! It never routes a request, reads a model or judges a validation; it believes what the log says.
 //!
@@ -73,8 +73,7 @@ async fn serve(
     let gate = Gatekeeper::new(bus.clone(), view.clone(), &config.gate.principals, telemetry.clone());
     let routes = bus.routes().follow().await?;
     let queues = Queues::new(bus.clone(), view.clone(), Arc::clone(&target));
-    let wisher =
-        Wisher::new(frame.clock.clone(), view, Arc::clone(&target), telemetry.clone(), routes.clone());
+    let wisher = Wisher::new(frame.clock.clone(), view, Arc::clone(&target), telemetry.clone(), routes.clone());
     let controller = Controller::new(Arc::clone(&target), config.deadlines, telemetry, routes);
     let keeping = async { target.run(frame.clone()).await };
     let wishing = async {

@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// The folder.
@@ -70,8 +71,10 @@ impl Files {
 fn write(path: &Path, content: &Value) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    // The process id keeps two replicas from writing one draft.
-    let draft = path.with_extension(format!("new-{}", std::process::id()));
+    // The process id keeps two replicas from writing one draft, the number two writers of this one.
+    static DRAFTS: AtomicU64 = AtomicU64::new(0);
+    let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    let draft = path.with_extension(format!("new-{}-{number}", std::process::id()));
     let mut file = File::create(&draft)?;
     file.write_all(serde_json::to_string_pretty(content)?.as_bytes())?;
     file.write_all(b"\n")?;

@@ -149,7 +149,7 @@ impl Watch {
         match self.bus.log().append(&key, draft).await {
             Ok(written) => tracing::warn!(fact = %key, answer = written.fact().answer.name(), "objectives"),
             Err(error) => {
-                tracing::warn!(%error, fact = %key, "a change of the objectives could not be written; tried again")
+                tracing::warn!(%error, fact = %key, "a change of the objectives could not be written; tried again");
             }
         }
     }

@@ -15,6 +15,7 @@ pub(crate) const PROBE: HeaderName = HeaderName::from_static("slipway-probe");
 pub(crate) const REVISION: HeaderName = HeaderName::from_static("slipway-revision");
 const CORRELATION: HeaderName = HeaderName::from_static("slipway-correlation-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("slipway-request-id");
+const TIMEOUT: HeaderName = HeaderName::from_static("slipway-timeout-ms");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -99,6 +100,13 @@ impl Door {
             headers.insert(PROBE, pass);
         }
         self.stranger(body, headers)
+    }
+
+    /// The same request with less time than the deployment allows.
+    pub(crate) fn within(mut request: Request, timeout: Duration) -> Request {
+        let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
+        request.headers.insert(TIMEOUT, HeaderValue::from(millis));
+        request
     }
 
     /// A request of whoever has these headers.

@@ -10,6 +10,7 @@ use slipway_loadtest::{FailureClass, Judgement, Reply, Request, Workload};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 /// Every so many-th answer is kept to be compared with the quiet one.
@@ -25,6 +26,8 @@ pub(crate) struct Probe {
     door: Door,
     bodies: Arc<[Bytes]>,
     followed: Arc<Followed>,
+    /// How long its requests may take, if not as long as the deployment allows.
+    timeout: Option<Duration>,
     state: Mutex<State>,
 }
 
@@ -40,7 +43,15 @@ struct State {
 impl Probe {
     /// A phase that sends `bodies` in turn; there is at least one.
     pub(crate) fn new(door: &Door, bodies: &Arc<[Bytes]>, followed: &Arc<Followed>) -> Self {
-        Self { door: door.clone(), bodies: Arc::clone(bodies), followed: Arc::clone(followed), state: Mutex::default() }
+        let (bodies, followed) = (Arc::clone(bodies), Arc::clone(followed));
+        Self { door: door.clone(), bodies, followed, timeout: None, state: Mutex::default() }
+    }
+
+    /// The same with less time for each request.
+    #[must_use]
+    pub(crate) fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -91,7 +102,11 @@ impl Workload for Probe {
         state.manners.sent += 1;
         drop(state);
         let body = self.bodies.get(self.body_of(n)).cloned().unwrap_or_default();
-        self.door.request(body, self.followed.is_followed(number))
+        let request = self.door.request(body, self.followed.is_followed(number));
+        match self.timeout {
+            Some(timeout) => Door::within(request, timeout),
+            None => request,
+        }
     }
 
     fn judge(&self, n: u64, reply: &Reply) -> Judgement {

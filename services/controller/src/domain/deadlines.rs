@@ -83,8 +83,7 @@ mod tests {
 
     #[test]
     fn validation_gets_the_time_of_its_load() {
-        let document =
-            serde_json::json!({ "metadata": { "name": "d" }, "spec": { "model": { "uri": "file:///m.onnx" },
+        let document = serde_json::json!({ "metadata": { "name": "d" }, "spec": { "model": { "uri": "file:///m.onnx" },
                 "validation": { "load": { "duration": "60s", "repeats": 2 } } } });
         let spec = slipway_kernel::spec::ModelDeployment::read(&document).unwrap().spec;
         assert_eq!(Deadlines::default().validation_of(&spec), Duration::from_secs(600 + 360));

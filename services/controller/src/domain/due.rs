@@ -1,7 +1,7 @@
 //! The transition table: a deployment and the time in, one duty out.
 //!
-//! First what concerns the deployment as a whole (retirement wins from any state, a newer generation supersedes, a person
-//! demands a rollback), then the state of the newest generation.
+//! First what concerns the deployment as a whole (retirement wins from any state, a newer generation supersedes, a
+//! person demands a rollback), then the state of the newest generation.
 
 use super::{
     deadlines::{DEPLOY_GRACE, Deadlines},
@@ -28,9 +28,8 @@ pub fn due(deployment: &Deployment, now: Timestamp, deadlines: &Deadlines) -> Du
     if let Some(duty) = demanded(deployment) {
         return Due::Now(duty);
     }
-    let live = |generation: &&GenerationState| {
-        !generation.is_terminal() && !deployment.is_retiring(generation.generation)
-    };
+    let live =
+        |generation: &&GenerationState| !generation.is_terminal() && !deployment.is_retiring(generation.generation);
     match deployment.newest().filter(live) {
         Some(generation) => Table { deployment, generation, now, deadlines }.due(),
         None => Due::Nothing,
@@ -43,8 +42,7 @@ fn retirement(deployment: &Deployment, now: Timestamp, deadlines: &Deadlines) ->
     if matches!(covered.ended(), Some(Answer::Retired(_) | Answer::Archived(_))) {
         return None;
     }
-    let missing: Vec<Service> =
-        Service::REMOVERS.into_iter().filter(|service| !covered.removed(*service)).collect();
+    let missing: Vec<Service> = Service::REMOVERS.into_iter().filter(|service| !covered.removed(*service)).collect();
     if missing.is_empty() {
         let older = deployment.generations.values().find(|g| g.generation < covered.generation && !g.is_terminal());
         let generation = older.unwrap_or(covered).generation;
@@ -98,9 +96,11 @@ impl Table<'_> {
         match standing(self.generation) {
             Standing::Choosing { since } => self.until(since, limits.choice.0, "the provisioner did not choose"),
             Standing::AwaitingApproval { since } => self.until(since, limits.approval.0, "nobody approved the choice"),
-            Standing::Provisioning { since } => {
-                self.until(since, limits.infrastructure.0, "the provisioner did not say whether the infrastructure is ready")
-            }
+            Standing::Provisioning { since } => self.until(
+                since,
+                limits.infrastructure.0,
+                "the provisioner did not say whether the infrastructure is ready",
+            ),
             Standing::SelectingPlatform { since } => {
                 self.until(since, limits.platform.0, "the platform-selector did not select")
             }
@@ -121,11 +121,16 @@ impl Table<'_> {
                 if self.now < deadline {
                     Due::Wait(deadline)
                 } else {
-                    self.failed(Some(revision), vec![Finding::transient(FindingKind::Timeout, "the validator did not answer")])
+                    self.failed(
+                        Some(revision),
+                        vec![Finding::transient(FindingKind::Timeout, "the validator did not answer")],
+                    )
                 }
             }
             Standing::Failed { revision, findings } => self.failed(Some(revision), findings),
-            Standing::RollingOut { revision, shifted, since, paused } => self.roll_out(revision, shifted, since, paused),
+            Standing::RollingOut { revision, shifted, since, paused } => {
+                self.roll_out(revision, shifted, since, paused)
+            }
             Standing::Released { .. } | Standing::SettledBack => Due::Nothing,
             Standing::Degraded { revision, findings } => self.degraded(revision, findings),
         }
@@ -198,8 +203,8 @@ impl Table<'_> {
         })
     }
 
-    /// A released revision that was found wanting goes back to the last good one at once; without one it is revised, and
-    /// if nothing is left to try it keeps serving, for worse is not better than nothing.
+    /// A released revision that was found wanting goes back to the last good one at once; without one it is revised,
+    /// and if nothing is left to try it keeps serving, for worse is not better than nothing.
     fn degraded(&self, revision: RevisionId, findings: Vec<Finding>) -> Due {
         if let Some(to) = self.deployment.last_good_before(revision) {
             let reason = format!("{revision} was found wanting after its release: {}", summary(&findings));

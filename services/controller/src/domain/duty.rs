@@ -129,8 +129,8 @@ impl Duty {
         }
     }
 
-    /// The fact that this duty writes, as far as it can be known without looking at the world: the answer of `Plan` lacks
-    /// its manifests; `Deploy`, `Hold`, `Shift` and `Release` depend on what is measured and have none here.
+    /// The fact that this duty writes, as far as it can be known without looking at the world: the answer of `Plan`
+    /// lacks its manifests; `Deploy`, `Hold`, `Shift` and `Release` depend on what is measured and have none here.
     #[must_use]
     pub fn fact(&self, deployment: &Deployment) -> Option<(FactKey, Answer)> {
         let key = |id: RevisionId, slot: Slot| FactKey::new(deployment.id.clone(), id, slot);

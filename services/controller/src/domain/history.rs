@@ -1,8 +1,7 @@
 //! What was tried in a generation and came of it, as the loop needs to know it.
 
 use slipway_kernel::{
-    Answer, Digest, GenerationState, MachineFacts, ModelFacts, Plan, RevisionId, RevisionState, Slot,
-    spec::Spec,
+    Answer, Digest, GenerationState, MachineFacts, ModelFacts, Plan, RevisionId, RevisionState, Slot, spec::Spec,
 };
 
 /// One plan that was tried.

@@ -1,10 +1,7 @@
 //! What must hold in every history the controller writes. Checked by the property tests after every step, and by the
 //! service on each deployment it looks at: a breach there is a fault of ours, and is reported, not acted upon.
 
-use slipway_kernel::{
-    Answer, Attempts, Deployment, GenerationState, Plan, RevisionState, Slot,
-    spec::Spec,
-};
+use slipway_kernel::{Answer, Attempts, Deployment, GenerationState, Plan, RevisionState, Slot, spec::Spec};
 
 /// Every breach, in words.
 #[must_use]
@@ -44,10 +41,12 @@ fn in_generation(generation: &GenerationState, breaches: &mut Vec<String>) {
 }
 
 fn failed_for_good(revision: &RevisionState) -> bool {
-    let deterministic = |attempts: &Attempts| attempts.last().is_some_and(|fact| match &fact.answer {
-        Answer::DeployFailed(_) | Answer::ValidationFailed(_) => !fact.answer.failed_transiently(),
-        _ => false,
-    });
+    let deterministic = |attempts: &Attempts| {
+        attempts.last().is_some_and(|fact| match &fact.answer {
+            Answer::DeployFailed(_) | Answer::ValidationFailed(_) => !fact.answer.failed_transiently(),
+            _ => false,
+        })
+    };
     deterministic(revision.attempts(Slot::Deployment)) || deterministic(revision.attempts(Slot::Validation))
 }
 

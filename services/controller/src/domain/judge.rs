@@ -99,11 +99,8 @@ mod tests {
 
     #[test]
     fn replicas_are_summed_up_and_the_slowest_counts() {
-        let sum = Traffic { requests: 10, failures: 1, p99_ms: 5.0 }.plus(Traffic {
-            requests: 30,
-            failures: 1,
-            p99_ms: 9.0,
-        });
+        let sum =
+            Traffic { requests: 10, failures: 1, p99_ms: 5.0 }.plus(Traffic { requests: 30, failures: 1, p99_ms: 9.0 });
         assert_eq!((sum.requests, sum.failures, sum.p99_ms), (40, 2, 9.0));
         assert!((sum.error_ratio() - 0.05).abs() < 1e-9);
     }

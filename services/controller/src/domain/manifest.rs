@@ -1,5 +1,5 @@
-//! The manifests of a revision on the local target: one process per worker, with its settings and limits. They are stored as a
-//! blob before `planned`, so that what ran can be read long after.
+//! The manifests of a revision on the local target: one process per worker, with its settings and limits. They are
+//! stored as a blob before `planned`, so that what ran can be read long after.
 
 use serde_json::{Value, json};
 use slipway_kernel::{DeploymentId, ModelFormat, Plan, RevisionId};
@@ -7,8 +7,8 @@ use slipway_kernel::{DeploymentId, ModelFormat, Plan, RevisionId};
 /// The media type of the document.
 pub const MEDIA_TYPE: &str = "application/vnd.slipway.processes.v1+json";
 
-/// The most memory a worker may have resident beyond its plan before it is killed from outside: the worker watches its own
-/// limit and ends with a finding of its own; this is for one that cannot.
+/// The most memory a worker may have resident beyond its plan before it is killed from outside: the worker watches its
+/// own limit and ends with a finding of its own; this is for one that cannot.
 const MARGIN_SHARE: u64 = 8;
 
 /// The outer memory limit in bytes for a planned limit: an eighth above it.

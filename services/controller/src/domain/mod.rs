@@ -15,15 +15,15 @@ pub mod invariants;
 pub mod judge;
 pub mod manifest;
 pub mod plan;
-pub mod revise;
-pub mod standing;
-pub mod wanted;
 #[cfg(test)]
 mod properties;
+pub mod revise;
 #[cfg(test)]
 pub(crate) mod scenario;
+pub mod standing;
 #[cfg(test)]
 mod table;
+pub mod wanted;
 
 pub use deadlines::Deadlines;
 pub use due::due;

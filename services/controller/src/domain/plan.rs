@@ -1,8 +1,7 @@
 //! The first plan of a generation: what the spec says, on what the infrastructure has.
 
 use slipway_kernel::{
-    CpuMillis, Finding, FindingKind, InfrastructureReady, Plan, PlatformSelected, Rate, Span,
-    spec::Spec,
+    CpuMillis, Finding, FindingKind, InfrastructureReady, Plan, PlatformSelected, Rate, Span, spec::Spec,
 };
 
 /// The fewest requests a worker's queue holds: one burst of a few clients.
@@ -13,7 +12,8 @@ pub(super) const MAX_QUEUE: u32 = 4_096;
 const QUEUED_BATCHES: u32 = 8;
 /// What a request may wait where the spec names no latency.
 const PATIENCE: Span = Span::seconds(1);
-/// What one running worker needs beside its model: the program, its buffers and its connections (measured: about 40 MiB).
+/// What one running worker needs beside its model: the program, its buffers and its connections (measured: about 40
+/// MiB).
 const WORKER_BASE_BYTES: u64 = 48 << 20;
 
 /// The plan of revision 1.
@@ -65,8 +65,8 @@ pub fn threads(cpu: CpuMillis) -> u32 {
     cpu.0.div_ceil(1_000).max(1)
 }
 
-/// How many requests may wait in one worker: twice what arrives while one waits as long as it may (Little's law, doubled
-/// for bursts), but at least eight batches, twice the concurrency one worker is scaled for, and 32.
+/// How many requests may wait in one worker: twice what arrives while one waits as long as it may (Little's law,
+/// doubled for bursts), but at least eight batches, twice the concurrency one worker is scaled for, and 32.
 #[must_use]
 pub fn queue_limit(spec: &Spec, replicas: u32, max_batch: u32) -> u32 {
     let rate = spec.slo.throughput.or(spec.validation.load.rate).map_or(50.0, Rate::per_second);

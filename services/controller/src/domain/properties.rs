@@ -11,8 +11,8 @@ use super::{
 use proptest::prelude::*;
 use serde_json::json;
 use slipway_kernel::{
-    Answer, Approved, Attempt, Cause, Deployed, Deployment, FactKey, Failed, Finding, FindingKind, GenerationState, PlatformRejected,
-    Released, RevisionId, RollbackRequested, Service, Shifted, Slot, Timestamp,
+    Answer, Approved, Attempt, Cause, Deployed, Deployment, FactKey, Failed, Finding, FindingKind, GenerationState,
+    PlatformRejected, Released, RevisionId, RollbackRequested, Service, Shifted, Slot, Timestamp,
 };
 
 /// Choices taken from a tape of random bytes: when it is used up, everything succeeds.
@@ -207,8 +207,7 @@ impl World<'_> {
                 self.log.resumed(generation);
             }
             252 | 253 => {
-                let request =
-                    RollbackRequested { to: None, reason: String::new(), intake: scenario::intake(0) };
+                let request = RollbackRequested { to: None, reason: String::new(), intake: scenario::intake(0) };
                 self.log.command(generation, Answer::RollbackRequested(request));
             }
             254 if generation < 4 => {

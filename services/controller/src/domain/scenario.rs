@@ -178,13 +178,7 @@ impl Scenario {
         self.planned_as(generation, revision, plan, Vec::new())
     }
 
-    pub(crate) fn planned_as(
-        &mut self,
-        generation: u32,
-        revision: u32,
-        plan: Plan,
-        changes: Vec<Change>,
-    ) -> &mut Self {
+    pub(crate) fn planned_as(&mut self, generation: u32, revision: u32, plan: Plan, changes: Vec<Change>) -> &mut Self {
         let planned = Planned { digest: plan.digest(), plan, manifests: None, revises: None, changes };
         self.put(generation, revision, Slot::Plan, Answer::Planned(planned))
     }
@@ -307,8 +301,7 @@ impl Scenario {
     }
 
     pub(crate) fn abandoned(&mut self, generation: u32) -> &mut Self {
-        let abandoned =
-            Abandoned { reason: "test".into(), advice: "none".into(), findings: Vec::new() };
+        let abandoned = Abandoned { reason: "test".into(), advice: "none".into(), findings: Vec::new() };
         self.put(generation, 0, Slot::End, Answer::Abandoned(abandoned))
     }
 }

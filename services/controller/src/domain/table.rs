@@ -1,8 +1,8 @@
 //! The transition table as a text that a person can read: `tests/due_table.txt`.
 //!
-//! Each block is a state, told by a history; the first line says what is due at once, at its deadline and who has workers.
-//! Then one line for each answer that may come next there and that changes what is due. A change of the table shows up
-//! as a change of that file; `UPDATE_GOLDEN=1` writes it anew.
+//! Each block is a state, told by a history; the first line says what is due at once, at its deadline and who has
+//! workers. Then one line for each answer that may come next there and that changes what is due. A change of the table
+//! shows up as a change of that file; `UPDATE_GOLDEN=1` writes it anew.
 
 use super::{
     Deadlines, due,
@@ -60,7 +60,10 @@ fn next(generation: u32, revision: u32) -> Vec<Next> {
     let mut next: Vec<Next> = vec![
         ("infrastructure-chosen", Box::new(move |s| drop(s.chosen(generation, false)))),
         ("infrastructure-chosen, approval needed", Box::new(move |s| drop(s.chosen(generation, true)))),
-        ("approved", at(Slot::Approval, Answer::Approved(Approved { reason: String::new(), intake: scenario::intake(0) }))),
+        (
+            "approved",
+            at(Slot::Approval, Answer::Approved(Approved { reason: String::new(), intake: scenario::intake(0) })),
+        ),
         ("declined", Box::new(move |s| drop(s.declined(generation)))),
         ("infrastructure-ready", Box::new(move |s| drop(s.infrastructure_ready(generation)))),
         ("infrastructure-failed, transient", at(Slot::Infrastructure, Answer::InfrastructureFailed(transient()))),
@@ -87,17 +90,32 @@ fn next(generation: u32, revision: u32) -> Vec<Next> {
             ("deployed", Box::new(move |s: &mut Scenario| drop(s.deployed(generation, revision))) as Box<_>),
             ("deploy-failed, transient", at(Slot::Deployment, Answer::DeployFailed(transient()))),
             ("deploy-failed", at(Slot::Deployment, Answer::DeployFailed(deterministic(FindingKind::OutOfMemory)))),
-            ("security-failed", at(Slot::Security, Answer::SecurityFailed(deterministic(FindingKind::PolicyViolation)))),
+            (
+                "security-failed",
+                at(Slot::Security, Answer::SecurityFailed(deterministic(FindingKind::PolicyViolation))),
+            ),
             ("validated", Box::new(move |s: &mut Scenario| drop(s.validated(generation, revision))) as Box<_>),
-            ("validation-inconclusive", Box::new(move |s: &mut Scenario| drop(s.inconclusive(generation, revision))) as Box<_>),
-            ("validation-failed, latency", Box::new(move |s: &mut Scenario| drop(s.validation_failed(generation, revision))) as Box<_>),
+            (
+                "validation-inconclusive",
+                Box::new(move |s: &mut Scenario| drop(s.inconclusive(generation, revision))) as Box<_>,
+            ),
+            (
+                "validation-failed, latency",
+                Box::new(move |s: &mut Scenario| drop(s.validation_failed(generation, revision))) as Box<_>,
+            ),
             ("validation-failed, transient", at(Slot::Validation, failed(transient().findings))),
-            ("validation-failed, wrong outputs", at(Slot::Validation, failed(deterministic(FindingKind::OutputMismatch).findings))),
+            (
+                "validation-failed, wrong outputs",
+                at(Slot::Validation, failed(deterministic(FindingKind::OutputMismatch).findings)),
+            ),
             ("shifted 5", Box::new(move |s: &mut Scenario| drop(s.shifted(generation, revision, 5))) as Box<_>),
             ("shifted 50", Box::new(move |s: &mut Scenario| drop(s.shifted(generation, revision, 50))) as Box<_>),
             (
                 "degraded",
-                at(Slot::Degradation, Answer::Degraded(Degraded { findings: deterministic(FindingKind::Latency).findings })),
+                at(
+                    Slot::Degradation,
+                    Answer::Degraded(Degraded { findings: deterministic(FindingKind::Latency).findings }),
+                ),
             ),
             ("recovered", Box::new(move |s: &mut Scenario| drop(s.recovered(generation, revision))) as Box<_>),
         ]);
@@ -107,7 +125,10 @@ fn next(generation: u32, revision: u32) -> Vec<Next> {
         ("resumed", Box::new(move |s: &mut Scenario| drop(s.resumed(generation))) as Box<_>),
         ("rollback-requested", Box::new(move |s: &mut Scenario| drop(s.rollback_requested(generation))) as Box<_>),
         ("retire-requested", Box::new(move |s: &mut Scenario| drop(s.retire_requested(generation))) as Box<_>),
-        ("requested, the next generation", Box::new(move |s: &mut Scenario| drop(s.requested(generation + 1))) as Box<_>),
+        (
+            "requested, the next generation",
+            Box::new(move |s: &mut Scenario| drop(s.requested(generation + 1))) as Box<_>,
+        ),
     ]);
     next
 }
@@ -174,8 +195,8 @@ fn drop(_: &mut Scenario) {}
 
 fn table() -> String {
     let mut text = String::from(
-        "What the controller does next. Each block: a state, what is due there, what is due when nobody answers until the\n\
-         deadline, who has workers; then each answer that changes it. Written by `cargo test` with UPDATE_GOLDEN=1.\n",
+        "What the controller does next. Each block: a state, what is due there, what is due when nobody answers until\n\
+         the deadline, who has workers; then each answer that changes it. Written by `cargo test` with UPDATE_GOLDEN=1.\n",
     );
     let deadlines = Deadlines::default();
     for (name, scenario) in states() {

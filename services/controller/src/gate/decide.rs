@@ -37,7 +37,8 @@ fn deploy(
     Ok((key, Answer::Requested(requested)))
 }
 
-/// The last generation that ever was: also one whose facts were annulled, purged or set aside. Numbers are never reused.
+/// The last generation that ever was: also one whose facts were annulled, purged or set aside. Numbers are never
+/// reused.
 fn last_generation(deployment: &Deployment) -> u32 {
     let counted = deployment.generations.keys().next_back().map_or(0, |generation| generation.0);
     let aside = deployment.set_aside.iter().filter_map(|aside| {

@@ -3,7 +3,9 @@
 use super::refused::Refused;
 use serde_json::Value;
 use slipway_bus::{ContentType, Envelope, Verb};
-use slipway_kernel::{DeploymentId, FactKey, Generation, Label, Namespace, Refusal, Refusals, RevisionId, spec::ModelDeployment};
+use slipway_kernel::{
+    DeploymentId, FactKey, Generation, Label, Namespace, Refusal, Refusals, RevisionId, spec::ModelDeployment,
+};
 use slipway_proto::json::Unknown;
 
 /// The longest reason: a sentence or three. Facts are kept for good.

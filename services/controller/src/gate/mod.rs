@@ -1,8 +1,8 @@
 //! The gate: the one door for people, CI and custom resources.
 //!
-//! It finds out who sent a demand and whether he may, reads it strictly, decides on the deployment as the log tells it, writes
-//! one fact against the sequence it decided on, and answers with the subject written or a named error. A demand that comes
-//! twice (same `ce-source` and `ce-id`) is answered the same and changes nothing.
+//! It finds out who sent a demand and whether he may, reads it strictly, decides on the deployment as the log tells it,
+//! writes one fact against the sequence it decided on, and answers with the subject written or a named error. A demand
+//! that comes twice (same `ce-source` and `ce-id`) is answered the same and changes nothing.
 
 mod decide;
 mod demand;
@@ -16,9 +16,7 @@ pub use rights::{PrincipalConfig, authorize};
 
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
-use slipway_bus::{
-    Bus, DeadLetter, Draft, DutyError, Gate, IntakeAnswer, IntakeMessage, View, WrittenAgainst,
-};
+use slipway_bus::{Bus, DeadLetter, Draft, DutyError, Gate, IntakeAnswer, IntakeMessage, View, WrittenAgainst};
 use slipway_kernel::{Deployment, DeploymentId, IntakeReference, fold};
 use std::sync::Arc;
 
@@ -72,8 +70,7 @@ impl Gatekeeper {
         demand: &Demand,
     ) -> Result<Result<IntakeAnswer, Refused>, DutyError> {
         let id = demand.deployment();
-        let intake =
-            IntakeReference { source: message.envelope.source.clone(), id: message.envelope.id.clone() };
+        let intake = IntakeReference { source: message.envelope.source.clone(), id: message.envelope.id.clone() };
         let mut known = self.viewed(&id);
         for _ in 0..MAX_ROUNDS {
             if let Some(fact) = known.deployment.answered_intake(&intake.source, &intake.id) {

@@ -1,5 +1,5 @@
-//! The named errors of the gate: one for each way a demand can be wrong. The names are part of the contract with senders; the
-//! table in the README says what each means and what to do.
+//! The named errors of the gate: one for each way a demand can be wrong. The names are part of the contract with
+//! senders; the table in the README says what each means and what to do.
 
 use slipway_bus::IntakeAnswer;
 use slipway_kernel::{Generation, Refusals, RevisionId};
@@ -63,7 +63,9 @@ pub enum Refused {
     #[error("there is no revision {0}")]
     UnknownRevision(RevisionId),
     /// It did not pass validation, was never released, or was taken back.
-    #[error("{0} is no good revision: only one that was validated, released and never taken back gets the traffic again")]
+    #[error(
+        "{0} is no good revision: only one that was validated, released and never taken back gets the traffic again"
+    )]
     RevisionNotGood(RevisionId),
     /// It is the one that has, or would keep, the traffic.
     #[error("{0} is the one that would be taken back")]

@@ -13,8 +13,8 @@ use std::{sync::Arc, time::Duration};
 
 /// How soon to look again at something that other processes are about to finish.
 pub(super) const SOON: Duration = Duration::from_millis(200);
-/// How long a revision that gets the traffic back may take to be ready. Kept warm it is ready already; one from long ago must be started. After
-/// this it gets the traffic all the same: whoever took the other one back knows why.
+/// How long a revision that gets the traffic back may take to be ready. Kept warm it is ready already; one from long
+/// ago must be started. After this it gets the traffic all the same: whoever took the other one back knows why.
 const READY_AGAIN: Duration = Duration::from_secs(90);
 /// How often the alarm about a removal is raised anew.
 const ALARM: Duration = Duration::from_secs(60);
@@ -98,7 +98,7 @@ impl Controller {
                 Status::Gone | Status::Starting { .. } | Status::Failed(_) => self.target.changed(SOON).await,
             }
         }
-        tracing::warn!(deployment = %group.deployment, %revision, "is not ready, and gets the traffic back all the same");
+        tracing::warn!(deployment = %group.deployment, %revision, "gets the traffic back though it is not ready");
         true
     }
 
@@ -119,7 +119,7 @@ impl Controller {
     fn report_stuck(&self, generation: Generation, missing: &[Service], scene: &Scene) -> Done {
         let missing: Vec<&str> = missing.iter().map(|service| service.name()).collect();
         let missing = missing.join(", ");
-        tracing::error!(deployment = %scene.id, %generation, missing, "retire-stuck: these have not removed what they made");
+        tracing::error!(deployment = %scene.id, %generation, missing, "retire-stuck: not all have removed");
         self.telemetry.stuck();
         Done::Later(ALARM)
     }

@@ -42,7 +42,8 @@ async fn decide(scene: &Scene, key: &FactKey, answer: Answer, cause: Option<&Fac
         None => draft,
     };
     // On the heap: a write with its retries is by far the largest part of a duty.
-    let writing = Box::pin(scene.bus.log().append_against(key, draft, scene.folded.last_sequence));
+    let log = scene.bus.log();
+    let writing = Box::pin(log.append_against(key, draft, scene.folded.last_sequence));
     match writing.await? {
         WrittenAgainst::Stored(_) | WrittenAgainst::Adopted(_) => Ok(Done::Wrote),
         WrittenAgainst::Moved => Ok(Done::Again),

@@ -1,5 +1,5 @@
-//! What waits in the queue of a revision whose workers are gone: it goes to the revision that has the traffic, through the same consumer its
-//! workers used, so that nothing is done twice and nothing waits for ever.
+//! What waits in the queue of a revision whose workers are gone: it goes to the revision that has the traffic, through
+//! the same consumer its workers used, so that nothing is done twice and nothing waits for ever.
 //!
 //! Level-triggered: whatever is not served any more and was not cleared by this process is looked at, in each round.
 
@@ -13,8 +13,8 @@ use slipway_kernel::{Deployment, DeploymentId, RevisionId, RevisionState, Timest
 use slipway_runtime::Frame;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-/// How often what is left is looked at. What a killed worker had in hand comes back half a minute later, and is moved in the
-/// round after that.
+/// How often what is left is looked at. What a killed worker had in hand comes back half a minute later, and is moved
+/// in the round after that.
 const ROUND: Duration = Duration::from_secs(2);
 
 /// Clears queues.
@@ -49,7 +49,8 @@ impl Queues {
         let Some(folded) = self.view.get(id) else { return };
         let deployment = &folded.deployment;
         for revision in left(deployment, now, |revision| self.cleared.contains(&(id.clone(), revision))) {
-            // Workers that end may still give back what they have; those of another machine are another replica's affair.
+            // Workers that end may still give back what they have; those of another machine are another replica's
+            // affair.
             if self.target.status(&group_of(deployment, revision)) != Status::Gone {
                 continue;
             }
@@ -76,7 +77,7 @@ impl Queues {
             }
             _ => {
                 if depth > 0 {
-                    tracing::warn!(deployment = %id, revision = %from, depth, "requests wait for a deployment that is gone");
+                    tracing::warn!(deployment = %id, revision = %from, depth, "requests wait for nobody");
                 }
                 requests.remove(id, from).await?;
                 Ok(true)

@@ -1,4 +1,5 @@
-//! Shares of the traffic: each is given when every live ingress replica routes by the one before, and held against its measurements.
+//! Shares of the traffic: each is given when every live ingress replica routes by the one before, and held against its
+//! measurements.
 
 use super::{
     actor::{Controller, SOON},
@@ -61,13 +62,19 @@ impl Controller {
     }
 
     /// What keeps the next share back, if something does.
-    async fn not_yet(&self, revision: RevisionId, reported: &Reported, scene: &Scene) -> Result<Option<Done>, DutyError> {
+    async fn not_yet(
+        &self,
+        revision: RevisionId,
+        reported: &Reported,
+        scene: &Scene,
+    ) -> Result<Option<Done>, DutyError> {
         let findings = self.misses(revision, reported.traffic, scene);
         if !findings.is_empty() {
             return self.stop(revision, findings, scene).await.map(Some);
         }
         if !reported.behind.is_empty() {
-            tracing::debug!(deployment = %scene.id, behind = reported.behind.join(", "), "a share waits for the ingress");
+            let behind = reported.behind.join(", ");
+            tracing::debug!(deployment = %scene.id, behind, "a share waits for the ingress");
             return Ok(Some(Done::Later(SOON)));
         }
         Ok(None)
@@ -117,7 +124,8 @@ fn summed(reports: &[RouteReport], deployment: &str, revision: RevisionId, seque
     let behind = reports.iter().filter(|report| report.applied < sequence).map(|report| report.instance.clone());
     let stats = reports.iter().flat_map(|report| &report.stats);
     let mine = stats.filter(|stats| stats.deployment == deployment && stats.revision == revision);
-    let traffic = mine.map(|stats| Traffic { requests: stats.requests, failures: stats.failures, p99_ms: stats.p99_ms });
+    let traffic =
+        mine.map(|stats| Traffic { requests: stats.requests, failures: stats.failures, p99_ms: stats.p99_ms });
     Reported { behind: behind.collect(), traffic: traffic.fold(Traffic::default(), Traffic::plus) }
 }
 
@@ -137,7 +145,12 @@ mod tests {
             p99_ms: 3.0,
         };
         let (one, two) = (RevisionId::new(1, 1), RevisionId::new(2, 1));
-        let report = |instance: &str, applied, stats| RouteReport { instance: instance.into(), applied, at: Timestamp(0), stats };
+        let report = |instance: &str, applied, stats| RouteReport {
+            instance: instance.into(),
+            applied,
+            at: Timestamp(0),
+            stats,
+        };
         let reports = [
             report("a", 9, vec![stats("default.digits", two, 10), stats("default.digits", one, 90)]),
             report("b", 10, vec![stats("default.digits", two, 5), stats("team.digits", two, 7)]),

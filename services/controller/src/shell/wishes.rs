@@ -1,8 +1,8 @@
 //! Tells the target which revisions must have workers, from the log alone. Every replica does; the one that keeps the
 //! workers acts on it.
 //!
-//! What is new is told at once. What is no longer wanted is told when every live ingress replica routes by the facts that say
-//! so: until then requests may still come, and a worker that is ended would lose them.
+//! What is new is told at once. What is no longer wanted is told when every live ingress replica routes by the facts
+//! that say so: until then requests may still come, and a worker that is ended would lose them.
 
 use crate::{
     domain::{invariants::breaches, wanted},
@@ -19,8 +19,8 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How long the ingress may take before workers are ended all the same: a replica that hangs is forgotten after 15 s, and its
-/// clients are lost anyway.
+/// How long the ingress may take before workers are ended all the same: a replica that hangs is forgotten after 15 s,
+/// and its clients are lost anyway.
 const ROUTES: Duration = Duration::from_secs(15);
 /// How often what waits is looked at while something waits.
 const LOOK: Duration = Duration::from_millis(100);
@@ -138,7 +138,8 @@ fn arrived(reports: &[RouteReport], folded: &Folded) -> bool {
     reports.iter().all(|report| report.applied >= folded.last_sequence)
 }
 
-/// What to tell, and what waits: those who are wanted, and those who were told and leave only when the routes have arrived.
+/// What to tell, and what waits: those who are wanted, and those who were told and leave only when the routes have
+/// arrived.
 fn step(
     told: &[Desired],
     desired: Vec<Desired>,

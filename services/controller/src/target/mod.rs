@@ -1,7 +1,8 @@
-//! Where workers run. The trait has the local target (supervised processes) and the simulated one behind it, so that the mesh can be
-//! driven with its effects simulated; Kubernetes comes as a third.
+//! Where workers run. The trait has the local target (supervised processes) and the simulated one behind it, so that
+//! the mesh can be driven with its effects simulated; Kubernetes comes as a third.
 //!
-//! A target is level-triggered: it is told what shall be, compares it with what is, and does the difference, again and again.
+//! A target is level-triggered: it is told what shall be, compares it with what is, and does the difference, again and
+//! again.
 
 pub mod local;
 pub mod simulated;

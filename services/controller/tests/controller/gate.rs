@@ -29,7 +29,12 @@ async fn every_wrong_demand_is_answered_with_its_name_and_writes_nothing() {
         (operator, Verb::Rollback, json!({ "deployment": "digits", "to": "7-1" }), "unknown-revision"),
         (operator, Verb::Pause, json!({ "deployment": "digits", "generation": 4 }), "not-newest-generation"),
         (operator, Verb::Pause, json!({ "deployment": "digits", "who": "me" }), "invalid-command"),
-        (operator, Verb::Annul, json!({ "deployment": "digits", "fact": "default.digits.9.0.choice.0", "reason": "no" }), "unknown-fact"),
+        (
+            operator,
+            Verb::Annul,
+            json!({ "deployment": "digits", "fact": "default.digits.9.0.choice.0", "reason": "no" }),
+            "unknown-fact",
+        ),
         (operator, Verb::Deploy, document("digits", &json!({ "scale": { "min": 0 } })), "invalid-spec"),
         (operator, Verb::Deploy, document("digits", &json!({ "typo": 1 })), "invalid-spec"),
         (operator, Verb::Deploy, json!("digits"), "invalid-spec"),
@@ -44,7 +49,9 @@ async fn every_wrong_demand_is_answered_with_its_name_and_writes_nothing() {
     foreign["metadata"]["namespace"] = json!("team-b");
     assert_eq!(error(&mesh, operator, Verb::Deploy, "foreign", foreign).await, "namespace-mismatch");
     assert_eq!(mesh.told("digits").len(), facts, "{:#?}", mesh.told("digits"));
-    let answer = mesh.send(operator, Verb::Deploy, "paths", document("digits", &json!({ "typo": 1, "scale": { "min": 0 } }))).await;
+    let answer = mesh
+        .send(operator, Verb::Deploy, "paths", document("digits", &json!({ "typo": 1, "scale": { "min": 0 } })))
+        .await;
     let paths: Vec<_> = answer.refusals.iter().map(|refusal| refusal.path.as_str()).collect();
     assert_eq!(paths, ["spec.typo", "spec.scale.min"]);
 }

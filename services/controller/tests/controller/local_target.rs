@@ -1,5 +1,5 @@
-//! The local target with real processes. Workers are shell scripts; the test registers them as a worker that is warm would
-//! register itself.
+//! The local target with real processes. Workers are shell scripts; the test registers them as a worker that is warm
+//! would register itself.
 
 use slipway_bus::{Bus, BusConfig, LeaseKey, Principal, Registration, WorkerRecord, WorkerState};
 use slipway_controller::{
@@ -123,9 +123,8 @@ fn processes(data: &Path) -> BTreeMap<String, u32> {
 }
 
 fn runs(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
-    })
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
 }
 
 /// Registers every worker that is listed with the lease, as it would itself when it is warm.
@@ -223,7 +222,8 @@ async fn a_worker_that_dies_is_started_again() {
     let (name, pid) = processes(ground.data.path()).into_iter().next().unwrap();
     let raw = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
-    let other = eventually(PATIENCE, || async { processes(ground.data.path()).into_iter().find(|(n, _)| *n != name) }).await;
+    let other =
+        eventually(PATIENCE, || async { processes(ground.data.path()).into_iter().find(|(n, _)| *n != name) }).await;
     assert!(runs(other.1));
     replica.status(1, |s| matches!(s, Status::Running(_))).await;
     replica.end().await;
@@ -246,9 +246,11 @@ async fn a_worker_that_never_comes_up_fails_with_the_end_of_its_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_says_why_is_believed_at_once() {
-    let script = r#"for last; do :; done; echo '[{"kind":"artifact-invalid","cause":"deterministic","message":"no model"}]' > "${last%.toml}.findings.json"; exit 1"#;
+    let findings = r#"[{"kind":"artifact-invalid","cause":"deterministic","message":"no model"}]"#;
+    // The last argument is the worker's file; the findings lie beside it.
+    let script = format!(r#"for last; do :; done; echo '{findings}' > "${{last%.toml}}.findings.json"; exit 1"#);
     let ground = Ground::new(false).await;
-    let replica = Replica::start(&ground.server, ground.data.path(), script).await;
+    let replica = Replica::start(&ground.server, ground.data.path(), &script).await;
     replica.target.want(&id(), vec![desired(1, 1)]);
     let Status::Failed(findings) = replica.status(1, |s| matches!(s, Status::Failed(_))).await else { panic!() };
     assert_eq!((findings[0].kind, findings[0].message.as_str()), (FindingKind::ArtifactInvalid, "no model"));
@@ -346,7 +348,11 @@ async fn of_two_replicas_one_keeps_the_workers() {
     let is_running = |status: &Status| matches!(status, Status::Running(_));
     eventually(PATIENCE, || async {
         let (a, b) = (one.target.status(&group(1)), two.target.status(&group(1)));
-        if (is_running(&a) && b == Status::Elsewhere) || (is_running(&b) && a == Status::Elsewhere) { Ok(()) } else { Err((a, b)) }
+        if (is_running(&a) && b == Status::Elsewhere) || (is_running(&b) && a == Status::Elsewhere) {
+            Ok(())
+        } else {
+            Err((a, b))
+        }
     })
     .await;
     assert_eq!(processes(ground.data.path()).len(), 2);

@@ -51,8 +51,7 @@ impl Mesh {
         let view = buses[&Service::Validator].log().follow().await.unwrap();
         let others = Others::new(buses);
         let playing = tokio::spawn(Arc::clone(&others).play(view.clone()));
-        let mut mesh =
-            Self { server, operator, client, view, target, others, controllers: vec![], playing };
+        let mut mesh = Self { server, operator, client, view, target, others, controllers: vec![], playing };
         for _ in 0..controllers {
             mesh.add_controller();
         }
@@ -91,7 +90,8 @@ impl Mesh {
     }
 
     pub async fn send(&self, bus: &Bus, verb: Verb, id: &str, data: Value) -> IntakeAnswer {
-        let command = Command { namespace: "default".parse().unwrap(), verb, source: "test".into(), id: id.into(), data };
+        let command =
+            Command { namespace: "default".parse().unwrap(), verb, source: "test".into(), id: id.into(), data };
         // The gate may not have subscribed yet; a demand nobody hears is sent again, as a sender would.
         slipway_testkit::eventually(PATIENCE, || async {
             bus.intake().send(&command, PATIENCE).await.map_err(|error| error.to_string())

@@ -4,7 +4,7 @@ use crate::mesh::{Mesh, id};
 use serde_json::json;
 use slipway_bus::Verb;
 use slipway_controller::{domain::invariants::breaches, target::simulated::Simulated};
-use slipway_kernel::{Answer, Phase, RevisionId};
+use slipway_kernel::{Answer, Phase, RevisionId, RevisionState};
 
 const ONE: RevisionId = RevisionId::new(1, 1);
 
@@ -30,7 +30,7 @@ async fn release_against_retire_has_one_winner_and_retirement_has_the_last_word(
     for n in 0..10 {
         let name = format!("raced-{n}");
         mesh.deploy(&name, &format!("deploy-{name}"), &json!({})).await;
-        mesh.until(&name, |folded| folded.deployment.revision(ONE).is_some_and(|r| r.is_deployed())).await;
+        mesh.until(&name, |folded| folded.deployment.revision(ONE).is_some_and(RevisionState::is_deployed)).await;
         mesh.command(Verb::Retire, json!({ "deployment": name })).await;
         let folded = mesh.until_phase(&name, Phase::Retired).await;
         assert_eq!(folded.deployment.set_aside, []);
@@ -52,7 +52,7 @@ async fn another_replica_goes_on_where_one_was_killed() {
     let mut mesh = Mesh::with(Simulated::default(), 1).await;
     mesh.others.judge(|_, _| None);
     mesh.deploy("digits", "1", &json!({})).await;
-    mesh.until("digits", |folded| folded.deployment.revision(ONE).is_some_and(|r| r.is_deployed())).await;
+    mesh.until("digits", |folded| folded.deployment.revision(ONE).is_some_and(RevisionState::is_deployed)).await;
     mesh.kill_controller();
     mesh.others.judge(|_, _| crate::others::validated());
     mesh.until_phase("digits", Phase::Validated).await;

@@ -34,13 +34,19 @@ async fn a_share_waits_until_every_live_ingress_replica_routes_by_the_one_before
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_share_whose_requests_fail_is_taken_back() {
-    let mesh = beside_the_first(&json!({ "rollout": { "steps": [10, 100], "hold": "60s" }, "validation": { "maxRevisions": 1 } })).await;
+    let mesh = beside_the_first(
+        &json!({ "rollout": { "steps": [10, 100], "hold": "60s" }, "validation": { "maxRevisions": 1 } }),
+    )
+    .await;
     mesh.until_phase("digits", Phase::Shifting(10)).await;
     let ingress = mesh.server.bus_as(Service::Ingress).await;
-    let stats = RevisionStats { deployment: "default.digits".into(), revision: TWO, requests: 200, failures: 50, p99_ms: 3.0 };
+    let stats =
+        RevisionStats { deployment: "default.digits".into(), revision: TWO, requests: 200, failures: 50, p99_ms: 3.0 };
     ingress.routes().report_with(mesh.view.applied(), vec![stats]).await.unwrap();
     let folded = mesh.until_phase("digits", Phase::RolledBack).await;
-    let Some(Answer::RolledBack(back)) = folded.deployment.revision(TWO).unwrap().answer(Slot::Rollback) else { panic!() };
+    let Some(Answer::RolledBack(back)) = folded.deployment.revision(TWO).unwrap().answer(Slot::Rollback) else {
+        panic!()
+    };
     assert_eq!((back.to, back.findings[0].kind), (ONE, FindingKind::ErrorRate));
 }
 
@@ -49,7 +55,8 @@ async fn a_share_that_is_too_slow_becomes_another_revision() {
     let mesh = beside_the_first(&json!({ "rollout": { "steps": [10, 100], "hold": "60s" } })).await;
     mesh.until_phase("digits", Phase::Shifting(10)).await;
     let ingress = mesh.server.bus_as(Service::Ingress).await;
-    let stats = RevisionStats { deployment: "default.digits".into(), revision: TWO, requests: 200, failures: 0, p99_ms: 90.0 };
+    let stats =
+        RevisionStats { deployment: "default.digits".into(), revision: TWO, requests: 200, failures: 0, p99_ms: 90.0 };
     ingress.routes().report_with(mesh.view.applied(), vec![stats]).await.unwrap();
     let next = RevisionId::new(2, 2);
     let folded = mesh.until("digits", move |folded| folded.deployment.revision(next).is_some()).await;
@@ -63,7 +70,8 @@ async fn a_pause_holds_the_rollout_until_it_is_resumed() {
     let mesh = beside_the_first(&json!({ "rollout": { "steps": [10, 100], "hold": "3s" } })).await;
     mesh.until_phase("digits", Phase::Shifting(10)).await;
     mesh.command(Verb::Pause, json!({ "deployment": "digits", "reason": "let me look" })).await;
-    let went_on = mesh.view.wait_until(&id("digits"), Duration::from_secs(5), |f| f.deployment.serving() == Some(TWO)).await;
+    let went_on =
+        mesh.view.wait_until(&id("digits"), Duration::from_secs(5), |f| f.deployment.serving() == Some(TWO)).await;
     assert!(went_on.is_none(), "{:#?}", mesh.told("digits"));
     mesh.command(Verb::Resume, json!({ "deployment": "digits" })).await;
     mesh.released("digits", TWO).await;

@@ -7,9 +7,7 @@ use crate::{
 use serde_json::{Value, json};
 use slipway_bus::Verb;
 use slipway_controller::{domain::invariants::breaches, target::simulated::Simulated};
-use slipway_kernel::{
-    Answer, Degraded, Finding, FindingKind, Generation, Phase, RevisionId, Slot,
-};
+use slipway_kernel::{Answer, Degraded, Finding, FindingKind, Generation, Phase, RevisionId, RevisionState, Slot};
 use slipway_testkit::eventually;
 
 fn slow() -> Vec<Finding> {
@@ -51,7 +49,8 @@ async fn a_failed_validation_becomes_a_revised_plan_that_is_released() {
     let change = &planned.changes[0];
     assert_eq!((change.path.as_str(), change.finding), ("maxDelay", FindingKind::Latency));
     assert!(change.reason.contains("80 ms measured, 50 ms wanted"), "{}", change.reason);
-    eventually(crate::mesh::PATIENCE, || async { mesh.target.revisions(&id("digits")) == [RevisionId::new(1, 2)] }).await;
+    eventually(crate::mesh::PATIENCE, || async { mesh.target.revisions(&id("digits")) == [RevisionId::new(1, 2)] })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,11 +67,8 @@ async fn workers_that_do_not_come_up_are_revised_until_they_do() {
     let mesh = Mesh::with(Simulated::new(Box::new(small(1_500))), 1).await;
     mesh.deploy("digits", "1", &json!({})).await;
     let folded = mesh.released("digits", RevisionId::new(1, 3)).await;
-    let memory: Vec<String> = folded
-        .deployment
-        .revisions()
-        .map(|revision| revision.planned().unwrap().plan.memory.to_string())
-        .collect();
+    let memory: Vec<String> =
+        folded.deployment.revisions().map(|revision| revision.planned().unwrap().plan.memory.to_string()).collect();
     assert_eq!(memory, ["512Mi", "1Gi", "2Gi"]);
 }
 
@@ -117,7 +113,8 @@ async fn a_second_generation_takes_over_in_shares_and_the_first_stays_warm() {
     })
     .await;
     let told = mesh.told("digits");
-    let at = |text: &str| told.iter().position(|line| line.ends_with(text)).unwrap_or_else(|| panic!("{text}: {told:#?}"));
+    let at =
+        |text: &str| told.iter().position(|line| line.ends_with(text)).unwrap_or_else(|| panic!("{text}: {told:#?}"));
     assert!(at("2.1.shift-10.0 shifted") < at("2.1.shift-50.0 shifted"));
     assert!(at("2.1.shift-50.0 shifted") < at("2.1.release.0 released"));
     assert!(at("2.1.release.0 released") < at("1.0.end.0 superseded"));
@@ -160,7 +157,7 @@ async fn a_newer_request_supersedes_an_older_one_that_is_not_released() {
     let mesh = Mesh::start().await;
     mesh.others.judge(|revision, _| if revision.generation.0 == 1 { None } else { validated() });
     mesh.deploy("digits", "1", &json!({})).await;
-    mesh.until("digits", |folded| folded.deployment.revision(ONE).is_some_and(|r| r.is_deployed())).await;
+    mesh.until("digits", |folded| folded.deployment.revision(ONE).is_some_and(RevisionState::is_deployed)).await;
     mesh.deploy("digits", "2", &json!({})).await;
     let folded = mesh.released("digits", TWO).await;
     let first = &folded.deployment.generations[&Generation(1)];

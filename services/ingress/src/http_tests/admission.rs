@@ -32,7 +32,7 @@ async fn beyond_the_permits_and_their_queue_requests_are_refused_at_once() {
     setting.history.release(1, 1);
     let world = World::open(setting).await;
     let worker = world.worker(FIRST, "a");
-    worker.set(Manner::After(Duration::from_millis(500)));
+    worker.set(Manner::After(Duration::from_secs(2)));
     world.register(&[&worker]);
     let answers = join_all((0..8).map(|_| world.infer(&[]))).await;
     let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();

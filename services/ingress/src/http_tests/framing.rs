@@ -19,7 +19,7 @@ async fn raw(world: &World, text: &str) -> String {
     // The server may close before all is sent.
     let _ = stream.write_all(text.as_bytes()).await;
     let mut answer = Vec::new();
-    let _ = timeout(Duration::from_secs(3), stream.read_to_end(&mut answer)).await;
+    let _ = timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -88,12 +88,12 @@ async fn a_client_that_dawdles_is_cut_off() {
     let world = World::open(setting).await;
     let begun = Instant::now();
     assert_eq!(raw(&world, "POST /v2/models/digits/infer HTTP/1.1\r\nhost: a\r\nx").await, "");
-    assert!(begun.elapsed() < Duration::from_secs(2), "a slow head was held");
+    assert!(begun.elapsed() < Duration::from_secs(5), "a slow head was held");
     let begun = Instant::now();
     let slow_body = format!("POST {INFER} HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{{\"inputs\"");
     let answer = raw(&world, &slow_body).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert!(begun.elapsed() < Duration::from_secs(2), "a slow body was held");
+    assert!(begun.elapsed() < Duration::from_secs(5), "a slow body was held");
 }
 
 #[tokio::test]

@@ -2,11 +2,14 @@
 
 use super::{
     worker::{Manner, Worker},
-    world::{FIRST, Setting, World},
+    world::{FIRST, Setting, World, eventually},
 };
 use futures::future::join_all;
 use slipway_kernel::RevisionId;
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 use tonic::Code;
 
 #[tokio::test]
@@ -14,11 +17,11 @@ async fn a_worker_that_is_killed_with_a_full_house_fails_no_request() {
     let world = World::released().await;
     let (mut doomed, other) = (world.worker(FIRST, "doomed"), world.worker(FIRST, "other"));
     for worker in [&doomed, &other] {
-        worker.set(Manner::After(Duration::from_millis(100)));
+        worker.set(Manner::After(Duration::from_millis(500)));
     }
     world.register(&[&doomed, &other]);
     let killing = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        eventually("it has a full house", || doomed.shared.under_way.load(Ordering::SeqCst) >= 10).await;
         doomed.kill();
     };
     let (answers, ()) = tokio::join!(join_all((0..40).map(|_| world.infer(&[]))), killing);
@@ -32,10 +35,10 @@ async fn a_worker_that_is_killed_with_a_full_house_fails_no_request() {
 async fn the_only_worker_is_killed_and_started_again_and_requests_wait_for_it() {
     let world = World::released().await;
     let mut doomed = world.worker(FIRST, "doomed");
-    doomed.set(Manner::After(Duration::from_millis(100)));
+    doomed.set(Manner::After(Duration::from_millis(500)));
     world.register(&[&doomed]);
     let restarting = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        eventually("it has a full house", || doomed.shared.under_way.load(Ordering::SeqCst) >= 10).await;
         doomed.kill();
         // It stands in the registry until its entry runs out; its successor appears beside it.
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -54,7 +57,7 @@ async fn the_only_worker_is_killed_and_started_again_and_requests_wait_for_it() 
 
 #[tokio::test]
 async fn without_a_worker_a_request_waits_as_long_as_it_may_and_the_next_ones_do_not() {
-    let mut setting = Setting { worker_wait: Duration::from_millis(300), ..Setting::default() };
+    let mut setting = Setting { worker_wait: Duration::from_secs(1), ..Setting::default() };
     setting.history.release(1, 1);
     let world = World::open(setting).await;
     let worker = world.worker(FIRST, "a");
@@ -64,10 +67,10 @@ async fn without_a_worker_a_request_waits_as_long_as_it_may_and_the_next_ones_do
     let begun = Instant::now();
     let answer = world.infer(&[]).await;
     assert_eq!((answer.status, answer.code(), answer.header("retry-after")), (503, "unavailable", "1"));
-    assert!(begun.elapsed() >= Duration::from_millis(250), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
     let begun = Instant::now();
     assert_eq!(world.infer(&[]).await.status, 503);
-    assert!(begun.elapsed() < Duration::from_millis(150), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(700), "{:?}", begun.elapsed());
     world.register(&[&worker]);
     assert_eq!(world.infer(&[]).await.status, 200);
 }

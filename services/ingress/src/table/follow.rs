@@ -29,13 +29,15 @@ pub struct Routes {
     /// The sequence at which each deployment was built.
     built: HashMap<DeploymentId, u64>,
     looked: Instant,
+    /// Routes changed, and it was not announced yet.
+    moved: bool,
 }
 
 impl Routes {
     /// Builds the table as the log stands now.
     #[must_use]
     pub fn new(view: View, ingress: Arc<Ingress>) -> Self {
-        let mut own = Self { view, ingress, built: HashMap::new(), looked: Instant::now() };
+        let mut own = Self { view, ingress, built: HashMap::new(), looked: Instant::now(), moved: false };
         own.look_at_all();
         own
     }
@@ -75,10 +77,9 @@ impl Routes {
         }
         ids.sort();
         ids.dedup();
-        let shifts = self.ingress.routing.shifts();
         self.rebuild(ids, None);
-        // The controller waits for this one.
-        if shifts.has_changed().unwrap_or(false) {
+        // Others wait to hear that it stands.
+        if self.moved {
             self.look_at_all();
         }
     }
@@ -111,7 +112,10 @@ impl Routes {
             })
             .collect();
         let any = !entries.is_empty();
-        self.ingress.routing.apply(&self.ingress.admission, entries, applied);
+        self.moved |= self.ingress.routing.apply(&self.ingress.admission, entries, applied);
+        if applied.is_some() && std::mem::take(&mut self.moved) {
+            self.ingress.routing.announce();
+        }
         if any {
             let table = self.ingress.routing.load();
             let wanted = auth::locations(table.doors().map(|door| &door.entry));

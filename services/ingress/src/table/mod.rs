@@ -72,12 +72,12 @@ impl Table {
 pub struct Routing {
     current: ArcSwap<Table>,
     changed: watch::Sender<u64>,
-    shifted: watch::Sender<u64>,
+    moved: watch::Sender<u64>,
 }
 
 impl Default for Routing {
     fn default() -> Self {
-        Self { current: ArcSwap::default(), changed: watch::Sender::new(0), shifted: watch::Sender::new(0) }
+        Self { current: ArcSwap::default(), changed: watch::Sender::new(0), moved: watch::Sender::new(0) }
     }
 }
 
@@ -94,26 +94,32 @@ impl Routing {
         self.changed.subscribe()
     }
 
-    /// Sees each change of anybody's shares.
+    /// Sees each change of anybody's routes, once the table is known to stand where the change is.
     #[must_use]
-    pub fn shifts(&self) -> watch::Receiver<u64> {
-        self.shifted.subscribe()
+    pub fn moves(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
+    }
+
+    /// Says that routes changed.
+    pub fn announce(&self) {
+        self.moved.send_modify(|version| *version += 1);
     }
 
     /// Applies what the log says about these deployments now (`None`: nothing is left of it). `applied` says up to where the
-    /// whole table stands with it, if that is known. Called by one task only.
+    /// whole table stands with it, if that is known. Called by one task only. Returns whether
+    /// anybody's routes changed.
     pub fn apply(
         &self,
         admission: &Admission,
         entries: impl IntoIterator<Item = (DeploymentId, Option<Entry>)>,
         applied: Option<u64>,
-    ) {
+    ) -> bool {
         let before = self.current.load_full();
         let mut doors = before.doors.clone();
-        let mut shifted = false;
+        let mut moved = false;
         for (id, entry) in entries {
             let old = before.door(&id);
-            shifted |= old.map(|door| &door.entry.routes.shares) != entry.as_ref().map(|entry| &entry.routes.shares);
+            moved |= old.map(|door| &door.entry.routes) != entry.as_ref().map(|entry| &entry.routes);
             match entry {
                 Some(entry) => doors.insert(id, Arc::new(door(entry, old.map(Arc::as_ref), admission))),
                 None => doors.remove(&id),
@@ -121,9 +127,7 @@ impl Routing {
         }
         self.current.store(Arc::new(Table { applied: applied.unwrap_or(before.applied), doors }));
         self.changed.send_modify(|version| *version += 1);
-        if shifted {
-            self.shifted.send_modify(|version| *version += 1);
-        }
+        moved
     }
 }
 
@@ -159,16 +163,15 @@ mod tests {
         let id: DeploymentId = "default.digits".parse().unwrap();
         let mut history = History::new();
         let apply = |history: &History, applied| {
-            let shifts = *routing.shifts().borrow();
-            routing.apply(&admission, [(id.clone(), build::build(&history.fold()))], Some(applied));
-            *routing.shifts().borrow() > shifts
+            routing.apply(&admission, [(id.clone(), build::build(&history.fold()))], Some(applied))
         };
         history.release(1, 1);
         assert!(apply(&history, 1));
         let first = Arc::clone(routing.load().door(&id).unwrap());
         first.counts[&RevisionId::new(1, 1)].record(true, std::time::Duration::ZERO);
         history.deploy(2, 1);
-        assert!(!apply(&history, 2), "deploying moves no share");
+        assert!(apply(&history, 2), "a revision more can be reached");
+        assert!(!apply(&history, 2), "the same again");
         let second = Arc::clone(routing.load().door(&id).unwrap());
         assert!(Arc::ptr_eq(&first.state, &second.state));
         assert_eq!(second.counts[&RevisionId::new(1, 1)].summary().requests, 1);

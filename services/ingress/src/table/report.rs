@@ -12,15 +12,15 @@ use tracing::debug;
 const AT_LEAST_EACH: Duration = Duration::from_secs(5);
 /// While shares change, the controller decides by the figures in the reports.
 const WHILE_SHIFTING: Duration = Duration::from_secs(1);
-/// Between two reports that only say that the log moved on. A change of shares is reported at once.
+/// Between two reports that only say that the log moved on. A change of routes is reported at once.
 const AT_MOST_EACH: Duration = Duration::from_millis(100);
 
 /// Reports until the shutdown, then says that this replica routes no more.
 pub async fn run(ingress: Arc<Ingress>, bus: Bus, shutdown: CancellationToken) {
-    let (mut changes, mut shifts) = (ingress.routing.changes(), ingress.routing.shifts());
+    let (mut changes, mut moves) = (ingress.routing.changes(), ingress.routing.moves());
     loop {
         changes.borrow_and_update();
-        shifts.borrow_and_update();
+        moves.borrow_and_update();
         let (applied, stats, shifting) = {
             let table = ingress.routing.load();
             (table.applied, stats(&table), table.doors().any(|door| is_shifting(door)))
@@ -40,10 +40,7 @@ pub async fn run(ingress: Arc<Ingress>, bus: Bus, shutdown: CancellationToken) {
                     }
                     return;
                 }
-                _ = shifts.changed() => {
-                    // The shares stand; up to where the rest of the table stands follows within a moment.
-                    break;
-                }
+                _ = moves.changed() => break,
                 _ = changes.changed() => {}
                 () = sleep_until(if moved { reported + AT_MOST_EACH } else { again }) => break,
             }

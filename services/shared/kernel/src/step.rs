@@ -1,7 +1,8 @@
 //! What each of the four owes a deployment: an answer to its slot on `deployed`, and the removal of what it made.
 
 use crate::{
-    fold::{Attempts, Deployment},
+    answer::Answer,
+    fold::{Attempts, Deployment, GenerationState},
     ids::{Attempt, Generation, RevisionId, Service},
     slot::Slot,
     time::Timestamp,
@@ -68,13 +69,18 @@ impl Deployment {
     #[must_use]
     pub fn removal(&self, service: Service, now: Timestamp) -> When<(Generation, Attempt)> {
         let retiring = self.retiring().and_then(|generation| self.generations.get(&generation));
-        let Some(state) = retiring.filter(|state| state.ended().is_none()) else { return When::Never };
+        let Some(state) = retiring.filter(|state| !is_gone(state)) else { return When::Never };
         match next(state.attempts(Slot::Removal(service)), now) {
             When::Now(attempt) => When::Now((state.generation, attempt)),
             When::At(at) => When::At(at),
             When::Never => When::Never,
         }
     }
+}
+
+/// A generation that ended otherwise (superseded, abandoned) may have left things behind, so it is not gone.
+fn is_gone(state: &GenerationState) -> bool {
+    matches!(state.ended(), Some(Answer::Retired(_) | Answer::Archived(_)))
 }
 
 /// The next try at a question: at once if there was none, after a pause if the last one failed for a reason that may pass.

@@ -120,7 +120,8 @@ impl Sink for SqliteSink {
             .execute(&self.pool)
             .await
             .map_err(|error| self.failed("removing the probe", error))?;
-        if read != row.outputs.to_string() {
+        let written = row.outputs.to_string();
+        if read != written {
             return Err(SinkError::ProbeDiffers { sink: self.name.clone() });
         }
         Ok(Proof { name: self.name.clone(), detail: "a row was written, read back, compared and removed".to_owned() })

@@ -16,7 +16,15 @@ use crate::domain::{
 };
 use bytes::Bytes;
 use slipway_loadtest::{Report, Shape, Stop};
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long a repeat is put off while others keep the machine busy. Longer, and the next attempt is the better time.
+const QUIET_WITHIN: Duration = Duration::from_secs(5);
+/// Over what time it is looked whether they do: 25 clock ticks of each core.
+const QUIET_SAMPLE: Duration = Duration::from_millis(250);
 
 /// What the load showed.
 pub(crate) struct Loaded {
@@ -42,13 +50,18 @@ pub(crate) async fn load(
         return run.not_run(&reason);
     }
     let mut wanted = asked;
-    while run.repeats.len() < wanted {
-        if let Err(reason) = run.repeat(rate).await {
-            return run.not_run(&reason);
+    loop {
+        while run.repeats.len() < wanted {
+            if let Err(reason) = run.repeat(rate).await {
+                return run.not_run(&reason);
+            }
         }
-        if run.repeats.len() == wanted {
-            wanted += run.missing(asked, most);
+        let more = run.missing(asked, most);
+        if more == 0 {
+            break;
         }
+        run.wait_for_quiet().await;
+        wanted += more;
     }
     let repeats = std::mem::take(&mut run.repeats);
     let beyond = match tools.assignment.rate_beyond_load() {
@@ -90,14 +103,35 @@ impl Run<'_> {
     async fn sustain(&mut self, rate: f64, asked: usize, most: usize) -> Result<Vec<Repeat>, String> {
         let limit = self.tools.bounds.foreign_load;
         let mut wanted = asked;
-        while self.repeats.len() < wanted {
-            self.repeat(rate).await?;
-            if self.repeats.len() == wanted {
-                let decision = throughput::decision(&self.repeats, asked, rate, limit);
-                wanted += more(&decision, self.repeats.len(), most);
+        loop {
+            while self.repeats.len() < wanted {
+                self.repeat(rate).await?;
             }
+            let decision = throughput::decision(&self.repeats, asked, rate, limit);
+            let more = more(&decision, self.repeats.len(), most);
+            if more == 0 {
+                return Ok(std::mem::take(&mut self.repeats));
+            }
+            self.wait_for_quiet().await;
+            wanted += more;
         }
-        Ok(std::mem::take(&mut self.repeats))
+    }
+
+    /// Waits while others keep the machine busy, up to a bound: a repeat beside a neighbour's build would tell no more than the
+    /// ones before it.
+    async fn wait_for_quiet(&self) {
+        let (tools, assignment) = (self.tools, &self.tools.assignment);
+        let begin = Instant::now();
+        let mut before = tools.world.machine(&assignment.deployment, assignment.revision).await;
+        while begin.elapsed() < QUIET_WITHIN {
+            tokio::time::sleep(QUIET_SAMPLE).await;
+            let now = tools.world.machine(&assignment.deployment, assignment.revision).await;
+            let foreign = before.as_ref().zip(now.as_ref()).and_then(|(before, now)| foreign_share(before, now));
+            if foreign.is_none_or(|share| share <= tools.bounds.foreign_load) {
+                return;
+            }
+            before = now;
+        }
     }
 
     /// How many more repeats would tell what is not told yet.

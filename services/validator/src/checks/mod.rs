@@ -72,6 +72,11 @@ impl Tools {
         Arc::new(Probe::new(&self.door, bodies, &self.followed))
     }
 
+    /// The same with less time for each request than the deployment allows.
+    pub(crate) fn hurried_probe(&self, bodies: &Arc<[Bytes]>, timeout: Duration) -> Arc<Probe> {
+        Arc::new(Probe::new(&self.door, bodies, &self.followed).within(timeout))
+    }
+
     /// Sends load; dropping the future stops it at once.
     pub(crate) async fn load(
         &self,

@@ -26,6 +26,8 @@ const FACTOR: f64 = 4.0;
 /// within the shortest of usual timeouts.
 const RECOVERED: u32 = 5;
 const BOUND: Duration = Duration::from_secs(5);
+/// The least time a request has under overload: a usual client's.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(500);
 /// Pause between them.
 const PAUSE: Duration = Duration::from_millis(20);
 /// The fewest and the most requests under way, whatever the workers' queues hold.
@@ -38,7 +40,7 @@ pub(crate) async fn overload(tools: &Tools, bodies: &Arc<[Bytes]>) -> Judged {
         Err(error) => return Judged::inconclusive(OVERLOAD, told(&error)),
     };
     let rate = (capability.max(tools.assignment.rate()) * FACTOR).min(f64::from(tools.bounds.overload_rate));
-    let probe = tools.probe(bodies);
+    let probe = tools.hurried_probe(bodies, timeout(tools));
     let shape = Shape::Open { rate, duration: tools.bounds.overload.0 };
     let limits = Limits { max_in_flight: in_flight(tools), ..tools.limits() };
     if let Err(error) = tools.load(&probe, shape, limits, &Stop::default()).await {
@@ -52,6 +54,13 @@ pub(crate) async fn overload(tools: &Tools, bodies: &Arc<[Bytes]>) -> Judged {
         recovered_ms,
         bound_ms: BOUND.as_secs_f64() * 1_000.0,
     })
+}
+
+/// How long a request may take under overload. With all the time the deployment allows, a long queue would answer everybody late
+/// and nobody would be refused: overload is what cannot be answered in time.
+fn timeout(tools: &Tools) -> Duration {
+    let wanted = tools.assignment.slo.latency_p99.map_or(Duration::ZERO, |target| target.0 * 2);
+    wanted.max(LEAST_TIMEOUT).min(tools.assignment.request_timeout.0)
 }
 
 /// Twice what all workers can hold, so that they must refuse; not more, because the live revision shares the door.

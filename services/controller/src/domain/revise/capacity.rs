@@ -55,7 +55,8 @@ pub(super) fn smaller_batch(case: &Case<'_>, because: &str) -> Vec<Step> {
 /// The batch so many times as large: the power of two that covers the gap, 2 to 8, at most 256 rows.
 pub(super) fn larger_batch(rows: u32, gap: f64) -> Vec<u32> {
     let wanted = [2, 4, 8].into_iter().find(|factor| f64::from(*factor) >= gap * HEADROOM).unwrap_or(8);
-    let mut sizes: Vec<u32> = [wanted, 2].into_iter().map(|factor| rows.saturating_mul(factor).min(MAX_BATCH)).collect();
+    let mut sizes: Vec<u32> =
+        [wanted, 2].into_iter().map(|factor| rows.saturating_mul(factor).min(MAX_BATCH)).collect();
     sizes.dedup();
     sizes.retain(|size| *size > rows);
     sizes

@@ -2,8 +2,8 @@
 
 use super::{Case, Step, capacity};
 
-/// Most crashes of a worker that loaded its model are memory; what memory does not heal may be a batch too large for the
-/// kernels. Beyond that it is the model or the program, and no manifest heals it.
+/// Most crashes of a worker that loaded its model are memory; what memory does not heal may be a batch too large for
+/// the kernels. Beyond that it is the model or the program, and no manifest heals it.
 pub(super) fn steps(case: &Case<'_>) -> Vec<Step> {
     let mut steps = capacity::more_memory(case);
     steps.truncate(1);

@@ -11,8 +11,8 @@ const SHORTEST_DELAY: Duration = Duration::from_micros(100);
 /// Beyond this gap requests queue up, and only capacity helps.
 const QUEUEING: f64 = 3.0;
 
-/// A shorter wait for company first, since it costs nothing; then more workers, more processor time, smaller batches. When
-/// requests queue up, capacity comes with the shorter wait.
+/// A shorter wait for company first, since it costs nothing; then more workers, more processor time, smaller batches.
+/// When requests queue up, capacity comes with the shorter wait.
 pub(super) fn steps(case: &Case<'_>) -> Vec<Step> {
     let shorter = shorter_delay(case);
     let mut capacity = capacity::more_replicas(case, case.gap().min(QUEUEING));

@@ -82,11 +82,14 @@ impl Case<'_> {
         &self.tried.plan
     }
 
-    /// How many times larger the wanted figure is than the measured one, or the measured than the wanted: 1 when unknown.
+    /// How many times larger the wanted figure is than the measured one, or the measured than the wanted: 1 when
+    /// unknown.
     #[must_use]
     pub fn gap(&self) -> f64 {
         match (self.finding.measured, self.finding.wanted) {
-            (Some(measured), Some(wanted)) if measured > 0.0 && wanted > 0.0 => (measured / wanted).max(wanted / measured),
+            (Some(measured), Some(wanted)) if measured > 0.0 && wanted > 0.0 => {
+                (measured / wanted).max(wanted / measured)
+            }
             _ => 1.0,
         }
     }
@@ -96,7 +99,11 @@ impl Case<'_> {
     pub fn figures(&self) -> String {
         match (self.finding.measured, self.finding.wanted) {
             (Some(measured), Some(wanted)) => {
-                format!("{} measured, {} wanted", figure(measured, &self.finding.unit), figure(wanted, &self.finding.unit))
+                format!(
+                    "{} measured, {} wanted",
+                    figure(measured, &self.finding.unit),
+                    figure(wanted, &self.finding.unit)
+                )
             }
             _ => self.finding.message.clone(),
         }
@@ -173,7 +180,11 @@ pub fn revise(history: &History, findings: &[Finding]) -> NextStep {
     }
     let limit = usize::try_from(history.spec.validation.max_revisions).unwrap_or(usize::MAX);
     if history.tried.len() >= limit {
-        return end(history, findings, &format!("all {limit} revisions that validation.maxRevisions allows were tried"));
+        return end(
+            history,
+            findings,
+            &format!("all {limit} revisions that validation.maxRevisions allows were tried"),
+        );
     }
     let may_repeat = !history.is_burnt(&last.digest) && history.times_tried(&last.digest) < MAX_SAME_PLAN;
     if own.is_empty() && !findings.is_empty() && may_repeat {
@@ -242,7 +253,9 @@ fn end(history: &History, findings: &[Finding], why: &str) -> NextStep {
             let reason = format!("{why}, and {revision} is good: {}; what to do: {advice}", summary(findings));
             NextStep::ReturnTo { revision, reason }
         }
-        None => NextStep::Abandon { reason: format!("{why}: {}", summary(findings)), advice: unhealed::advice(findings) },
+        None => {
+            NextStep::Abandon { reason: format!("{why}: {}", summary(findings)), advice: unhealed::advice(findings) }
+        }
     }
 }
 

@@ -10,7 +10,8 @@ pub(super) fn steps(case: &Case<'_>) -> Vec<Step> {
     let floor = plan.max_batch.saturating_mul(2).max(4);
     let shorter = (plan.queue_limit / 2).max(floor);
     if shorter < plan.queue_limit {
-        let reason = format!("{} waiting requests were too many to refuse in time: {}", plan.queue_limit, case.figures());
+        let reason =
+            format!("{} waiting requests were too many to refuse in time: {}", plan.queue_limit, case.figures());
         steps.push(Step::of(Edit::QueueLimit(shorter), reason));
     }
     steps.extend(capacity::more_replicas(case, 1.5));

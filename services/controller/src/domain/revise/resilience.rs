@@ -8,7 +8,11 @@ pub(super) fn steps(case: &Case<'_>) -> Vec<Step> {
     let next = replicas.max(1).saturating_add(1);
     let mut steps = vec![Step::of(
         Edit::Replicas(next),
-        format!("when a worker dies {} must take over: {}", if next == 2 { "a second one" } else { "the others" }, case.figures()),
+        format!(
+            "when a worker dies {} must take over: {}",
+            if next == 2 { "a second one" } else { "the others" },
+            case.figures()
+        ),
     )];
     // Two small workers survive where two large ones have no room.
     let halved = slipway_kernel::CpuMillis(case.plan().cpu.0 / 2);

@@ -74,10 +74,8 @@ fn what_no_manifest_heals_goes_back_or_ends_with_advice() {
 
 #[test]
 fn wrong_outputs_go_back_at_once_even_if_they_may_pass_and_something_else_could_be_healed() {
-    let findings = [
-        found(FindingKind::Latency, 55.0, 50.0, "ms"),
-        finding(FindingKind::OutputMismatch, Cause::Transient),
-    ];
+    let findings =
+        [found(FindingKind::Latency, 55.0, 50.0, "ms"), finding(FindingKind::OutputMismatch, Cause::Transient)];
     assert_eq!(told(&revise(&first(&json!({})), &findings)), "abandon");
 }
 
@@ -158,8 +156,12 @@ fn the_machine_the_scale_and_the_budget_bound_every_remedy() {
 #[test]
 fn a_batch_is_not_made_larger_than_what_warm_up_found_useful() {
     let mut history = first(&json!({}));
+    let slow = [found(FindingKind::Throughput, 10.0, 100.0, "requests/s")];
+    history.tried[0].useful_batch = Some(4);
+    assert_eq!(told(&revise(&history, &slow)), "replicas 1->4");
+    // Nothing larger than the plan's own batch was measured, so larger ones may well be useful.
     history.tried[0].useful_batch = Some(8);
-    assert_eq!(told(&revise(&history, &[found(FindingKind::Throughput, 10.0, 100.0, "requests/s")])), "replicas 1->4");
+    assert_eq!(told(&revise(&history, &slow)), "maxBatch 8->64, queueLimit 100->128");
 }
 
 #[test]

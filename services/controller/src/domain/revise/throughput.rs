@@ -14,10 +14,11 @@ pub(super) fn steps(case: &Case<'_>) -> Vec<Step> {
     steps
 }
 
-/// Batches grow only where warm-up did not measure that larger ones gain nothing.
+/// Batches grow only where warm-up did not measure that larger ones gain nothing. It measures up to the plan's own batch,
+/// so a useful batch as large as that says nothing about larger ones.
 fn larger_batches(case: &Case<'_>) -> Vec<Step> {
     let plan = case.plan();
-    let useful = case.tried.useful_batch.unwrap_or(u32::MAX);
+    let useful = case.tried.useful_batch.filter(|rows| *rows < plan.max_batch).unwrap_or(u32::MAX);
     capacity::larger_batch(plan.max_batch, case.gap())
         .into_iter()
         .map(|rows| rows.min(useful))

@@ -39,7 +39,11 @@ pub(super) fn advice(findings: &[Finding]) -> String {
     let mut sentences: Vec<&'static str> = findings.iter().map(|finding| sentence(finding.kind)).collect();
     sentences.sort_unstable();
     sentences.dedup();
-    if sentences.is_empty() { "read the log of the deployment: `slipway explain`".to_owned() } else { sentences.join("; ") }
+    if sentences.is_empty() {
+        "read the log of the deployment: `slipway explain`".to_owned()
+    } else {
+        sentences.join("; ")
+    }
 }
 
 const fn sentence(kind: FindingKind) -> &'static str {
@@ -64,7 +68,9 @@ const fn sentence(kind: FindingKind) -> &'static str {
         FindingKind::SecretMissing => "provide the secret that the finding names, then deploy again",
         FindingKind::ArtifactInvalid => "check spec.model.uri and sha256: the artifact is not what the spec says",
         FindingKind::PlatformUnsuitable => "export the model as ONNX with operators that the finding does not name",
-        FindingKind::InfrastructureUnsuitable => "relax the demands under spec.infrastructure that the choice names as vetoes",
+        FindingKind::InfrastructureUnsuitable => {
+            "relax the demands under spec.infrastructure that the choice names as vetoes"
+        }
         FindingKind::ExecutorMissing => "choose infrastructure.target: local; this installation runs no other yet",
         FindingKind::Timeout => "look whether the service that the finding names runs, then deploy again",
         FindingKind::Declined => "deploy again when the person who declined agrees",

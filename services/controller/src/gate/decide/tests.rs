@@ -40,76 +40,132 @@ fn each_command_meets_each_state_with_a_fact_or_a_named_error() {
     let one = RevisionId::new(1, 1);
     type State = (&'static str, &'static dyn Fn(&mut Scenario), [(Verb, &'static str); 7]);
     let states: [State; 10] = [
-        ("unknown", &|_| {}, [Approve, Decline, Pause, Resume, Rollback, Revalidate, Retire].map(|v| (v, "unknown-deployment"))),
-        ("requested", &|s| { s.requested(1); }, [
-            (Approve, "no-pending-approval"),
-            (Decline, "no-pending-approval"),
-            (Pause, "1.0.command-0.0 paused"),
-            (Resume, "not-paused"),
-            (Rollback, "nothing-to-go-back-to"),
-            (Revalidate, "nothing-to-revalidate"),
-            (Retire, "1.0.command-0.0 retire-requested"),
-        ]),
-        ("awaiting approval", &|s| { s.requested(1).chosen(1, true); }, [
-            (Approve, "1.0.approval.0 approved"),
-            (Decline, "1.0.approval.0 declined"),
-            (Pause, "1.0.command-0.0 paused"),
-            (Resume, "not-paused"),
-            (Rollback, "nothing-to-go-back-to"),
-            (Revalidate, "nothing-to-revalidate"),
-            (Retire, "1.0.command-0.0 retire-requested"),
-        ]),
-        ("declined", &|s| { s.requested(1).chosen(1, true).declined(1); }, [
-            (Approve, "no-pending-approval"),
-            (Decline, "no-pending-approval"),
-            (Pause, "1.0.command-0.0 paused"),
-            (Resume, "not-paused"),
-            (Rollback, "nothing-to-go-back-to"),
-            (Revalidate, "nothing-to-revalidate"),
-            (Retire, "1.0.command-0.0 retire-requested"),
-        ]),
-        ("paused while it shifts", &|s| { s.released(1, 1).proved(2, 1).shifted(2, 1, 5).paused(2); }, [
-            (Approve, "no-pending-approval"),
-            (Decline, "no-pending-approval"),
-            (Pause, "already-paused"),
-            (Resume, "2.0.command-1.0 resumed"),
-            (Rollback, "2.0.command-1.0 rollback-requested"),
-            (Revalidate, "2.0.command-1.0 revalidation-requested"),
-            (Retire, "2.0.command-1.0 retire-requested"),
-        ]),
-        ("released over the first", &|s| { s.released(1, 1).released(2, 1); }, [
-            (Approve, "no-pending-approval"),
-            (Decline, "no-pending-approval"),
-            (Pause, "no-rollout"),
-            (Resume, "not-paused"),
-            (Rollback, "2.0.command-0.0 rollback-requested"),
-            (Revalidate, "2.0.command-0.0 revalidation-requested"),
-            (Retire, "2.0.command-0.0 retire-requested"),
-        ]),
-        ("rollback demanded", &|s| { s.released(1, 1).released(2, 1).rollback_requested(2); }, [
-            (Approve, "no-pending-approval"),
-            (Decline, "no-pending-approval"),
-            (Pause, "no-rollout"),
-            (Resume, "not-paused"),
-            (Rollback, "rollback-pending"),
-            (Revalidate, "2.0.command-1.0 revalidation-requested"),
-            (Retire, "2.0.command-1.0 retire-requested"),
-        ]),
-        ("abandoned", &|s| { s.ready(1).planned(1, 1).abandoned(1); }, [
-            (Approve, "no-pending-approval"),
-            (Decline, "no-pending-approval"),
-            (Pause, "no-rollout"),
-            (Resume, "not-paused"),
-            (Rollback, "nothing-to-go-back-to"),
-            (Revalidate, "nothing-to-revalidate"),
-            (Retire, "1.0.command-0.0 retire-requested"),
-        ]),
-        ("retiring", &|s| { s.released(1, 1).retire_requested(1); }, [Approve, Decline, Pause, Resume, Rollback, Revalidate, Retire].map(|v| (v, "retiring"))),
-        ("retired", &|s| {
-            all_removed(s);
-            let retired = slipway_kernel::Retired { removed: vec![] };
-            s.put(1, 0, Slot::End, Answer::Retired(retired));
-        }, [Approve, Decline, Pause, Resume, Rollback, Revalidate, Retire].map(|v| (v, "retired"))),
+        (
+            "unknown",
+            &|_| {},
+            [Approve, Decline, Pause, Resume, Rollback, Revalidate, Retire].map(|v| (v, "unknown-deployment")),
+        ),
+        (
+            "requested",
+            &|s| {
+                s.requested(1);
+            },
+            [
+                (Approve, "no-pending-approval"),
+                (Decline, "no-pending-approval"),
+                (Pause, "1.0.command-0.0 paused"),
+                (Resume, "not-paused"),
+                (Rollback, "nothing-to-go-back-to"),
+                (Revalidate, "nothing-to-revalidate"),
+                (Retire, "1.0.command-0.0 retire-requested"),
+            ],
+        ),
+        (
+            "awaiting approval",
+            &|s| {
+                s.requested(1).chosen(1, true);
+            },
+            [
+                (Approve, "1.0.approval.0 approved"),
+                (Decline, "1.0.approval.0 declined"),
+                (Pause, "1.0.command-0.0 paused"),
+                (Resume, "not-paused"),
+                (Rollback, "nothing-to-go-back-to"),
+                (Revalidate, "nothing-to-revalidate"),
+                (Retire, "1.0.command-0.0 retire-requested"),
+            ],
+        ),
+        (
+            "declined",
+            &|s| {
+                s.requested(1).chosen(1, true).declined(1);
+            },
+            [
+                (Approve, "no-pending-approval"),
+                (Decline, "no-pending-approval"),
+                (Pause, "1.0.command-0.0 paused"),
+                (Resume, "not-paused"),
+                (Rollback, "nothing-to-go-back-to"),
+                (Revalidate, "nothing-to-revalidate"),
+                (Retire, "1.0.command-0.0 retire-requested"),
+            ],
+        ),
+        (
+            "paused while it shifts",
+            &|s| {
+                s.released(1, 1).proved(2, 1).shifted(2, 1, 5).paused(2);
+            },
+            [
+                (Approve, "no-pending-approval"),
+                (Decline, "no-pending-approval"),
+                (Pause, "already-paused"),
+                (Resume, "2.0.command-1.0 resumed"),
+                (Rollback, "2.0.command-1.0 rollback-requested"),
+                (Revalidate, "2.0.command-1.0 revalidation-requested"),
+                (Retire, "2.0.command-1.0 retire-requested"),
+            ],
+        ),
+        (
+            "released over the first",
+            &|s| {
+                s.released(1, 1).released(2, 1);
+            },
+            [
+                (Approve, "no-pending-approval"),
+                (Decline, "no-pending-approval"),
+                (Pause, "no-rollout"),
+                (Resume, "not-paused"),
+                (Rollback, "2.0.command-0.0 rollback-requested"),
+                (Revalidate, "2.0.command-0.0 revalidation-requested"),
+                (Retire, "2.0.command-0.0 retire-requested"),
+            ],
+        ),
+        (
+            "rollback demanded",
+            &|s| {
+                s.released(1, 1).released(2, 1).rollback_requested(2);
+            },
+            [
+                (Approve, "no-pending-approval"),
+                (Decline, "no-pending-approval"),
+                (Pause, "no-rollout"),
+                (Resume, "not-paused"),
+                (Rollback, "rollback-pending"),
+                (Revalidate, "2.0.command-1.0 revalidation-requested"),
+                (Retire, "2.0.command-1.0 retire-requested"),
+            ],
+        ),
+        (
+            "abandoned",
+            &|s| {
+                s.ready(1).planned(1, 1).abandoned(1);
+            },
+            [
+                (Approve, "no-pending-approval"),
+                (Decline, "no-pending-approval"),
+                (Pause, "no-rollout"),
+                (Resume, "not-paused"),
+                (Rollback, "nothing-to-go-back-to"),
+                (Revalidate, "nothing-to-revalidate"),
+                (Retire, "1.0.command-0.0 retire-requested"),
+            ],
+        ),
+        (
+            "retiring",
+            &|s| {
+                s.released(1, 1).retire_requested(1);
+            },
+            [Approve, Decline, Pause, Resume, Rollback, Revalidate, Retire].map(|v| (v, "retiring")),
+        ),
+        (
+            "retired",
+            &|s| {
+                all_removed(s);
+                let retired = slipway_kernel::Retired { removed: vec![] };
+                s.put(1, 0, Slot::End, Answer::Retired(retired));
+            },
+            [Approve, Decline, Pause, Resume, Rollback, Revalidate, Retire].map(|v| (v, "retired")),
+        ),
     ];
     for (name, tell, cases) in states {
         let scenario = told(tell);
@@ -117,9 +173,14 @@ fn each_command_meets_each_state_with_a_fact_or_a_named_error() {
             assert_eq!(outcome(&scenario, command(verb)), expected, "{verb} when {name}");
         }
         let unknown = Command { fact: Some("default.digits.9.0.request.0".parse().unwrap()), ..command(Annul) };
-        assert!(["unknown-fact", "unknown-deployment", "retired"].contains(&outcome(&scenario, unknown).as_str()), "{name}");
+        assert!(
+            ["unknown-fact", "unknown-deployment", "retired"].contains(&outcome(&scenario, unknown).as_str()),
+            "{name}"
+        );
     }
-    let rolled_back = told(&|s| { s.released(1, 1).released(2, 1).rolled_back(2, 1, one); });
+    let rolled_back = told(&|s| {
+        s.released(1, 1).released(2, 1).rolled_back(2, 1, one);
+    });
     assert_eq!(outcome(&rolled_back, command(Rollback)), "nothing-to-go-back-to");
 }
 
@@ -142,7 +203,9 @@ fn a_rollback_names_a_good_revision_or_is_refused() {
 
 #[test]
 fn a_command_about_a_generation_that_is_not_the_newest_is_refused() {
-    let scenario = told(&|s| { s.released(1, 1).requested(2); });
+    let scenario = told(&|s| {
+        s.released(1, 1).requested(2);
+    });
     for (generation, expected) in
         [(1, "not-newest-generation"), (2, "2.0.command-0.0 paused"), (3, "not-newest-generation")]
     {
@@ -153,7 +216,9 @@ fn a_command_about_a_generation_that_is_not_the_newest_is_refused() {
 
 #[test]
 fn a_fact_is_annulled_once_and_an_annulment_never() {
-    let mut scenario = told(&|s| { s.requested(1).chosen(1, true).declined(1); });
+    let mut scenario = told(&|s| {
+        s.requested(1).chosen(1, true).declined(1);
+    });
     let annul = |fact: &str| Command { fact: Some(fact.parse().unwrap()), ..command(Verb::Annul) };
     assert_eq!(outcome(&scenario, annul("default.digits.1.0.approval.0")), "1.0.command-0.0 annulled");
     let demand = Demand::Command(annul("default.digits.1.0.approval.0"));

@@ -64,7 +64,8 @@ fn a_command_is_read_with_all_it_may_say() {
 
 #[test]
 fn a_command_from_protobuf_has_no_empty_texts() {
-    let bytes = slipway_proto::json::json_to_bytes("slipway.v1.Command", &json!({ "deployment": "digits" }), Unknown::Refuse);
+    let bytes =
+        slipway_proto::json::json_to_bytes("slipway.v1.Command", &json!({ "deployment": "digits" }), Unknown::Refuse);
     let envelope = envelope(ContentType::Protobuf, &bytes.unwrap());
     let Demand::Command(command) = read(&"default".parse().unwrap(), Verb::Pause, &envelope).unwrap() else { panic!() };
     assert_eq!((command.deployment.name.as_str(), command.generation, command.to), ("digits", None, None));

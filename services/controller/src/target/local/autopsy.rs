@@ -24,12 +24,14 @@ pub(super) struct Death {
 /// The longest line of a log that goes into a fact: enough to recognise an error, too little to hold a payload.
 const MAX_LINE: usize = 300;
 
-/// The findings of a death: memory first, for a process that is killed can say nothing; then what it said; else that it ended.
+/// The findings of a death: memory first, for a process that is killed can say nothing; then what it said; else that it
+/// ended.
 #[must_use]
 pub(super) fn autopsy(death: &Death) -> Vec<Finding> {
     let evidence = format!("run/{}.log", death.instance);
     if death.killed_at_bytes.is_some() || death.out_of_memory {
-        let finding = Finding::deterministic(FindingKind::OutOfMemory, "the worker passed its memory limit and was killed");
+        let finding =
+            Finding::deterministic(FindingKind::OutOfMemory, "the worker passed its memory limit and was killed");
         let limit = crate::domain::plan::to_f64(death.memory_bytes);
         let measured = death.killed_at_bytes.map_or(limit, crate::domain::plan::to_f64);
         return vec![finding.with_figures(measured, limit, "bytes").with_evidence(evidence)];
@@ -57,7 +59,10 @@ mod tests {
     fn who_was_killed_for_memory_has_a_finding_with_figures() {
         let own = vec![Finding::transient(FindingKind::Crashed, "x")];
         let [finding] = &autopsy(&Death { killed_at_bytes: Some(600), findings: own, ..death() })[..] else { panic!() };
-        assert_eq!((finding.kind, finding.measured, finding.wanted), (FindingKind::OutOfMemory, Some(600.0), Some(512.0)));
+        assert_eq!(
+            (finding.kind, finding.measured, finding.wanted),
+            (FindingKind::OutOfMemory, Some(600.0), Some(512.0))
+        );
         let [finding] = &autopsy(&Death { out_of_memory: true, ..death() })[..] else { panic!() };
         assert_eq!(finding.kind, FindingKind::OutOfMemory);
     }
@@ -66,7 +71,10 @@ mod tests {
     fn who_said_why_is_believed() {
         let own = vec![Finding::deterministic(FindingKind::ArtifactInvalid, "no model")];
         let found = autopsy(&Death { findings: own, ..death() });
-        assert_eq!((found[0].kind, found[0].evidence.as_slice()), (FindingKind::ArtifactInvalid, &["run/a.log".to_owned()][..]));
+        assert_eq!(
+            (found[0].kind, found[0].evidence.as_slice()),
+            (FindingKind::ArtifactInvalid, &["run/a.log".to_owned()][..])
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Memory limits by control group (v2), where this process may make groups. Where it may not, resident memory is read from
-//! time to time instead; see `keeper`.
+//! Memory limits by control group (v2), where this process may make groups. Where it may not, resident memory is read
+//! from time to time instead; see `keeper`.
 
 use super::process::Identity;
 use std::{

@@ -1,19 +1,18 @@
 //! The keeper: holds the host's lease and does what [`reconcile`] decides.
 
+mod hands;
+
 use super::{
     GroupState, Local, Published, Wishes,
-    autopsy::{Death, autopsy},
     cgroup::{self, ControlGroups},
     launch::Launcher,
-    machine,
-    process::{Identity, Life},
+    process::Identity,
     reconcile::{Action, Picture, Seen, Trouble, reconcile},
     records::{Record, Records},
 };
 use crate::target::{Desired, Group};
-use rustix::process::Signal;
 use slipway_bus::{Lease, LeaseError, LeaseKey, Watched, WorkerRecord, WorkerState};
-use slipway_kernel::{Endpoint, Finding, Service, Timestamp};
+use slipway_kernel::{Endpoint, Service, Timestamp};
 use slipway_runtime::Frame;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,8 +25,6 @@ use tokio::process::Child;
 const LOOK: Duration = Duration::from_millis(200);
 /// How often a replica without the lease tries to get it.
 const CONTEND: Duration = Duration::from_secs(1);
-/// How long the end of a log may take on its way to the blob store: evidence is good to have, workers are better.
-const EVIDENCE: Duration = Duration::from_secs(2);
 
 /// A worker of this machine.
 struct Instance {
@@ -58,8 +55,7 @@ pub(super) async fn run(local: Arc<Local>, frame: Frame) -> anyhow::Result<()> {
     let setup = &local.setup;
     let records = Records::open(&setup.around.data)?;
     let groups = if setup.control_groups { ControlGroups::detect() } else { None };
-    let launcher =
-        Launcher { command: setup.command.clone(), records, around: setup.around.clone(), groups };
+    let launcher = Launcher { command: setup.command.clone(), records, around: setup.around.clone(), groups };
     let registry = local.bus.workers().follow().await?;
     let key = LeaseKey::host(&setup.around.host, Service::Controller, "workers");
     let mut keeper = Keeper {
@@ -125,32 +121,6 @@ impl Keeper {
         self.local.publish(Published::default());
     }
 
-    /// Finds the workers that an earlier keeper left.
-    fn take_over(&mut self) -> std::io::Result<()> {
-        for record in self.launcher.records.all()? {
-            let alive = record.process.clone().filter(Identity::is_running);
-            match (record.group(), alive) {
-                (Some(group), Some(process)) => {
-                    tracing::info!(instance = record.instance, pid = process.pid, "a worker is taken over");
-                    self.local.telemetry.worker("taken-over");
-                    self.instances.push(Instance {
-                        record,
-                        group,
-                        process,
-                        child: None,
-                        cgroup: None,
-                        ending: None,
-                        killed_at_bytes: None,
-                        resident_bytes: 0,
-                    });
-                }
-                _ => self.launcher.records.forget(&record.instance),
-            }
-        }
-        self.instances.sort_by(|a, b| (a.record.started, &a.record.instance).cmp(&(b.record.started, &b.record.instance)));
-        Ok(())
-    }
-
     async fn round(&mut self, lease: &Lease) -> Result<(), LeaseError> {
         let now = self.frame.clock.now();
         self.look(now).await;
@@ -173,68 +143,6 @@ impl Keeper {
             self.publish(&desired);
         }
         Ok(())
-    }
-
-    /// Looks at every process; those that are gone are buried.
-    async fn look(&mut self, now: Timestamp) {
-        let (mut alive, mut gone) = (Vec::new(), Vec::new());
-        for mut instance in self.instances.drain(..) {
-            match instance.process.life() {
-                Life::Running { resident_bytes } => {
-                    instance.resident_bytes = resident_bytes;
-                    alive.push(instance);
-                }
-                Life::Gone => gone.push(instance),
-            }
-        }
-        self.instances = alive;
-        for instance in gone {
-            self.bury(instance, now).await;
-        }
-    }
-
-    async fn bury(&mut self, mut instance: Instance, now: Timestamp) {
-        let name = instance.record.instance.clone();
-        let status = instance.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
-        let out_of_memory = instance.cgroup.as_ref().is_some_and(cgroup::Group::was_out_of_memory);
-        if let Some(cgroup) = &instance.cgroup {
-            cgroup.remove();
-        }
-        if instance.ending.is_some() && instance.killed_at_bytes.is_none() {
-            tracing::info!(instance = name, "a worker ended as asked");
-            self.local.telemetry.worker("ended");
-        } else {
-            let death = Death {
-                instance: name.clone(),
-                killed_at_bytes: instance.killed_at_bytes,
-                out_of_memory,
-                memory_bytes: instance.record.plan.memory.0,
-                findings: self.launcher.records.findings(&name),
-                status: status.map_or_else(|| "status unknown".to_owned(), |status| status.to_string()),
-                tail: self.launcher.records.tail(&name),
-            };
-            let findings = self.with_evidence(autopsy(&death), death.tail).await;
-            let kind = findings.first().map(|finding| finding.kind.to_string()).unwrap_or_default();
-            tracing::warn!(instance = name, kind, status = death.status, "a worker died");
-            self.local.telemetry.worker(if kind == "out-of-memory" { "out-of-memory" } else { "died" });
-            self.troubles.entry(instance.group.clone()).or_default().died(findings, now);
-        }
-        self.launcher.records.forget(&name);
-    }
-
-    /// Puts the end of the log where it outlives the machine.
-    async fn with_evidence(&self, findings: Vec<Finding>, tail: String) -> Vec<Finding> {
-        if tail.is_empty() {
-            return findings;
-        }
-        let blobs = self.local.bus.blobs();
-        match tokio::time::timeout(EVIDENCE, blobs.put(tail.into_bytes(), "text/plain")).await {
-            Ok(Ok(blob)) => {
-                let reference = format!("blob:{}", blob.digest);
-                findings.into_iter().map(|finding| finding.with_evidence(reference.clone())).collect()
-            }
-            Ok(Err(_)) | Err(_) => findings,
-        }
     }
 
     fn ready(&self) -> HashMap<String, WorkerRecord> {
@@ -300,63 +208,6 @@ impl Keeper {
         Ok(())
     }
 
-    fn end(&mut self, action: &Action, now: Timestamp) {
-        let (name, signal, for_memory) = match action {
-            Action::End { name } => (name, Signal::TERM, false),
-            Action::Kill { name } => (name, Signal::KILL, false),
-            Action::KillForMemory { name } => (name, Signal::KILL, true),
-            Action::Start { .. } => return,
-        };
-        let Some(instance) = self.instances.iter_mut().find(|one| one.record.instance == *name) else { return };
-        if for_memory {
-            instance.killed_at_bytes = Some(instance.resident_bytes);
-        }
-        instance.ending.get_or_insert(now);
-        tracing::info!(instance = name, ?signal, for_memory, "a worker is to end");
-        if let Err(error) = instance.process.signal(signal) {
-            tracing::error!(instance = name, %error, "a worker could not be signalled");
-        }
-    }
-
-    fn start(&mut self, group: &Group, number: u32, name: &str, wish: &Desired, token: u64, now: Timestamp) {
-        let plan = wish.wanted.plan.clone();
-        if let Some(finding) = machine::memory().and_then(|memory| machine::no_room(&plan, memory)) {
-            return self.troubles.entry(group.clone()).or_default().died(vec![finding], now);
-        }
-        let mut record = Record {
-            instance: name.to_owned(),
-            deployment: group.deployment.to_string(),
-            revision: group.revision,
-            attempt: group.attempt,
-            number,
-            plan,
-            token,
-            started: now,
-            process: None,
-        };
-        match self.launcher.launch(&mut record, group, wish.format) {
-            Ok(launched) => {
-                tracing::info!(instance = name, pid = launched.identity.pid, token, "a worker is started");
-                self.local.telemetry.worker("started");
-                self.instances.push(Instance {
-                    record,
-                    group: group.clone(),
-                    process: launched.identity,
-                    child: Some(launched.child),
-                    cgroup: launched.cgroup,
-                    ending: None,
-                    killed_at_bytes: None,
-                    resident_bytes: 0,
-                });
-            }
-            Err(error) => {
-                tracing::error!(instance = name, error = &error as &dyn std::error::Error, "a worker is not started");
-                self.troubles.entry(group.clone()).or_default().died(vec![error.finding()], now);
-                self.launcher.records.forget(name);
-            }
-        }
-    }
-
     fn publish(&self, desired: &BTreeMap<Group, Desired>) {
         let ready = self.ready();
         let mut groups: BTreeMap<Group, GroupState> = BTreeMap::new();
@@ -368,7 +219,9 @@ impl Keeper {
         for instance in &self.instances {
             let state = groups.entry(instance.group.clone()).or_default();
             state.present += 1;
-            let Some(record) = ready.get(&instance.record.instance).filter(|_| instance.ending.is_none()) else { continue };
+            let Some(record) = ready.get(&instance.record.instance).filter(|_| instance.ending.is_none()) else {
+                continue;
+            };
             if state.ready.is_empty() {
                 state.measurements.clone_from(&record.measurements);
             }
@@ -377,24 +230,6 @@ impl Keeper {
         }
         self.local.telemetry.running(self.instances.len());
         self.local.publish(Published { holds: true, groups });
-    }
-
-    /// Ends every worker and waits until all are gone, or are killed.
-    async fn end_all(&mut self, lease: &Lease) {
-        let drain = self.local.setup.around.drain.0;
-        let names: Vec<String> = self.instances.iter().map(|one| one.record.instance.clone()).collect();
-        for name in names {
-            self.end(&Action::End { name }, self.frame.clock.now());
-        }
-        let deadline = tokio::time::Instant::now() + drain;
-        while !self.instances.is_empty() && lease.is_held() {
-            self.look(self.frame.clock.now()).await;
-            if tokio::time::Instant::now() >= deadline {
-                let left: Vec<String> = self.instances.iter().map(|one| one.record.instance.clone()).collect();
-                left.into_iter().for_each(|name| self.end(&Action::Kill { name }, self.frame.clock.now()));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
     }
 }
 
@@ -410,8 +245,8 @@ fn by_group(wishes: &Wishes) -> BTreeMap<Group, Desired> {
     groups
 }
 
-/// A name that is one DNS label: `<deployment>-<revision>-<number>-<8 hexadecimal digits>`, the deployment's name cut where
-/// that would be too long.
+/// A name that is one DNS label: `<deployment>-<revision>-<number>-<8 hexadecimal digits>`, the deployment's name cut
+/// where that would be too long.
 fn instance_name(group: &Group, number: u32) -> String {
     let random = uuid::Uuid::new_v4().simple().to_string();
     let rest = format!("-{}-{number}-{}", group.revision, &random[..8]);

@@ -14,10 +14,19 @@ use slipway_kernel::{Finding, FindingKind, ModelFormat};
 use std::{fs, io, path::Path, process::Stdio};
 use tokio::process::{Child, Command};
 
-/// What of this process's environment a worker may see: where programs, libraries and temporary files are. Everything else is
-/// in its file, so that a variable meant for the controller configures no worker.
-const INHERITED: [&str; 9] =
-    ["PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH", "RUST_BACKTRACE", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"];
+/// What of this process's environment a worker may see: where programs, libraries and temporary files are. Everything
+/// else is in its file, so that a variable meant for the controller configures no worker.
+const INHERITED: [&str; 9] = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "LANG",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "RUST_BACKTRACE",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+];
 
 /// Why a worker was not started.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +59,7 @@ impl LaunchError {
             Self::Program { source, .. } => {
                 Finding::deterministic(FindingKind::ImageUnavailable, format!("{self}: {source}"))
             }
-            Self::Files(source) => {
-                Finding::transient(FindingKind::DependencyUnavailable, format!("{self}: {source}"))
-            }
+            Self::Files(source) => Finding::transient(FindingKind::DependencyUnavailable, format!("{self}: {source}")),
             Self::Settings(source) => Finding::deterministic(FindingKind::Misconfigured, format!("{self}: {source}")),
             Self::Vanished => Finding::deterministic(FindingKind::Crashed, self.to_string()),
         }
@@ -88,7 +95,12 @@ impl Launcher {
     ///
     /// # Errors
     /// Why it does not run.
-    pub(super) fn launch(&self, record: &mut Record, group: &Group, format: ModelFormat) -> Result<Launched, LaunchError> {
+    pub(super) fn launch(
+        &self,
+        record: &mut Record,
+        group: &Group,
+        format: ModelFormat,
+    ) -> Result<Launched, LaunchError> {
         let text = settings::file(&self.around, group, &record.instance, &record.plan, format, record.token);
         let text = text.map_err(LaunchError::Settings)?;
         let file = self.records.write_settings(&record.instance, &text).map_err(LaunchError::Files)?;
@@ -139,7 +151,9 @@ impl Launcher {
         }
         let confined = self.groups.as_ref()?.confine(instance, identity, outer_memory_limit(memory_bytes));
         confined
-            .inspect_err(|error| tracing::warn!(instance, %error, "memory of a worker is watched, not bounded by the kernel"))
+            .inspect_err(
+                |error| tracing::warn!(instance, %error, "memory of a worker is watched, not bounded by the kernel"),
+            )
             .ok()
     }
 }

@@ -30,8 +30,8 @@ fn parse(meminfo: &str) -> Option<Memory> {
     Some(Memory { total: bytes("MemTotal")?, available: bytes("MemAvailable")? })
 }
 
-/// Why a worker of this plan has no room here. A limit is not a need: workers together may be allowed more than there is, and what
-/// they really take is watched.
+/// Why a worker of this plan has no room here. A limit is not a need: workers together may be allowed more than there
+/// is, and what they really take is watched.
 #[must_use]
 pub(super) fn no_room(plan: &Plan, memory: Memory) -> Option<Finding> {
     let figures = |bytes: u64| u32::try_from(bytes >> 20).map(f64::from).unwrap_or(f64::MAX);
@@ -80,6 +80,8 @@ mod tests {
     #[test]
     fn the_host_has_a_name_that_may_stand_in_a_key() {
         let name = host_name();
-        assert!(!name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c)));
+        assert!(
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c))
+        );
     }
 }

@@ -1,10 +1,10 @@
 //! The local target: workers are child processes of this machine, supervised.
 //!
 //! - **One keeper per host.** Replicas contend for the host's lease; its holder starts and stops workers, the others do
-//!   nothing. The lease's value lists the wanted workers, and a worker that is not listed ends by itself: so a keeper that was
-//!   paused and comes back cannot leave anything running that its successor does not want.
-//! - **Nothing is lost with the keeper.** Workers outlive it; the next one finds them by what lies in `<data>/run`, recognises each by
-//!   process number and start time, takes over those that are wanted and ends the others.
+//!   nothing. The lease's value lists the wanted workers, and a worker that is not listed ends by itself: so a keeper
+//!   that was paused and comes back cannot leave anything running that its successor does not want.
+//! - **Nothing is lost with the keeper.** Workers outlive it; the next one finds them by what lies in `<data>/run`,
+//!   recognises each by process number and start time, takes over those that are wanted and ends the others.
 //! - **Level-triggered.** Each round compares what shall be with what is ([`reconcile`]) and does the difference.
 
 mod autopsy;
@@ -151,7 +151,8 @@ impl GroupState {
         if self.trouble.is_crash_loop() {
             return Status::Failed(self.trouble.findings.clone());
         }
-        let last = self.trouble.findings.first().map(|finding| format!("; the last one that died: {}", finding.message));
+        let last =
+            self.trouble.findings.first().map(|finding| format!("; the last one that died: {}", finding.message));
         let detail = format!("{} process(es) run{}", self.present, last.unwrap_or_default());
         Status::Starting { ready, of: self.of, detail }
     }
@@ -188,9 +189,12 @@ impl Target for Local {
         // The keeper has not seen the wish yet.
         let wishes = lock(&self.wishes);
         let desired = wishes.desired.get(&group.deployment).into_iter().flatten();
-        let wish = desired.map(|desired| &desired.wanted).find(|w| w.revision == group.revision && w.attempt == group.attempt);
+        let wish =
+            desired.map(|desired| &desired.wanted).find(|w| w.revision == group.revision && w.attempt == group.attempt);
         match wish {
-            Some(wanted) => Status::Starting { ready: 0, of: wanted.plan.replicas, detail: "not looked at yet".to_owned() },
+            Some(wanted) => {
+                Status::Starting { ready: 0, of: wanted.plan.replicas, detail: "not looked at yet".to_owned() }
+            }
             None => Status::Gone,
         }
     }

@@ -1,5 +1,5 @@
-//! One process as the kernel knows it: found by its number and start time, never by its name. A number alone may belong to
-//! somebody else by now.
+//! One process as the kernel knows it: found by its number and start time, never by its name. A number alone may belong
+//! to somebody else by now.
 
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use serde::{Deserialize, Serialize};
@@ -49,10 +49,7 @@ fn stat(pid: u32) -> Option<Stat> {
 /// The fields after the name, which stands in parentheses and may hold anything, parentheses too (proc(5)).
 fn parse(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
-    Some(Stat {
-        state: fields.first()?.chars().next()?,
-        start_ticks: fields.get(19)?.parse().ok()?,
-    })
+    Some(Stat { state: fields.first()?.chars().next()?, start_ticks: fields.get(19)?.parse().ok()? })
 }
 
 fn resident_bytes(pid: u32) -> Option<u64> {

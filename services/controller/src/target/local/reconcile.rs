@@ -58,7 +58,8 @@ impl Trouble {
         let exponent = self.deaths.saturating_sub(1).min(10);
         self.not_before = now.after((Duration::from_millis(500) * (1 << exponent)).min(LONGEST_PAUSE));
         let for_good = findings.iter().any(|finding| {
-            finding.cause == slipway_kernel::Cause::Deterministic && finding.kind != slipway_kernel::FindingKind::Crashed
+            finding.cause == slipway_kernel::Cause::Deterministic
+                && finding.kind != slipway_kernel::FindingKind::Crashed
         });
         self.findings = findings;
         // One that has traffic is started again for ever: even a minute of service is better than none.

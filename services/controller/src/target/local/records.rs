@@ -1,5 +1,6 @@
-//! What lies in `<data>/run/` for each worker: its settings, its log, what the controller remembers of it, and the findings it may
-//! leave behind. A controller that was killed is followed by one that reads these and knows whom it finds.
+//! What lies in `<data>/run/` for each worker: its settings, its log, what the controller remembers of it, and the
+//! findings it may leave behind. A controller that was killed is followed by one that reads these and knows whom it
+//! finds.
 
 use super::process::Identity;
 use crate::target::Group;
@@ -35,8 +36,8 @@ pub(super) struct Record {
     pub(super) token: u64,
     /// When.
     pub(super) started: Timestamp,
-    /// Its process; none when the controller was killed between the decision and the start. Nobody lists such a worker, so it ends by
-    /// itself, if it was started at all.
+    /// Its process; none when the controller was killed between the decision and the start. Nobody lists such a worker,
+    /// so it ends by itself, if it was started at all.
     pub(super) process: Option<Identity>,
 }
 
@@ -126,7 +127,9 @@ impl Records {
             }
             match fs::read(&path).and_then(|text| serde_json::from_slice(&text).map_err(io::Error::other)) {
                 Ok(record) => records.push(record),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "what is remembered of a worker cannot be read"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "a record cannot be read");
+                }
             }
         }
         Ok(records)

@@ -4,7 +4,10 @@ use super::{Held, LeaseError, renew};
 use crate::{connect::Bus, kv::Table};
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// A held lease. Dropping it releases it. It is lost when it could not be renewed in time by this process's own monotonic clock, or
@@ -22,6 +25,8 @@ struct Shared {
     table: Table,
     ttl: Duration,
     state: Mutex<State>,
+    /// Until when it is held for certain: counted from when the last successful renewal was asked for, not answered.
+    until: watch::Sender<Instant>,
     lost: CancellationToken,
     dropped: CancellationToken,
 }
@@ -30,8 +35,6 @@ struct Shared {
 struct State {
     held: Held,
     revision: u64,
-    /// Until when it is held for certain: counted from when the last successful renewal was asked for, not answered.
-    until: Instant,
 }
 
 impl Lease {
@@ -50,7 +53,8 @@ impl Lease {
             token: revision,
             table,
             ttl,
-            state: Mutex::new(State { held, revision, until: asked + ttl }),
+            state: Mutex::new(State { held, revision }),
+            until: watch::Sender::new(asked + ttl),
             lost: CancellationToken::new(),
             dropped: CancellationToken::new(),
         });
@@ -70,10 +74,10 @@ impl Lease {
         &self.shared.key
     }
 
-    /// Whether it is still held.
+    /// Whether it is still held. A process that was stopped for a while knows at once when it goes on.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        !self.shared.lost.is_cancelled()
+        !self.shared.lost.is_cancelled() && Instant::now() < *self.shared.until.borrow()
     }
 
     /// Ends when the lease is lost.
@@ -125,13 +129,18 @@ impl Shared {
         if let Some(value) = value {
             state.held.value = value;
         }
-        let asked = Instant::now();
+        let (asked, until) = (Instant::now(), *self.until.borrow());
+        if asked >= until {
+            // A process that was stopped must not renew what it no longer had.
+            self.lost.cancel();
+            return Err(LeaseError::Lost { key: self.key.clone() });
+        }
         let renewing = renew(&self.table, &self.key, &state.held, state.revision, self.ttl);
         // Past the end of the lease an answer is worth nothing.
-        match tokio::time::timeout_at(state.until, renewing).await {
+        match tokio::time::timeout_at(until, renewing).await {
             Ok(Ok(Some(revision))) => {
                 state.revision = revision;
-                state.until = asked + self.ttl;
+                self.until.send_replace(asked + self.ttl);
                 Ok(())
             }
             Ok(Err(error)) => Err(error.into()),
@@ -156,7 +165,7 @@ impl Shared {
 async fn keep(shared: Arc<Shared>) {
     let mut pause = shared.ttl / 3;
     loop {
-        let until = shared.state.lock().await.until;
+        let until = *shared.until.borrow();
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shared.dropped.cancelled() => return,

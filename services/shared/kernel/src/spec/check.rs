@@ -162,7 +162,7 @@ fn outputs(refusing: &mut Refusing, spec: &Spec) {
         match output {
             Output::Sqlite(sqlite) => table(refusing, &format!("spec.outputs[{n}].sqlite.table"), &sqlite.table),
             Output::Postgres(postgres) => {
-                table(refusing, &format!("spec.outputs[{n}].postgres.table"), &postgres.table)
+                table(refusing, &format!("spec.outputs[{n}].postgres.table"), &postgres.table);
             }
             Output::Files(files) => refusing.uri(&format!("spec.outputs[{n}].files.uri"), &files.uri, &["file:///"]),
         }

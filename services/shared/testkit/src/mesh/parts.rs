@@ -37,7 +37,7 @@ impl MeshParts {
         Service::ALL.into_iter().filter(|service| *service != Service::InferenceWorker).collect()
     }
 
-    /// Starts a broker and, beside it, a process for each of `parts`.
+    /// Starts a broker and, beside it, a process for each of `parts`. The first one with the ingress has the folder's door.
     ///
     /// # Panics
     /// When one of them is not ready in time.
@@ -46,8 +46,19 @@ impl MeshParts {
         let folder = DataFolder::at(nats.dir());
         let mut mesh = Self { parts: Vec::new(), folder, nats, options };
         mesh.note_context();
-        for services in parts {
-            mesh.add(services).await;
+        let is_door = |services: &Vec<Service>| services.contains(&Service::Ingress);
+        let ports: Vec<u16> = parts.iter().map(|_| free_port()).collect();
+        let doors = parts.iter().zip(&ports).filter(|(services, _)| is_door(services));
+        let metrics: Vec<String> = doors.map(|(_, admin)| format!("127.0.0.1:{admin}")).collect();
+        mesh.options.set.push(format!("observability.ingress_metrics={}", metrics.join(",")));
+        let first = parts.iter().position(is_door);
+        for (number, (services, admin)) in parts.iter().zip(ports).enumerate() {
+            // Everybody else knows the door by this port; only a second door has one of its own.
+            let second = is_door(services) && first != Some(number);
+            let http = if second { free_port() } else { mesh.folder.http_port() };
+            let proxy = NatsProxy::start(&mesh.nats.url()).await;
+            let program = mesh.launch(services, &proxy, admin, http, number);
+            mesh.parts.push(Part { services: services.clone(), program, proxy, admin, http, number });
         }
         mesh.wait_ready().await;
         mesh
@@ -65,23 +76,12 @@ impl MeshParts {
         fs::write(self.folder.path().join("context.toml"), context).expect("the context is written");
     }
 
-    /// Starts one more process with these services. The first one with the ingress gets the folder's door.
-    pub async fn add(&mut self, services: &[Service]) -> usize {
-        let ingress = |services: &[Service]| services.contains(&Service::Ingress);
-        let first = ingress(services) && !self.parts.iter().any(|part| ingress(&part.services));
-        let http = if first { self.folder.http_port() } else { free_port() };
-        let (admin, number) = (free_port(), self.parts.len());
-        let proxy = NatsProxy::start(&self.nats.url()).await;
-        let program = self.launch(services, &proxy, admin, http, number);
-        self.parts.push(Part { services: services.to_vec(), program, proxy, admin, http, number });
-        number
-    }
-
     fn launch(&self, services: &[Service], proxy: &NatsProxy, admin: u16, http: u16, number: usize) -> Program {
         let names: Vec<&str> = services.iter().map(|service| service.name()).collect();
         let mut command = Command::new(slipway_binary());
         command.arg("--data").arg(self.folder.path()).args(["up", "--services", &names.join(","), "--nats", &proxy.url()]);
         command.args(["--http", &format!("127.0.0.1:{http}"), "--admin", &format!("127.0.0.1:{admin}")]);
+        // A setting of a service that is not in this part is passed over.
         self.options.apply(&mut command);
         clean_environment(&mut command, self.folder.path());
         let name = format!("part-{number}-{}", names.join("+"));

@@ -59,7 +59,8 @@ impl Machine {
 
 #[test]
 fn what_is_missing_is_started_and_what_is_too_much_is_ended_first() {
-    let machine = Machine::new(&[(group(2, 0), 2)], vec![seen(group(1, 0), 0), seen(group(2, 0), 1), seen(group(2, 0), 2)]);
+    let machine =
+        Machine::new(&[(group(2, 0), 2)], vec![seen(group(1, 0), 0), seen(group(2, 0), 1), seen(group(2, 0), 2)]);
     assert_eq!(machine.told(), ["end 1-1-0-0", "end 1-2-0-2", "start 1-2/0 0"]);
 }
 
