@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::{env, fs, path::Path};
 
 /// Compares `value` with the golden file at `proto/<path>`, or writes it when `SLIPWAY_UPDATE_GOLDEN` is set.
-pub fn compare(path: &str, value: &Value) {
+pub(crate) fn compare(path: &str, value: &Value) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto").join(path);
     let found = serde_json::to_string_pretty(value).unwrap() + "\n";
     if env::var_os("SLIPWAY_UPDATE_GOLDEN").is_some() {

@@ -3,5 +3,6 @@
 //! `SLIPWAY_UPDATE_GOLDEN=1` writes the files anew; the difference is then reviewed like any other change.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod asyncapi;
 mod facts;
 mod golden;

@@ -16,26 +16,26 @@ use tokio::task::JoinHandle;
 
 /// A caller with the key of one deployment.
 #[derive(Clone)]
-pub struct Caller {
-    pub client: Client,
-    pub door: String,
-    pub name: String,
-    pub key: String,
+pub(crate) struct Caller {
+    pub(crate) client: Client,
+    pub(crate) door: String,
+    pub(crate) name: String,
+    pub(crate) key: String,
 }
 
 impl Caller {
-    pub fn of(folder: &DataFolder, name: &str) -> Self {
+    pub(crate) fn of(folder: &DataFolder, name: &str) -> Self {
         let key = folder.api_key(&crate::id(name));
         Self { client: folder.client().clone(), door: folder.door(), name: name.to_owned(), key }
     }
 
-    pub fn post(&self, body: &Value) -> RequestBuilder {
+    pub(crate) fn post(&self, body: &Value) -> RequestBuilder {
         let url = format!("{}/v2/models/{}/infer", self.door, self.name);
         self.client.post(url).bearer_auth(&self.key).header("content-type", "application/json").body(body.to_string())
     }
 
     /// One digit, answered with its label.
-    pub async fn ask(&self, digit: &Digit) -> Answered {
+    pub(crate) async fn ask(&self, digit: &Digit) -> Answered {
         let response = self.post(&digit.body).send().await.unwrap();
         let answered = Answered::read(response).await;
         assert_eq!(answered.status, StatusCode::OK, "{}", answered.text);
@@ -45,45 +45,45 @@ impl Caller {
 }
 
 /// An answer of the door.
-pub struct Answered {
-    pub status: StatusCode,
-    pub headers: BTreeMap<String, String>,
-    pub text: String,
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) text: String,
 }
 
 impl Answered {
-    pub async fn read(response: Response) -> Self {
+    pub(crate) async fn read(response: Response) -> Self {
         let text_of = |value: &reqwest::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
         let headers = response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text_of(value)));
         Self { status: response.status(), headers: headers.collect(), text: response.text().await.unwrap() }
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_else(|| panic!("no header {name}: {:?}", self.headers))
     }
 }
 
 /// What a client that sends without pause saw.
 #[derive(Debug, Default)]
-pub struct Traffic {
-    pub answered: u64,
-    pub wrong: u64,
-    pub by_revision: BTreeMap<String, u64>,
-    pub failures: Vec<String>,
+pub(crate) struct Traffic {
+    pub(crate) answered: u64,
+    pub(crate) wrong: u64,
+    pub(crate) by_revision: BTreeMap<String, u64>,
+    pub(crate) failures: Vec<String>,
 }
 
 /// Sends one digit after the other until it is stopped.
-pub struct Sender {
+pub(crate) struct Sender {
     stop: Arc<AtomicBool>,
     task: JoinHandle<Traffic>,
 }
 
 impl Sender {
-    pub fn start(caller: Caller) -> Self {
+    pub(crate) fn start(caller: Caller) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let task = tokio::spawn(async move {
@@ -101,7 +101,7 @@ impl Sender {
         Self { stop, task }
     }
 
-    pub async fn stop(self) -> Traffic {
+    pub(crate) async fn stop(self) -> Traffic {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap()
     }

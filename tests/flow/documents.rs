@@ -9,22 +9,22 @@ use std::{
 };
 
 /// A file of `infra/examples`.
-pub fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     workspace().join("infra/examples").join(name)
 }
 
 /// `file://…` of an example.
-pub fn example_uri(name: &str) -> String {
+pub(crate) fn example_uri(name: &str) -> String {
     format!("file://{}", example(name).display())
 }
 
 /// A document.
 #[derive(Clone)]
-pub struct Document(pub Value);
+pub(crate) struct Document(pub Value);
 
 impl Document {
     /// A digits model under any name, quickly proved and released.
-    pub fn digits(name: &str, model: &str) -> Self {
+    pub(crate) fn digits(name: &str, model: &str) -> Self {
         Self(json!({
             "apiVersion": "slipway.dev/v1",
             "kind": "ModelDeployment",
@@ -43,7 +43,7 @@ impl Document {
     }
 
     /// The same with another value at a path like `spec.slo.throughput`.
-    pub fn with(mut self, path: &str, value: Value) -> Self {
+    pub(crate) fn with(mut self, path: &str, value: Value) -> Self {
         let mut at = &mut self.0;
         for part in path.split('.') {
             at = &mut at[part];
@@ -53,7 +53,7 @@ impl Document {
     }
 
     /// Writes it into the folder, as a file of its own.
-    pub fn write(&self, folder: &Path) -> PathBuf {
+    pub(crate) fn write(&self, folder: &Path) -> PathBuf {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let file = folder.join(format!("document-{number}.json"));
@@ -62,13 +62,13 @@ impl Document {
     }
 
     /// `slipway deploy -f`, to the end.
-    pub async fn deploy(&self, folder: &DataFolder) -> Ran {
+    pub(crate) async fn deploy(&self, folder: &DataFolder) -> Ran {
         let file = self.write(folder.path());
         folder.cli(["deploy", "-f", file.to_str().unwrap(), "--timeout", "4m"]).await
     }
 
     /// `slipway deploy -f --no-wait`.
-    pub async fn hand_in(&self, folder: &DataFolder) -> Ran {
+    pub(crate) async fn hand_in(&self, folder: &DataFolder) -> Ran {
         let file = self.write(folder.path());
         folder.cli(["deploy", "-f", file.to_str().unwrap(), "--no-wait"]).await
     }
@@ -76,13 +76,13 @@ impl Document {
 
 /// A request with one digit, and the label it must get.
 #[derive(Clone)]
-pub struct Digit {
-    pub body: Value,
-    pub label: i64,
+pub(crate) struct Digit {
+    pub(crate) body: Value,
+    pub(crate) label: i64,
 }
 
 /// Held-out digits that every good model of the examples gets right.
-pub fn digits() -> Vec<Digit> {
+pub(crate) fn digits() -> Vec<Digit> {
     let read = |name: &str| {
         let text = fs::read_to_string(example(name)).unwrap();
         text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>()
@@ -110,7 +110,7 @@ pub fn digits() -> Vec<Digit> {
 }
 
 /// The label in an answer.
-pub fn label(answer: &Value) -> Option<i64> {
+pub(crate) fn label(answer: &Value) -> Option<i64> {
     let outputs = answer["outputs"].as_array()?;
     outputs.iter().find(|output| output["name"] == "label")?["data"][0].as_i64()
 }

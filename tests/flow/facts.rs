@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 /// The facts of a deployment, in the order they were written.
 #[derive(Clone, Debug)]
-pub struct Facts {
-    pub lines: Vec<LogLine>,
-    pub facts: Vec<Arc<Fact>>,
-    pub deployment: Deployment,
+pub(crate) struct Facts {
+    pub(crate) lines: Vec<LogLine>,
+    pub(crate) facts: Vec<Arc<Fact>>,
+    pub(crate) deployment: Deployment,
 }
 
 impl Facts {
     /// Reads them with `slipway log NAME --output json`, and folds them from that text alone.
-    pub async fn read(folder: &DataFolder, name: &str) -> Self {
+    pub(crate) async fn read(folder: &DataFolder, name: &str) -> Self {
         let ran = folder.cli(["log", name, "--output", "json"]).await.ok();
         let lines: Vec<LogLine> = ran.json_lines().into_iter().map(|line| serde_json::from_value(line).unwrap()).collect();
         let facts: Vec<Arc<Fact>> = lines.iter().map(|line| Arc::new(line.fact().unwrap())).collect();
@@ -25,23 +25,23 @@ impl Facts {
     }
 
     /// The answers given, by name and revision: `1-1 released`.
-    pub fn told(&self) -> Vec<String> {
+    pub(crate) fn told(&self) -> Vec<String> {
         self.facts.iter().map(|fact| format!("{} {}", fact.key.revision_id(), fact.answer.name())).collect()
     }
 
     /// Whether such an answer was given.
-    pub fn has(&self, revision: RevisionId, answer: &str) -> bool {
+    pub(crate) fn has(&self, revision: RevisionId, answer: &str) -> bool {
         self.told().contains(&format!("{revision} {answer}"))
     }
 
     /// The first answer of this name at a revision.
-    pub fn answer(&self, revision: RevisionId, name: &str) -> &Answer {
+    pub(crate) fn answer(&self, revision: RevisionId, name: &str) -> &Answer {
         let found = self.facts.iter().find(|fact| fact.key.revision_id() == revision && fact.answer.name() == name);
         &found.unwrap_or_else(|| panic!("no `{name}` at {revision}: {:?}", self.told())).answer
     }
 
     /// No question has two answers, and each fact names what it answers.
-    pub fn hold_together(&self) {
+    pub(crate) fn hold_together(&self) {
         let mut keys: Vec<String> = self.facts.iter().map(|fact| fact.key.to_string()).collect();
         let all = keys.len();
         keys.sort();
@@ -54,11 +54,11 @@ impl Facts {
 }
 
 /// Waits until the deployment's state, as the operator's view has it, satisfies `holds`.
-pub async fn wait_until(
+pub(crate) async fn wait_until(
     bus: &slipway_bus::Bus,
     name: &str,
     seconds: u64,
-    mut holds: impl FnMut(&Deployment) -> bool,
+    mut holds: impl FnMut(&Deployment) -> bool + Send,
 ) -> Arc<slipway_bus::Folded> {
     let view = bus.log().follow().await.unwrap();
     let id = crate::id(name);

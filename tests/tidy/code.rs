@@ -1,21 +1,21 @@
 //! Reading Rust just well enough: code without comments and texts, texts without code, tests told apart.
 
 /// What a source file says, split.
-pub struct Code {
+pub(crate) struct Code {
     /// The code, with every comment and every text literal blanked out; line numbers stay.
-    pub code: String,
+    pub(crate) code: String,
     /// Every text literal with its line, from 1.
-    pub texts: Vec<(usize, String)>,
+    pub(crate) texts: Vec<(usize, String)>,
 }
 
 /// The part of a file before its tests, which stand at the bottom.
-pub fn before_tests(text: &str) -> &str {
+pub(crate) fn before_tests(text: &str) -> &str {
     let at = text.find("\n#[cfg(test)]\nmod ").or_else(|| text.find("\n#[cfg(test)]\npub(crate) mod "));
     at.map_or(text, |at| &text[..at])
 }
 
 /// Splits a source text.
-pub fn split(text: &str) -> Code {
+pub(crate) fn split(text: &str) -> Code {
     let bytes: Vec<char> = text.chars().collect();
     let mut code = String::with_capacity(text.len());
     let mut texts = Vec::new();
@@ -135,7 +135,7 @@ fn end_of_char(bytes: &[char], from: usize) -> Option<usize> {
 }
 
 /// Lines of `code` where `word` stands as a whole word, from 1.
-pub fn lines_with(code: &str, word: &str) -> Vec<usize> {
+pub(crate) fn lines_with(code: &str, word: &str) -> Vec<usize> {
     let inside = |c: char| c.is_alphanumeric() || c == '_';
     let mut found = Vec::new();
     for (at, _) in code.match_indices(word) {

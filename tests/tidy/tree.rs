@@ -3,16 +3,16 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// One file.
-pub struct Source {
+pub(crate) struct Source {
     /// Relative to the repository, with `/`.
-    pub path: String,
-    pub text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 /// All files, and the names of the top level.
-pub struct Tree {
-    pub top: BTreeSet<String>,
-    pub files: Vec<Source>,
+pub(crate) struct Tree {
+    pub(crate) top: BTreeSet<String>,
+    pub(crate) files: Vec<Source>,
 }
 
 /// Files the rules read.
@@ -22,7 +22,7 @@ const BUILT: [&str; 3] = ["target", "node_modules", "__pycache__"];
 
 impl Tree {
     /// The repository's. What `.gitignore` names at the top is no part of it.
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let ignored = fs::read_to_string(root.join(".gitignore")).unwrap();
         let ignored: BTreeSet<&str> = ignored.lines().map(|line| line.trim_matches('/')).chain([".git"]).collect();
@@ -37,23 +37,23 @@ impl Tree {
     }
 
     /// A planted one.
-    pub fn planted(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn planted(files: &[(&str, &str)]) -> Self {
         let top = files.iter().map(|(path, _)| path.split('/').next().unwrap().to_owned()).collect();
         let files = files.iter().map(|(path, text)| Source { path: (*path).to_owned(), text: (*text).to_owned() });
         Self { top, files: files.collect() }
     }
 
     /// Files whose path begins with `prefix` and ends with `suffix`.
-    pub fn files<'a>(&'a self, prefix: &'a str, suffix: &'a str) -> impl Iterator<Item = &'a Source> {
+    pub(crate) fn files<'a>(&'a self, prefix: &'a str, suffix: &'a str) -> impl Iterator<Item = &'a Source> {
         self.files.iter().filter(move |file| file.path.starts_with(prefix) && file.path.ends_with(suffix))
     }
 
-    pub fn get(&self, path: &str) -> Option<&Source> {
+    pub(crate) fn get(&self, path: &str) -> Option<&Source> {
         self.files.iter().find(|file| file.path == path)
     }
 
     /// The nine services, by folder name.
-    pub fn services(&self) -> Vec<&str> {
+    pub(crate) fn services(&self) -> Vec<&str> {
         let manifests = self.files.iter().map(|file| file.path.as_str());
         let folders = manifests.filter_map(|path| path.strip_prefix("services/")?.strip_suffix("/Cargo.toml"));
         folders.filter(|name| !name.contains('/') && *name != "slipway").collect()

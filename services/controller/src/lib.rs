@@ -25,6 +25,7 @@ pub use config::{Config, GateConfig, LocalConfig, OnShutdown};
 pub use domain::first_plan;
 pub use telemetry::Telemetry;
 
+use domain::Deadlines;
 use gate::Gatekeeper;
 use shell::{Controller, Queues, Wisher};
 use slipway_bus::{Bus, Principal};
@@ -74,7 +75,8 @@ async fn serve(
     let routes = bus.routes().follow().await?;
     let queues = Queues::new(bus.clone(), view.clone(), Arc::clone(&target));
     let wisher = Wisher::new(frame.clock.clone(), view, Arc::clone(&target), telemetry.clone(), routes.clone());
-    let controller = Controller::new(Arc::clone(&target), config.deadlines, telemetry, routes);
+    let deadlines = Deadlines { counted_from: frame.clock.now(), ..config.deadlines };
+    let controller = Controller::new(Arc::clone(&target), deadlines, telemetry, routes);
     let keeping = async { target.run(frame.clone()).await };
     let wishing = async {
         tokio::join!(wisher.run(frame.clone()), queues.run(frame.clone()));

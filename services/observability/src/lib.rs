@@ -13,6 +13,7 @@
 mod actor;
 mod config;
 pub mod domain;
+mod effects;
 mod files;
 pub mod render;
 mod scrape;
@@ -20,8 +21,10 @@ mod telemetry;
 mod watch;
 
 pub use config::Config;
+pub use effects::{Effects, Simulated, Subject};
 
 use actor::ObservabilityActor;
+use effects::Exposing;
 use files::Files;
 use scrape::Scraper;
 use slipway_bus::{Bus, Principal};
@@ -36,7 +39,7 @@ use watch::Watch;
 /// # Errors
 /// When the broker refuses the key, or the folder for generated files cannot be used.
 pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
-    let bus = Bus::connect(&config.bus, Principal::Service(Service::Observability), &frame).await?;
+    let bus = connect(&config, &frame).await?;
     let metrics = ObservabilityMetrics::register(&frame.metrics);
     let scraper = Arc::new(Scraper::new(&config, metrics.clone())?);
     let files = Files::new(frame.data_dir.join("observability"));
@@ -47,6 +50,21 @@ pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
         let (watch, shutdown) = (Arc::clone(&watch), shutdown.clone());
         async move { watch.run(&shutdown).await }
     });
-    slipway_bus::react(&bus, &frame, ObservabilityActor::new(&config, files, scraper, bus.clone())).await?;
+    let effects = Exposing::new(&config, files, scraper, bus.clone());
+    slipway_bus::react(&bus, &frame, ObservabilityActor::new(effects)).await?;
     Ok(())
+}
+
+/// The duties of [`run`] with the world given: a bench or test puts a simulated one in its place. Objectives are not watched.
+///
+/// # Errors
+/// When the broker refuses the key or cannot be reached.
+pub async fn run_with(config: Config, frame: Frame, effects: impl Effects) -> anyhow::Result<()> {
+    let bus = connect(&config, &frame).await?;
+    slipway_bus::react(&bus, &frame, ObservabilityActor::new(effects)).await?;
+    Ok(())
+}
+
+async fn connect(config: &Config, frame: &Frame) -> anyhow::Result<Bus> {
+    Ok(Bus::connect(&config.bus, Principal::Service(Service::Observability), frame).await?)
 }

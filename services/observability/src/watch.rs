@@ -15,7 +15,7 @@ use slipway_bus::{Bus, BusError, Draft, Folded, View, Watched, WorkerRecord};
 use slipway_kernel::{Answer, Degraded, Deployment, DeploymentId, FactKey, Recovered, RevisionId, Slot, spec::Slo};
 use slipway_runtime::CancellationToken;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Instant,
 };
@@ -91,7 +91,8 @@ impl Watch {
             .filter_map(|folded| folded.deployment.serving().map(|revision| (Arc::clone(&folded), revision)))
             .collect();
         let mut history = self.history.lock().await;
-        history.retain(|key, _| watched.iter().any(|(f, revision)| (&f.deployment.id, revision) == (&key.0, &key.1)));
+        let served: BTreeSet<_> = watched.iter().map(|(f, revision)| (&f.deployment.id, *revision)).collect();
+        history.retain(|(id, revision), _| served.contains(&(id, *revision)));
         if watched.is_empty() {
             self.metrics.watching(0, 0);
             return;

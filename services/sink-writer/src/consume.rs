@@ -5,6 +5,7 @@ use crate::{
     domain::{Fence, Row},
     error::SinkError,
     outputs::Outputs,
+    record::row_of,
     sinks::Sink as _,
     telemetry::SinkMetrics,
 };
@@ -174,7 +175,7 @@ impl Consumer {
 /// The row, and whether it is validation traffic.
 fn decode(result: &RecordedResult) -> Result<(Row, bool), String> {
     let decoded = InferenceResult::decode(result.payload.clone()).map_err(|error| error.to_string())?;
-    let row = Row::of(&result.deployment, &result.request_id, &decoded).map_err(|error| error.to_string())?;
+    let row = row_of(&result.deployment, &result.request_id, &decoded).map_err(|error| error.to_string())?;
     Ok((row, decoded.probe))
 }
 

@@ -20,6 +20,7 @@ mod error;
 mod ledger;
 mod outputs;
 mod queries;
+mod record;
 mod sinks;
 mod telemetry;
 

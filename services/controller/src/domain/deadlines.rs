@@ -26,6 +26,10 @@ pub struct Deadlines {
     pub pause: Span,
     /// For the five to remove what they made, after which the alarm names those that have not.
     pub removal: Span,
+    /// When this controller woke up. No deadline counts from before: while nobody was there to decide, perhaps nobody
+    /// was there to answer either, and a machine that slept for a night must not give everything up in the morning.
+    #[serde(skip)]
+    pub counted_from: Timestamp,
 }
 
 impl Default for Deadlines {
@@ -40,6 +44,7 @@ impl Default for Deadlines {
             shift: Span::seconds(5 * 60),
             pause: Span::seconds(72 * 3_600),
             removal: Span::seconds(10 * 60),
+            counted_from: Timestamp(0),
         }
     }
 }
@@ -56,6 +61,12 @@ pub const DEPLOY_GRACE: Duration = Duration::from_secs(15);
 const LOAD_PHASES: u32 = 3;
 
 impl Deadlines {
+    /// When `limit` is over for what began at `since`.
+    #[must_use]
+    pub fn end(&self, since: Timestamp, limit: Duration) -> Timestamp {
+        since.max(self.counted_from).after(limit)
+    }
+
     /// The deadline of validation: its load has its own length.
     #[must_use]
     pub fn validation_of(&self, spec: &Spec) -> Duration {
@@ -79,6 +90,14 @@ mod tests {
     fn each_further_try_waits_twice_as_long_up_to_half_a_minute() {
         let waits: Vec<u64> = (1..8).map(|attempt| retry_at(Timestamp(0), attempt).0).collect();
         assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 32_000]);
+    }
+
+    #[test]
+    fn no_deadline_counts_from_before_the_controller_woke_up() {
+        let deadlines = Deadlines { counted_from: Timestamp(5_000), ..Deadlines::default() };
+        let limit = Duration::from_secs(1);
+        assert_eq!(deadlines.end(Timestamp(1_000), limit), Timestamp(6_000));
+        assert_eq!(deadlines.end(Timestamp(7_000), limit), Timestamp(8_000));
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn retirement(deployment: &Deployment, now: Timestamp, deadlines: &Deadlines) ->
         // A newer generation that slipped in goes on while the older ones are removed.
         return None;
     }
-    let deadline = covered.retire_requested()?.at.after(deadlines.removal.0);
+    let deadline = deadlines.end(covered.retire_requested()?.at, deadlines.removal.0);
     Some(if now < deadline {
         Due::Wait(deadline)
     } else {
@@ -107,7 +107,7 @@ impl Table<'_> {
             Standing::FailedEarly { findings } => self.failed(None, findings),
             Standing::Unplanned => self.plan_first(),
             Standing::Deploying { revision, attempt, since } => {
-                let deadline = since.after(limits.deploy.0);
+                let deadline = limits.end(since, limits.deploy.0);
                 if self.now < since {
                     Due::Wait(since)
                 } else if self.now < deadline.after(DEPLOY_GRACE) {
@@ -117,7 +117,7 @@ impl Table<'_> {
                 }
             }
             Standing::Proving { revision, since } => {
-                let deadline = since.after(limits.validation_of(self.generation.spec()));
+                let deadline = limits.end(since, limits.validation_of(self.generation.spec()));
                 if self.now < deadline {
                     Due::Wait(deadline)
                 } else {
@@ -138,7 +138,7 @@ impl Table<'_> {
 
     /// Waits for somebody else's answer, and gives the generation up when it does not come.
     fn until(&self, since: Timestamp, limit: Duration, late: &str) -> Due {
-        let deadline = since.after(limit);
+        let deadline = self.deadlines.end(since, limit);
         if self.now < deadline {
             return Due::Wait(deadline);
         }
@@ -179,7 +179,7 @@ impl Table<'_> {
     fn roll_out(&self, revision: RevisionId, shifted: Option<u8>, since: Timestamp, paused: Option<Timestamp>) -> Due {
         let rollout = &self.generation.spec().rollout;
         if let Some(paused) = paused {
-            let deadline = paused.after(self.deadlines.pause.0);
+            let deadline = self.deadlines.end(paused, self.deadlines.pause.0);
             return if self.now >= deadline {
                 let message = format!("nobody resumed the rollout within {}", self.deadlines.pause);
                 self.failed(Some(revision), vec![Finding::deterministic(FindingKind::Timeout, message)])
@@ -193,7 +193,7 @@ impl Table<'_> {
         if let Some(percent) = shifted.filter(|_| self.now < held_until) {
             return Due::Now(Duty::Hold { revision, percent });
         }
-        if self.now >= held_until.after(self.deadlines.shift.0) {
+        if self.now >= self.deadlines.end(held_until, self.deadlines.shift.0) {
             let message = format!("not every ingress replica applied the routes within {}", self.deadlines.shift);
             return self.failed(Some(revision), vec![Finding::deterministic(FindingKind::Timeout, message)]);
         }

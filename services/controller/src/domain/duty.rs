@@ -146,7 +146,8 @@ impl Duty {
                 Some((key(*revision, Slot::Plan), Answer::Planned(planned)))
             }
             Self::FailDeploy { revision, attempt } => {
-                let finding = Finding::deterministic(
+                // Whoever would have known what the workers lacked was away: that is no fault of the plan.
+                let finding = Finding::transient(
                     FindingKind::StartTimeout,
                     "the workers were not ready within the deploy deadline, and no controller could say why",
                 );

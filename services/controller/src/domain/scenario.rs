@@ -295,6 +295,10 @@ impl Scenario {
         self.put(generation, 0, Slot::Removal(service), Answer::Removed(Removed { items: Vec::new() }))
     }
 
+    pub(crate) fn revalidation_requested(&mut self, generation: u32) -> &mut Self {
+        self.command(generation, Answer::RevalidationRequested(self.reason()))
+    }
+
     pub(crate) fn superseded(&mut self, generation: u32) -> &mut Self {
         let superseded = Superseded { by: slipway_kernel::Generation(generation + 1) };
         self.put(generation, 0, Slot::End, Answer::Superseded(superseded))

@@ -177,6 +177,9 @@ fn states() -> Vec<(&'static str, Scenario)> {
     state("degraded over the first, which is superseded", &|s| {
         drop(s.released(1, 1).released(2, 1).superseded(1).degraded(2, 1));
     });
+    state("released over the first, which is superseded, to be proved again", &|s| {
+        drop(s.released(1, 1).released(2, 1).superseded(1).revalidation_requested(2));
+    });
     state("rolled back to the first", &|s| drop(s.released(1, 1).released(2, 1).rolled_back(2, 1, one)));
     state("rolled back within the generation", &|s| {
         drop(s.released(1, 1).released(1, 2).rolled_back(1, 2, one));

@@ -2,7 +2,7 @@
 
 use super::refused::Refused;
 use serde_json::Value;
-use slipway_bus::{ContentType, Envelope, Verb};
+use slipway_bus::{ContentType, Envelope, Verb, topology::parse_fact};
 use slipway_kernel::{
     DeploymentId, FactKey, Generation, Label, Namespace, Refusal, Refusals, RevisionId, spec::ModelDeployment,
 };
@@ -10,8 +10,6 @@ use slipway_proto::json::Unknown;
 
 /// The longest reason: a sentence or three. Facts are kept for good.
 const MAX_REASON: usize = 2_000;
-/// Subjects of the log begin with this; people copy them as they stand.
-const LOG_PREFIX: &str = "slipway.lifecycle.";
 
 /// A demand that could be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,7 +101,8 @@ fn command(namespace: &Namespace, verb: Verb, data: &Value) -> Result<Demand, Re
     let reason = reading.reason(verb == Verb::Annul);
     let to = reading.text("to", "<generation>-<revision>", |text| text.parse::<RevisionId>().ok());
     let fact = reading.text("fact", "<namespace>.<deployment>.<generation>.<revision>.<slot>.<attempt>", |text| {
-        text.strip_prefix(LOG_PREFIX).unwrap_or(text).parse::<FactKey>().ok()
+        // People copy subjects from the log as they stand.
+        parse_fact(text).or_else(|_| text.parse::<FactKey>()).ok()
     });
     reading.required("deployment", name.is_some(), "the deployment's name");
     reading.required("fact", verb != Verb::Annul || fact.is_some(), "the key of the fact to annul");

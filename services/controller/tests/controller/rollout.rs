@@ -22,9 +22,9 @@ async fn beside_the_first(part: &serde_json::Value) -> Mesh {
 async fn a_share_waits_until_every_live_ingress_replica_routes_by_the_one_before() {
     let mesh = Mesh::start().await;
     let ingress = mesh.server.bus_as(Service::Ingress).await;
-    mesh.deploy("digits", "1", &json!({})).await;
     // This replica never gets any further.
     ingress.routes().report(1).await.unwrap();
+    mesh.deploy("digits", "1", &json!({})).await;
     mesh.until_phase("digits", Phase::Validated).await;
     let early = mesh.view.wait_until(&id("digits"), Duration::from_secs(2), |f| f.deployment.serving().is_some()).await;
     assert!(early.is_none(), "released although the ingress does not know: {:#?}", mesh.told("digits"));

@@ -65,7 +65,7 @@ pub(crate) mod tests {
     pub(crate) const KEY: &str = "slw_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ";
 
     pub(crate) fn keys(deployment: &DeploymentId, key: &str, expires: Option<Timestamp>) -> ApiKeys {
-        let hash = KeyHash { sha256: Sha256::digest(key).into(), principal: "key-1".to_owned(), expires };
+        let hash = KeyHash { sha256: Sha256::digest(key).into(), principal: "api-key:key-1".to_owned(), expires };
         let keys = ApiKeys::default();
         keys.set(BTreeMap::from([(deployment.clone(), vec![hash])]));
         keys
@@ -75,7 +75,7 @@ pub(crate) mod tests {
     fn a_key_is_good_for_its_deployment_until_it_expires() {
         let (mine, other): (DeploymentId, DeploymentId) = ("a.d".parse().unwrap(), "b.d".parse().unwrap());
         let keys = keys(&mine, KEY, Some(Timestamp(100)));
-        assert_eq!(keys.principal(&mine, KEY, Timestamp(99)).as_deref(), Some("key-1"));
+        assert_eq!(keys.principal(&mine, KEY, Timestamp(99)).as_deref(), Some("api-key:key-1"));
         assert_eq!(keys.principal(&mine, KEY, Timestamp(100)), None);
         assert_eq!(keys.principal(&other, KEY, Timestamp(99)), None);
     }

@@ -29,7 +29,8 @@ use tracing::debug;
 /// Who sends a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// As whom the rate limit, the workers and the results know it: `anonymous`, `key:…`, `jwt:…`, `service:…`. Visible ASCII.
+    /// As whom the rate limit, the workers and the results know it: `anonymous`, `api-key:…` (as security
+    /// says), `jwt:…`, `service:…`. Visible ASCII.
     pub principal: String,
     /// Set for marked traffic.
     pub prober: Option<Prober>,
@@ -100,7 +101,7 @@ impl Authenticator {
             Credential::None if access.anonymous => Ok(client("anonymous".to_owned())),
             Credential::ApiKey(key) if access.api_keys => {
                 let principal = self.api_keys.principal(deployment, key, now);
-                principal.map(|name| client(format!("key:{name}"))).ok_or(RequestError::Unauthenticated)
+                principal.map(client).ok_or(RequestError::Unauthenticated)
             }
             Credential::Token(token) => match &access.jwt {
                 Some(jwt) => self.subject(token, jwt, now).await.map(|subject| client(format!("jwt:{subject}"))),
@@ -225,8 +226,8 @@ mod tests {
         let own = gate.authenticator.probes.own().to_owned();
         for (headers, principal) in [
             (&[][..], "anonymous"),
-            (&[("slipway-api-key", KEY)], "key:key-1"),
-            (&[("authorization", bearer_key.as_str())], "key:key-1"),
+            (&[("slipway-api-key", KEY)], "api-key:key-1"),
+            (&[("authorization", bearer_key.as_str())], "api-key:key-1"),
             (&[("authorization", token.as_str())], "jwt:robot"),
             (&[("slipway-probe", own.as_str())], "service:ingress"),
         ] {

@@ -31,7 +31,7 @@ async fn guarded() -> (World, Worker, Issuer, tempfile::TempDir) {
     });
     setting.history.release(1, 1);
     let world = World::open(setting).await;
-    let hash = KeyHash { sha256: Sha256::digest(KEY).into(), principal: "key-1".to_owned(), expires: None };
+    let hash = KeyHash { sha256: Sha256::digest(KEY).into(), principal: "api-key:key-1".to_owned(), expires: None };
     world.ingress.authenticator.api_keys.set(BTreeMap::from([(world.history.id.clone(), vec![hash])]));
     let worker = world.worker(FIRST, "a");
     world.register(&[&worker]);
@@ -47,8 +47,8 @@ async fn a_key_and_a_token_open_the_door_and_the_worker_learns_whose_they_are() 
     let (world, worker, issuer, _folder) = guarded().await;
     let token = format!("Bearer {}", issuer.token(seconds(&world) + 60));
     for (name, value, principal) in [
-        ("slipway-api-key", KEY, "key:key-1"),
-        ("authorization", &format!("Bearer {KEY}"), "key:key-1"),
+        ("slipway-api-key", KEY, "api-key:key-1"),
+        ("authorization", &format!("Bearer {KEY}"), "api-key:key-1"),
         ("authorization", &token, "jwt:robot"),
     ] {
         let answer = world.infer(&[(name, value)]).await;

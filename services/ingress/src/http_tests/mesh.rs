@@ -134,7 +134,7 @@ impl Mesh {
         let record = ApiKeyRecord {
             key_id: "key-1".to_owned(),
             hash: Digest::of(KEY.as_bytes()).to_string(),
-            principal: "key-1".to_owned(),
+            principal: "api-key:key-1".to_owned(),
             created: Timestamp(0),
             expires: None,
         };
@@ -260,7 +260,7 @@ async fn a_request_left_in_the_queue_is_answered_through_the_broker() {
     let queue = worker.requests().pull(&id, FIRST).await.unwrap();
     let queued = queue.next(10, LONG).await.unwrap().pop().unwrap();
     let request = InferenceRequest::decode(queued.payload.clone()).unwrap();
-    assert_eq!((request.request_id.as_str(), request.principal.as_str()), ("r-1", "key:key-1"));
+    assert_eq!((request.request_id.as_str(), request.principal.as_str()), ("r-1", "api-key:key-1"));
     let result = InferenceResult {
         revision: request.revision,
         request_id: request.request_id,

@@ -3,7 +3,7 @@
 use crate::{
     connect::Bus,
     follow::{Course, Followed, Mode, follow},
-    topology::{BLOBS, MAX_INFERENCE_BYTES},
+    topology::{BLOBS, MAX_INFERENCE_BYTES, object_pieces},
 };
 use async_nats::jetstream::object_store::{InfoErrorKind, ObjectInfo, ObjectMetadata, ObjectStore};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -275,7 +275,7 @@ impl Blobs {
         if info.chunks > 0 {
             let course = Course {
                 stream: format!("OBJ_{bucket}"),
-                filter: format!("$O.{bucket}.C.{}", info.nuid),
+                filter: object_pieces(bucket, &info.nuid),
                 mode: Mode::Every { from: 1 },
                 batch: PIECES,
             };

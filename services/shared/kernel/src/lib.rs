@@ -13,6 +13,7 @@ mod fact;
 mod finding;
 mod fold;
 mod ids;
+mod meaning;
 mod model;
 mod plan;
 mod quantity;

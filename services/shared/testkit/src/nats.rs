@@ -2,9 +2,11 @@
 
 mod cluster;
 mod process;
+mod raw;
 
 pub use cluster::NatsCluster;
 pub use process::nats_binary;
+pub use raw::{Appended, Floor};
 
 use crate::free_port;
 use process::Process;

@@ -4,4 +4,4 @@ mod fence;
 mod row;
 
 pub use fence::Fence;
-pub use row::{Row, json_of};
+pub use row::Row;

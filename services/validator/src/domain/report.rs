@@ -189,7 +189,9 @@ const fn word(outcome: Outcome) -> &'static str {
 fn figure(value: Option<f64>, unit: &str) -> String {
     match value {
         None => String::new(),
-        Some(value) if unit == "ratio" || unit == "difference" => format!("{value:.6} {unit}"),
+        // A difference between two numbers of the model: of any size, and without a unit.
+        Some(value) if unit.is_empty() => format!("{value:.3e}"),
+        Some(value) if unit == "ratio" => format!("{value:.6} {unit}"),
         Some(value) => format!("{value:.2} {unit}"),
     }
 }

@@ -14,8 +14,8 @@ pub(super) fn steps(case: &Case<'_>) -> Vec<Step> {
     steps
 }
 
-/// Batches grow only where warm-up did not measure that larger ones gain nothing. It measures up to the plan's own batch,
-/// so a useful batch as large as that says nothing about larger ones.
+/// Batches grow only where warm-up did not measure that larger ones gain nothing. It measures up to the plan's own
+/// batch, so a useful batch as large as that says nothing about larger ones.
 fn larger_batches(case: &Case<'_>) -> Vec<Step> {
     let plan = case.plan();
     let useful = case.tried.useful_batch.filter(|rows| *rows < plan.max_batch).unwrap_or(u32::MAX);

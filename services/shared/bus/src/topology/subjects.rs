@@ -153,6 +153,12 @@ pub fn inbox(principal: Principal) -> String {
     }
 }
 
+/// The pieces of one object of an object store.
+#[must_use]
+pub fn object_pieces(bucket: &str, nuid: &str) -> String {
+    format!("$O.{bucket}.C.{nuid}")
+}
+
 /// One key of a bucket.
 #[must_use]
 pub fn bucket_key(bucket: &str, key: &str) -> String {

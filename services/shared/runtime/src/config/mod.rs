@@ -9,7 +9,7 @@
 //! each with its path, the value with where it came from, and what is allowed. Only keys below `#[serde(flatten)]` or in
 //! an untagged enum escape the check for unknown keys, because serde buffers those; configurations use neither.
 
-mod common;
+mod every_service;
 mod dump;
 mod layers;
 pub(crate) use layers::environment_prefix;
@@ -18,7 +18,7 @@ mod readme;
 mod secret;
 mod tree;
 
-pub use common::{AdminConfig, Common, LogFormat, TelemetryConfig};
+pub use every_service::{AdminConfig, Common, LogFormat, TelemetryConfig};
 pub use dump::{ConfigKey, dump, keys};
 pub use layers::Layers;
 pub use readme::check_readme;

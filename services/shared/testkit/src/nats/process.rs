@@ -53,6 +53,10 @@ impl Process {
         process.wait().await.ok().map(|()| process)
     }
 
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
     fn launch(&mut self) {
         let log = File::options().create(true).append(true).open(&self.log).expect("a log");
         let child = Command::new(nats_binary())

@@ -86,14 +86,14 @@ fn outputs(rows: &[Answered], tolerance: f64) -> Judged {
     let outside = differences.iter().filter(|difference| **difference > tolerance).count();
     if outside == 0 {
         let detail = format!("{} golden rows differ by at most {worst:.2e}, {tolerance:e} allowed", differences.len());
-        return Judged::passed(GOLDEN_OUTPUTS, detail).measured(worst, Some(tolerance), "difference");
+        return Judged::passed(GOLDEN_OUTPUTS, detail).measured(worst, Some(tolerance), "");
     }
     let message = format!(
         "{outside} of {} golden rows differ by more than {tolerance:e}, by up to {worst:.2e}",
         differences.len()
     );
     let finding = Finding::deterministic(FindingKind::OutputMismatch, message)
-        .with_figures(worst, tolerance, "difference")
+        .with_figures(worst, tolerance, "")
         .with_evidence("spec.validation.tolerance");
     Judged::failed(GOLDEN_OUTPUTS, finding)
 }

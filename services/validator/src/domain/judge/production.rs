@@ -33,7 +33,7 @@ pub fn judge(watched: &Watched) -> Judged {
                 "stopped: revision {revision}, which has the traffic, burnt its budget of {} {:.0} times too fast ({} of {} requests) beside the proof",
                 burn.objective, burn.rate, burn.bad, burn.requests
             );
-            Judged::inconclusive(PRODUCTION, detail).measured(burn.rate, Some(1.0), "burn rate")
+            Judged::inconclusive(PRODUCTION, detail).measured(burn.rate, Some(1.0), "ratio")
         }
     }
 }
