@@ -7,7 +7,8 @@ pub use folder::{DataFolder, Ran};
 pub use parts::{MeshParts, Part};
 
 use crate::{Program, free_port, tools::slipway_binary};
-use std::{net::Ipv4Addr, path::Path, process::Command, time::Duration};
+use slipway_kernel::Service;
+use std::{path::Path, process::Command, time::Duration};
 
 /// How long a mesh may take to be ready: on two busy cores a debug build needs some seconds.
 pub(crate) const READY: Duration = Duration::from_secs(90);
@@ -73,7 +74,11 @@ impl Mesh {
 
     async fn wait_ready(&mut self) {
         let (admin, client) = (self.admin, self.folder.client().clone());
-        self.program.wait_ready(READY, || is_ready(&client, admin)).await;
+        let (services, noted) = (MeshParts::services(), format!("pid = {}\n", self.program.pid()));
+        let context = self.folder.path().join("context.toml");
+        let known = || std::fs::read_to_string(&context).is_ok_and(|text| text.contains(&noted));
+        let ready = || async { known() && is_ready(&client, admin, &services).await };
+        self.program.wait_ready(READY, ready).await;
     }
 
     /// What a user does with it: commands, requests, keys.
@@ -139,8 +144,11 @@ fn clean_environment(command: &mut Command, folder: &Path) {
     command.env("SLIPWAY_NATS_SERVER", crate::nats_binary()).current_dir(folder);
 }
 
-async fn is_ready(client: &reqwest::Client, admin: u16) -> bool {
-    let address = (Ipv4Addr::LOCALHOST, admin);
-    let answer = client.get(format!("http://{}:{}/readyz", address.0, address.1)).send().await;
-    answer.is_ok_and(|answer| answer.status().is_success())
+/// Whether these services are there and ready. The admin endpoints answer before the services have begun.
+async fn is_ready(client: &reqwest::Client, admin: u16, services: &[Service]) -> bool {
+    let Ok(answer) = client.get(format!("http://127.0.0.1:{admin}/status")).send().await else { return false };
+    let Ok(text) = answer.text().await else { return false };
+    let status: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let ready = |service: &Service| status["services"][service.name()]["ready"] == true;
+    status["ready"] == true && services.iter().all(ready)
 }

@@ -158,7 +158,7 @@ fn own(
     let program = std::env::current_exe().map_err(|error| Failure::local(format!("own program: {error}")))?;
     let (program, http, admin) = (text(&program), args.http.to_string(), admin.to_string());
     let door = format!("http://{http}");
-    let public_door = door.clone();
+    let (public_door, metrics) = (door.clone(), format!("http://{admin}"));
     let validator = keys.public(Principal::Service(Service::Validator)).to_owned();
     let (operator, client) = (keys.public(Principal::Operator).to_owned(), keys.public(Principal::Client).to_owned());
     let worker = vec![program.clone(), "inference-worker".to_owned()];
@@ -190,6 +190,7 @@ fn own(
         (Service::Security, toml! { [proof]
             ingress_url = public_door }),
         (Service::Validator, toml! { [ingress]
-            address = door }),
+            address = door
+            admin = metrics }),
     ])
 }

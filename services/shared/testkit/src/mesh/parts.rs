@@ -97,8 +97,8 @@ impl MeshParts {
     pub async fn wait_ready(&mut self) {
         let client = self.folder.client().clone();
         for part in &mut self.parts {
-            let admin = part.admin;
-            part.program.wait_ready(READY, || is_ready(&client, admin)).await;
+            let (admin, services) = (part.admin, part.services.clone());
+            part.program.wait_ready(READY, || is_ready(&client, admin, &services)).await;
         }
     }
 
