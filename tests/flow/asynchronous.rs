@@ -39,7 +39,7 @@ async fn a_request_that_is_left_is_answered_once_and_only_to_who_left_it() {
 
     let stranger = caller.client.get(&place).send().await.unwrap();
     assert!(matches!(stranger.status(), StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND), "{}", stranger.status());
-    let inferred = folder.cli(["infer", "digits", "--async", "--output", "json", "--data", &digit.body.to_string()]).await.ok();
+    let inferred = folder.cli(["infer", "digits", "--async", "--output", "json", "--request", &digit.body.to_string()]).await.ok();
     assert_eq!(label(&inferred.json_lines()[0]), Some(digit.label));
     eventually(Duration::from_secs(20), || async {
         let ran = folder.cli(["results", "digits", "--output", "json"]).await;

@@ -45,7 +45,7 @@ async fn the_first_example_is_released_answers_and_keeps_every_result() {
     }
     // The command line shows the same, to people and to programs.
     let data = digits[0].body.to_string();
-    let inferred = folder.cli(["infer", "digits", "--output", "json", "--data", &data]).await.ok();
+    let inferred = folder.cli(["infer", "digits", "--output", "json", "--request", &data]).await.ok();
     assert_eq!(crate::documents::label(&inferred.json_lines()[0]), Some(digits[0].label));
     eventually(Duration::from_secs(20), || async {
         let ran = folder.cli(["results", "digits", "--output", "json"]).await;

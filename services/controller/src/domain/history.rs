@@ -1,7 +1,8 @@
 //! What was tried in a generation and came of it, as the loop needs to know it.
 
 use slipway_kernel::{
-    Answer, Digest, GenerationState, MachineFacts, ModelFacts, Plan, RevisionId, RevisionState, Slot, spec::Spec,
+    Answer, Digest, FindingKind, GenerationState, MachineFacts, ModelFacts, Plan, RevisionId, RevisionState, Slot,
+    spec::Spec,
 };
 
 /// One plan that was tried.
@@ -15,6 +16,8 @@ pub struct Tried {
     pub digest: Digest,
     /// The useful batch size that warm-up measured, in rows.
     pub useful_batch: Option<u32>,
+    /// Requests a second that validation measured, where that was too few.
+    pub throughput: Option<f64>,
     /// Whether it failed for a reason of its own: never again.
     pub burnt: bool,
 }
@@ -58,6 +61,7 @@ impl History {
                 plan: planned.plan.clone(),
                 digest: planned.plan.digest(),
                 useful_batch: useful_batch(revision),
+                throughput: throughput(revision),
                 burnt: Some(revision.id) != last && !failed_transiently(revision),
             })
         });
@@ -92,6 +96,11 @@ fn failed_transiently(revision: &RevisionState) -> bool {
         Some(_) => false,
         None => revision.is_deployed(),
     }
+}
+
+fn throughput(revision: &RevisionState) -> Option<f64> {
+    let findings = revision.answer(Slot::Validation).map(Answer::findings)?;
+    findings.iter().find(|finding| finding.kind == FindingKind::Throughput)?.measured
 }
 
 /// The measurement of warm-up, as the worker names it.

@@ -16,6 +16,9 @@ use std::time::Duration;
 /// How often a held share is looked at: as often as ingress replicas report while something shifts.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a share waits for the ingress at once, before it looks again at everything.
+const ARRIVAL: Duration = Duration::from_secs(1);
+
 /// What the ingress replicas say.
 struct Reported {
     /// Replicas that do not route by the newest facts yet.
@@ -34,7 +37,7 @@ impl Controller {
 
     /// Gives a larger share.
     pub(super) async fn shift(&self, revision: RevisionId, percent: u8, scene: &Scene) -> Result<Done, DutyError> {
-        let reported = self.reported(revision, scene);
+        let reported = self.arrived(revision, scene).await;
         if let Some(done) = self.not_yet(revision, &reported, scene).await? {
             return Ok(done);
         }
@@ -48,7 +51,7 @@ impl Controller {
 
     /// Gives all of it.
     pub(super) async fn release(&self, revision: RevisionId, scene: &Scene) -> Result<Done, DutyError> {
-        let reported = self.reported(revision, scene);
+        let reported = self.arrived(revision, scene).await;
         if let Some(done) = self.not_yet(revision, &reported, scene).await? {
             return Ok(done);
         }
@@ -59,6 +62,15 @@ impl Controller {
 
     fn reported(&self, revision: RevisionId, scene: &Scene) -> Reported {
         summed(&self.routes.get(), &scene.id.to_string(), revision, scene.folded.last_sequence)
+    }
+
+    /// The same, after waiting a moment for replicas that are behind: they follow the log within milliseconds.
+    async fn arrived(&self, revision: RevisionId, scene: &Scene) -> Reported {
+        let sequence = scene.folded.last_sequence;
+        let all_there = |reports: &Vec<RouteReport>| reports.iter().all(|report| report.applied >= sequence);
+        // Whoever is behind still is named by what follows.
+        let _ = self.routes.clone().wait(ARRIVAL, all_there).await;
+        self.reported(revision, scene)
     }
 
     /// What keeps the next share back, if something does.

@@ -4,7 +4,14 @@ use serde_json::json;
 use slipway_kernel::{ByteSize, CpuMillis, Span};
 
 fn tried(revision: u32, plan: Plan, burnt: bool) -> Tried {
-    Tried { revision: RevisionId::new(2, revision), digest: plan.digest(), plan, useful_batch: None, burnt }
+    Tried {
+        revision: RevisionId::new(2, revision),
+        digest: plan.digest(),
+        plan,
+        useful_batch: None,
+        throughput: None,
+        burnt,
+    }
 }
 
 fn history(part: &serde_json::Value, plans: Vec<Tried>) -> History {
@@ -162,6 +169,16 @@ fn a_batch_is_not_made_larger_than_what_warm_up_found_useful() {
     // Nothing larger than the plan's own batch was measured, so larger ones may well be useful.
     history.tried[0].useful_batch = Some(8);
     assert_eq!(told(&revise(&history, &slow)), "maxBatch 8->64, queueLimit 100->128");
+}
+
+#[test]
+fn when_the_last_larger_batch_gained_little_more_workers_come_first() {
+    let mut before = tried(1, Plan { max_batch: 2, ..plan() }, true);
+    before.throughput = Some(100.0);
+    let history = history(&json!({}), vec![before, tried(2, plan(), false)]);
+    let after = |measured| told(&revise(&history, &[found(FindingKind::Throughput, measured, 400.0, "requests/s")]));
+    assert_eq!(after(160.0), "maxBatch 8->32");
+    assert_eq!(after(140.0), "replicas 1->4");
 }
 
 #[test]

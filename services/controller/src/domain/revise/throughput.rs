@@ -6,12 +6,26 @@ use slipway_kernel::Span;
 /// Shorter waits than this fill no batch of more than one row at the rates a spec asks for.
 const FILLING_DELAY: Span = Span::millis(1);
 
-/// Larger batches first, since they cost no machine; then more workers, then more processor time, then both.
+/// A larger batch that gains less than this has found its end: the next one will gain less still.
+const WORTHWHILE: f64 = 1.5;
+
+/// Larger batches first, since they cost no machine; then more workers, then more processor time. Where the last larger
+/// batch gained little, batches come last.
 pub(super) fn steps(case: &Case<'_>) -> Vec<Step> {
-    let mut steps = larger_batches(case);
-    steps.extend(capacity::more_replicas(case, case.gap()));
-    steps.extend(capacity::more_cpu(case));
-    steps
+    let batches = larger_batches(case);
+    let mut capacity = capacity::more_replicas(case, case.gap());
+    capacity.extend(capacity::more_cpu(case));
+    let (first, then) = if batches_gain_little(case) { (capacity, batches) } else { (batches, capacity) };
+    first.into_iter().chain(then).collect()
+}
+
+/// Whether the revision before differed by a smaller batch and was not much slower.
+fn batches_gain_little(case: &Case<'_>) -> bool {
+    let before = case.history.tried.iter().rev().nth(1);
+    let Some((before, measured)) = before.zip(case.finding.measured) else { return false };
+    before.plan.max_batch < case.plan().max_batch
+        && before.plan.replicas == case.plan().replicas
+        && before.throughput.is_some_and(|then| measured < then * WORTHWHILE)
 }
 
 /// Batches grow only where warm-up did not measure that larger ones gain nothing. It measures up to the plan's own
