@@ -42,8 +42,10 @@ fn channel(subject: &str, messages: &[String], title: &str) -> Value {
         }
         parameters.insert(name.to_owned(), parameter);
     }
-    let references: Map<String, Value> =
-        messages.iter().map(|name| (name.clone(), json!({ "$ref": format!("#/components/messages/{name}") }))).collect();
+    let references: Map<String, Value> = messages
+        .iter()
+        .map(|name| (name.clone(), json!({ "$ref": format!("#/components/messages/{name}") })))
+        .collect();
     json!({ "address": address, "title": title, "parameters": parameters, "messages": references })
 }
 
@@ -85,7 +87,10 @@ fn headers(kind: &str, more: &[(&str, &str)]) -> Value {
 
 const SIGNATURE: [(&str, &str); 2] = [
     ("slipway-key", "public user nkey (`U…`) of the sender"),
-    ("slipway-signature", "base64url of its ed25519 signature over `<subject>\\n<hex SHA-256 of the payload>\\n<ce-source>\\n<ce-id>`"),
+    (
+        "slipway-signature",
+        "base64url of its ed25519 signature over `<subject>\\n<hex SHA-256 of the payload>\\n<ce-source>\\n<ce-id>`",
+    ),
 ];
 const LINEAGE: [(&str, &str); 3] = [
     ("ce-actor", "who answered, from the verified credential"),
@@ -118,7 +123,10 @@ fn document() -> Value {
             }),
         );
         let subject = topology::intake(&namespace(), verb.as_str());
-        channels.insert(format!("intake-{verb}"), channel(&subject, std::slice::from_ref(&name), &format!("demands: {verb}")));
+        channels.insert(
+            format!("intake-{verb}"),
+            channel(&subject, std::slice::from_ref(&name), &format!("demands: {verb}")),
+        );
         operations.insert(
             verb.to_string(),
             json!({
@@ -168,7 +176,11 @@ fn document() -> Value {
                 }),
             );
         }
-        let by = if matches!(slot, Slot::Removal(_)) { "each service that made something" } else { slot.answered_by().name() };
+        let by = if matches!(slot, Slot::Removal(_)) {
+            "each service that made something"
+        } else {
+            slot.answered_by().name()
+        };
         channels.insert(format!("log-{name}"), channel(&log_subject(slot), &names, &format!("answered by {by}")));
         operations.insert(
             format!("follow-{name}"),
@@ -249,9 +261,18 @@ fn every_channel_of_the_document_is_a_subject_with_named_parameters() {
         assert!(named.iter().all(|name| declared.iter().any(|other| other == name)), "{name}: {address}");
         assert!(address.starts_with("slipway.") && !address.contains("the-") && !address.contains("1111"), "{address}");
     }
-    assert_eq!(channels["log-shift"]["address"], "slipway.lifecycle.{namespace}.{deployment}.{generation}.{revision}.shift-{percent}.{attempt}");
-    assert_eq!(channels["log-request"]["address"], "slipway.lifecycle.{namespace}.{deployment}.{generation}.0.request.{attempt}");
-    assert_eq!(channels["log-removal"]["address"], "slipway.lifecycle.{namespace}.{deployment}.{generation}.0.removal-{service}.{attempt}");
+    assert_eq!(
+        channels["log-shift"]["address"],
+        "slipway.lifecycle.{namespace}.{deployment}.{generation}.{revision}.shift-{percent}.{attempt}"
+    );
+    assert_eq!(
+        channels["log-request"]["address"],
+        "slipway.lifecycle.{namespace}.{deployment}.{generation}.0.request.{attempt}"
+    );
+    assert_eq!(
+        channels["log-removal"]["address"],
+        "slipway.lifecycle.{namespace}.{deployment}.{generation}.0.removal-{service}.{attempt}"
+    );
     assert_eq!(channels["intake-answers"]["address"], "slipway.intake-answers.{namespace}.{token}");
 }
 

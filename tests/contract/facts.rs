@@ -49,7 +49,8 @@ fn a_newer_writers_field_is_skipped_in_the_log() {
 fn no_fact_carries_a_secret_or_a_persons_data() {
     for answer in samples::answers().unwrap() {
         let text = answer.to_json().unwrap().to_string().to_lowercase();
-        for word in ["password", "passwd", "secret\":", "private key", "bearer ", "\"token\":", "://user:", "@example"] {
+        for word in ["password", "passwd", "secret\":", "private key", "bearer ", "\"token\":", "://user:", "@example"]
+        {
             assert!(!text.contains(word), "{} carries `{word}`", answer.name());
         }
     }

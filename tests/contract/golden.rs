@@ -12,8 +12,7 @@ pub(crate) fn compare(path: &str, value: &Value) {
         fs::write(&file, found).unwrap();
         return;
     }
-    let wanted = fs::read_to_string(&file).unwrap_or_else(|error| {
-        panic!("{}: {error}; SLIPWAY_UPDATE_GOLDEN=1 writes it", file.display())
-    });
+    let wanted = fs::read_to_string(&file)
+        .unwrap_or_else(|error| panic!("{}: {error}; SLIPWAY_UPDATE_GOLDEN=1 writes it", file.display()));
     assert_eq!(found, wanted, "{path} changed: a reader of the old form must still understand the new one");
 }

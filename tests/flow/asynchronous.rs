@@ -21,10 +21,15 @@ async fn a_request_that_is_left_is_answered_once_and_only_to_who_left_it() {
     let accepted = Answered::read(left.send().await.unwrap()).await;
     assert_eq!(accepted.status, StatusCode::ACCEPTED, "{}", accepted.text);
     let place = format!("{}{}", caller.door, accepted.header("location"));
-    let get = || async { Answered::read(caller.client.get(&place).bearer_auth(&caller.key).send().await.unwrap()).await };
+    let get =
+        || async { Answered::read(caller.client.get(&place).bearer_auth(&caller.key).send().await.unwrap()).await };
     let done = eventually(Duration::from_secs(20), || async {
         let answered = get().await;
-        if answered.status == StatusCode::OK { Ok(answered) } else { Err(format!("{} {}", answered.status, answered.text)) }
+        if answered.status == StatusCode::OK {
+            Ok(answered)
+        } else {
+            Err(format!("{} {}", answered.status, answered.text))
+        }
     })
     .await;
     assert_eq!(label(&done.json()), Some(digit.label));
@@ -39,7 +44,8 @@ async fn a_request_that_is_left_is_answered_once_and_only_to_who_left_it() {
 
     let stranger = caller.client.get(&place).send().await.unwrap();
     assert!(matches!(stranger.status(), StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND), "{}", stranger.status());
-    let inferred = folder.cli(["infer", "digits", "--async", "--output", "json", "--request", &digit.body.to_string()]).await.ok();
+    let inferred =
+        folder.cli(["infer", "digits", "--async", "--output", "json", "--request", &digit.body.to_string()]).await.ok();
     assert_eq!(label(&inferred.json_lines()[0]), Some(digit.label));
     eventually(Duration::from_secs(20), || async {
         let ran = folder.cli(["results", "digits", "--output", "json"]).await;

@@ -47,7 +47,12 @@ async fn the_command_line_refuses_each_bad_document_by_name_and_exit_code() {
     }
     let file = folder.path().join("broken.yaml");
     fs::write(&file, "spec: [").unwrap();
-    for arguments in [vec!["deploy", "-f", file.to_str().unwrap()], vec!["deploy", "-f", "no/such/file.yaml"], vec!["fly"], vec!["deploy"]] {
+    for arguments in [
+        vec!["deploy", "-f", file.to_str().unwrap()],
+        vec!["deploy", "-f", "no/such/file.yaml"],
+        vec!["fly"],
+        vec!["deploy"],
+    ] {
         let ran = folder.cli(&arguments).await;
         assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr);
         assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
@@ -89,9 +94,14 @@ impl Issuer {
 
     fn token(&self, change: Value) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let mut claims = json!({ "iss": "https://id.example", "aud": "digits", "sub": "ann", "iat": now, "exp": now + 600 });
+        let mut claims =
+            json!({ "iss": "https://id.example", "aud": "digits", "sub": "ann", "iat": now, "exp": now + 600 });
         for (name, value) in change.as_object().unwrap() {
-            claims[name] = if value.is_i64() { json!(i64::try_from(now).unwrap() + value.as_i64().unwrap()) } else { value.clone() };
+            claims[name] = if value.is_i64() {
+                json!(i64::try_from(now).unwrap() + value.as_i64().unwrap())
+            } else {
+                value.clone()
+            };
         }
         let header = json!({ "alg": "EdDSA", "typ": "JWT", "kid": "one" });
         let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
@@ -151,10 +161,16 @@ async fn the_door_refuses_each_bad_request_by_status_and_code() {
         assert!(answered.json()["error"].as_str().is_some_and(|error| !error.is_empty()), "{what}: {}", answered.text);
     }
     let url = format!("{}/v2/models/digits/infer", caller.door);
-    let raw = |text: &'static str| caller.client.post(&url).bearer_auth(&caller.key).header("content-type", "application/json").body(text);
+    let raw = |text: &'static str| {
+        caller.client.post(&url).bearer_auth(&caller.key).header("content-type", "application/json").body(text)
+    };
     for text in ["", "{", "{\"inputs\": NaN}", "\u{0}", "[[[[[[[[[["] {
         let answered = Answered::read(raw(text).send().await.unwrap()).await;
-        assert_eq!((answered.status.as_u16(), answered.json()["code"].as_str()), (400, Some("invalid-argument")), "{text:?}");
+        assert_eq!(
+            (answered.status.as_u16(), answered.json()["code"].as_str()),
+            (400, Some("invalid-argument")),
+            "{text:?}"
+        );
     }
     let deep = Box::leak("[".repeat(50_000).into_boxed_str());
     assert_eq!(raw(deep).send().await.unwrap().status(), 400);
@@ -169,15 +185,31 @@ async fn the_door_refuses_each_bad_request_by_status_and_code() {
         ("made up", "slw_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(), 401),
         ("empty", String::new(), 401),
     ] {
-        let request = caller.client.post(&url).header("authorization", format!("Bearer {token}")).header("content-type", "application/json");
+        let request = caller
+            .client
+            .post(&url)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json");
         let answered = Answered::read(request.body(digit.body.to_string()).send().await.unwrap()).await;
         assert_eq!(answered.status.as_u16(), status, "{what}: {}", answered.text);
         if status == 401 {
             assert_eq!(answered.json()["code"], "unauthenticated", "{what}: {}", answered.text);
         }
     }
-    for (path, status) in [("/v2/models/nobody/infer", 404), ("/v2/models/digits/versions/9-9/infer", 404), ("/v1/x", 404), ("/v2/models/..%2f..%2fetc/infer", 404)] {
-        let answered = caller.client.post(format!("{}{path}", caller.door)).bearer_auth(&caller.key).body("{}").send().await.unwrap();
+    for (path, status) in [
+        ("/v2/models/nobody/infer", 404),
+        ("/v2/models/digits/versions/9-9/infer", 404),
+        ("/v1/x", 404),
+        ("/v2/models/..%2f..%2fetc/infer", 404),
+    ] {
+        let answered = caller
+            .client
+            .post(format!("{}{path}", caller.door))
+            .bearer_auth(&caller.key)
+            .body("{}")
+            .send()
+            .await
+            .unwrap();
         assert!(answered.status() == status || answered.status() == 400, "{path}: {}", answered.status());
     }
     // After all of it the door serves as before.
@@ -227,13 +259,20 @@ async fn the_gate_answers_each_bad_demand_by_name_and_keeps_what_it_cannot_read(
     assert_eq!(reused.error.as_deref(), Some("id-reused"), "{reused:?}");
 
     // The client may deploy here, but not annul, and nothing elsewhere.
-    let denied = client.intake().send(&demand(Verb::Annul, "c1", json!({ "deployment": "digits", "fact": "x" })), timeout).await.unwrap();
+    let denied = client
+        .intake()
+        .send(&demand(Verb::Annul, "c1", json!({ "deployment": "digits", "fact": "x" })), timeout)
+        .await
+        .unwrap();
     assert_eq!(denied.error.as_deref(), Some("permission-denied"), "{denied:?}");
     let mut abroad = demand(Verb::Retire, "c2", json!({ "deployment": "digits" }));
     abroad.namespace = "other".parse().unwrap();
     let denied = client.intake().send(&abroad, timeout).await;
     // The broker or the gate refuses; either way there is no fact.
-    assert!(denied.as_ref().is_err() || denied.as_ref().unwrap().error.as_deref() == Some("permission-denied"), "{denied:?}");
+    assert!(
+        denied.as_ref().is_err() || denied.as_ref().unwrap().error.as_deref() == Some("permission-denied"),
+        "{denied:?}"
+    );
 
     wait_until(&operator, "digits", 90, |d| d.phase() == Phase::Released).await;
     let facts = Facts::read(folder, "digits").await;
@@ -241,6 +280,10 @@ async fn the_gate_answers_each_bad_demand_by_name_and_keeps_what_it_cannot_read(
 
     folder.cli(["retire", "digits", "--reason", "test"]).await.ok();
     wait_until(&operator, "digits", 90, |d| d.phase() == Phase::Retired).await;
-    let late = operator.intake().send(&demand(Verb::Rollback, "late", json!({ "deployment": "digits" })), timeout).await.unwrap();
+    let late = operator
+        .intake()
+        .send(&demand(Verb::Rollback, "late", json!({ "deployment": "digits" })), timeout)
+        .await
+        .unwrap();
     assert_eq!(late.error.as_deref(), Some("retired"), "{late:?}");
 }

@@ -88,7 +88,10 @@ async fn killed_at_every_step(moment: Moment, restart_broker: bool) {
     assert_eq!(facts.deployment.generations.len(), 1);
     let caller = Caller::of(mesh.folder(), "digits");
     let digit = digits()[0].clone();
-    eventually(Duration::from_secs(30), || async { caller.post(&digit.body).send().await.is_ok_and(|r| r.status() == 200) }).await;
+    eventually(Duration::from_secs(30), || async {
+        caller.post(&digit.body).send().await.is_ok_and(|r| r.status() == 200)
+    })
+    .await;
     println!("{moment:?}: {deaths} deaths, released after {:.1} s", began.elapsed().as_secs_f64());
 
     // No orphan is left when it is over.

@@ -58,8 +58,12 @@ async fn a_flipped_bit_in_a_stopped_broker_is_named_fact_by_fact_and_stops_the_d
     let ran = folder.cli(["log", "verify", "--output", "json"]).await;
     assert_eq!(ran.code, Some(1), "{}\n{}", ran.stdout, ran.stderr);
     let verdict = &ran.json_lines()[0];
-    let named: Vec<String> =
-        verdict["damages"].as_array().unwrap().iter().map(|damage| damage["subject"].as_str().unwrap().to_owned()).collect();
+    let named: Vec<String> = verdict["damages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|damage| damage["subject"].as_str().unwrap().to_owned())
+        .collect();
     let platform = before.facts.iter().find(|fact| fact.answer.name() == "platform-selected").unwrap().key.to_string();
     assert!(named.iter().any(|subject| subject.ends_with(&platform)), "{platform}: {named:?}");
 
@@ -70,7 +74,8 @@ async fn a_flipped_bit_in_a_stopped_broker_is_named_fact_by_fact_and_stops_the_d
     })
     .await;
     // Nothing is decided on it: a demand becomes no plan, no generation moves.
-    let second = Document::digits("digits", "digits-v2").with("spec.rollout", json!({ "steps": [100], "hold": "0s", "watch": "5s" }));
+    let second = Document::digits("digits", "digits-v2")
+        .with("spec.rollout", json!({ "steps": [100], "hold": "0s", "watch": "5s" }));
     let _ = second.hand_in(folder).await;
     let view = bus.log().follow().await.unwrap();
     let decided = view

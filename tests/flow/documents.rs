@@ -127,8 +127,13 @@ fn every_example_is_read_as_it_says() {
         let document = slipway::document::read(&file);
         if file.ends_with("refused.yaml") {
             let refused = document.unwrap_err().to_string();
-            let paths =
-                ["spec.model.uri", "spec.serving.batching.maxSize", "spec.scale.max", "spec.slo.availability", "spec.rollout.steps"];
+            let paths = [
+                "spec.model.uri",
+                "spec.serving.batching.maxSize",
+                "spec.scale.max",
+                "spec.slo.availability",
+                "spec.rollout.steps",
+            ];
             for path in paths {
                 assert!(refused.contains(path), "{path} is not named: {refused}");
             }
@@ -139,7 +144,8 @@ fn every_example_is_read_as_it_says() {
             let path = Path::new(uri.strip_prefix("file://").unwrap());
             assert!(path.is_file(), "{uri}");
         }
-        let found = slipway_kernel::Digest::of(&fs::read(document.spec.model.uri.strip_prefix("file://").unwrap()).unwrap());
+        let found =
+            slipway_kernel::Digest::of(&fs::read(document.spec.model.uri.strip_prefix("file://").unwrap()).unwrap());
         assert_eq!(document.spec.model.sha256, Some(found), "{}", file.display());
     }
     assert_eq!(read, 5);

@@ -17,7 +17,8 @@ impl Facts {
     /// Reads them with `slipway log NAME --output json`, and folds them from that text alone.
     pub(crate) async fn read(folder: &DataFolder, name: &str) -> Self {
         let ran = folder.cli(["log", name, "--output", "json"]).await.ok();
-        let lines: Vec<LogLine> = ran.json_lines().into_iter().map(|line| serde_json::from_value(line).unwrap()).collect();
+        let lines: Vec<LogLine> =
+            ran.json_lines().into_iter().map(|line| serde_json::from_value(line).unwrap()).collect();
         let facts: Vec<Arc<Fact>> = lines.iter().map(|line| Arc::new(line.fact().unwrap())).collect();
         let deployment = fold(&crate::id(name), facts.clone());
         assert_eq!(deployment.set_aside, [], "no fact is set aside");

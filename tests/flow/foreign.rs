@@ -24,7 +24,10 @@ async fn publish(folder: &DataFolder, principal: Principal, messages: &Value) ->
     let mut input = child.stdin.take().unwrap();
     input.write_all(messages.to_string().as_bytes()).await.unwrap();
     drop(input);
-    let output = tokio::time::timeout(Duration::from_secs(120), child.wait_with_output()).await.expect("the client ends").unwrap();
+    let output = tokio::time::timeout(Duration::from_secs(120), child.wait_with_output())
+        .await
+        .expect("the client ends")
+        .unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaint}");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {complaint}"))
@@ -51,8 +54,11 @@ async fn a_foreign_client_deploys_in_every_mode_and_form_and_is_answered_with_th
     let folder = mesh.folder();
     let forms = [("binary", "json"), ("binary", "protobuf"), ("structured", "json"), ("structured", "protobuf")];
     let names: Vec<String> = forms.iter().map(|(mode, format)| format!("{mode}-{format}")).collect();
-    let messages: Vec<Value> =
-        forms.iter().zip(&names).map(|((mode, format), name)| deploy(mode, format, &Document::digits(name, "digits-v1"))).collect();
+    let messages: Vec<Value> = forms
+        .iter()
+        .zip(&names)
+        .map(|((mode, format), name)| deploy(mode, format, &Document::digits(name, "digits-v1")))
+        .collect();
     let answers = publish(folder, Principal::Client, &Value::Array(messages.clone())).await;
     for (name, answer) in names.iter().zip(&answers) {
         assert_eq!(answer["accepted"], true, "{name}: {answer}");

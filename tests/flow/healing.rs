@@ -55,9 +55,18 @@ async fn a_missed_target_is_healed_and_wrong_outputs_are_taken_back_while_a_clie
     assert!(!facts.has(wrong, "shifted") && !facts.has(RevisionId::new(3, 2), "planned"), "{:?}", facts.told());
 
     let traffic = sender.stop().await;
-    assert!(traffic.failures.is_empty(), "{} of {}: {:?}", traffic.failures.len(), traffic.answered, traffic.failures.first());
+    assert!(
+        traffic.failures.is_empty(),
+        "{} of {}: {:?}",
+        traffic.failures.len(),
+        traffic.answered,
+        traffic.failures.first()
+    );
     assert_eq!(traffic.wrong, 0, "{traffic:?}");
-    assert!(traffic.by_revision.contains_key("1-1") && traffic.by_revision.contains_key(&serving.to_string()), "{traffic:?}");
+    assert!(
+        traffic.by_revision.contains_key("1-1") && traffic.by_revision.contains_key(&serving.to_string()),
+        "{traffic:?}"
+    );
     assert!(!traffic.by_revision.contains_key("3-1"), "{traffic:?}");
     eventually(Duration::from_secs(20), || async {
         let ran = folder.cli(["results", "digits", "--output", "json"]).await;

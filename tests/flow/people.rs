@@ -34,7 +34,8 @@ async fn nothing_is_provisioned_before_a_person_approves() {
     assert!(again.stderr.contains("no-pending-approval"), "{}", again.stderr);
 
     // Declined: nothing to go back to, so it ends, with advice.
-    let document = Document::digits("declined", "digits-v1").with("spec.infrastructure", json!({ "approval": "manual" }));
+    let document =
+        Document::digits("declined", "digits-v1").with("spec.infrastructure", json!({ "approval": "manual" }));
     document.hand_in(folder).await.ok();
     wait_until(&bus, "declined", 30, |d| d.phase() == Phase::AwaitingApproval).await;
     folder.cli(["decline", "declined", "--reason", "too dear"]).await.ok();
@@ -59,7 +60,9 @@ async fn a_held_rollout_waits_goes_on_is_taken_back_and_retires_without_leaving_
     assert_eq!(twice.code, Some(3), "{}", twice.stderr);
     let view = bus.log().follow().await.unwrap();
     let moved = view
-        .wait_until(&crate::id("digits"), Duration::from_secs(7), |f| !matches!(f.deployment.phase(), Phase::Shifting(20)))
+        .wait_until(&crate::id("digits"), Duration::from_secs(7), |f| {
+            !matches!(f.deployment.phase(), Phase::Shifting(20))
+        })
         .await;
     assert!(moved.is_none(), "a held rollout moved on: {}", moved.unwrap().deployment.phase());
     let caller = Caller::of(folder, "digits");

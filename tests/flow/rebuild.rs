@@ -12,7 +12,8 @@ async fn the_printed_log_alone_rebuilds_the_same_state() {
     Document::digits("digits", "digits-v1").deploy(folder).await.ok();
     folder.cli(["revalidate", "digits", "--reason", "once more"]).await.ok();
     let bus = folder.bus(Principal::Operator).await;
-    crate::facts::wait_until(&bus, "digits", 90, |d| d.facts().filter(|f| f.answer.name() == "validated").count() == 2).await;
+    crate::facts::wait_until(&bus, "digits", 90, |d| d.facts().filter(|f| f.answer.name() == "validated").count() == 2)
+        .await;
     folder.cli(["retire", "digits", "--reason", "done"]).await.ok();
     crate::facts::wait_until(&bus, "digits", 90, |d| d.phase() == slipway_kernel::Phase::Retired).await;
 
@@ -24,6 +25,9 @@ async fn the_printed_log_alone_rebuilds_the_same_state() {
     let backwards = slipway_kernel::fold(&id("digits"), printed.facts.iter().rev().cloned());
     assert_eq!(backwards, held.deployment);
     for line in &printed.lines {
-        assert!(line.kind.starts_with("dev.slipway.") && !line.actor.is_empty() && line.time.ends_with('Z'), "{line:?}");
+        assert!(
+            line.kind.starts_with("dev.slipway.") && !line.actor.is_empty() && line.time.ends_with('Z'),
+            "{line:?}"
+        );
     }
 }

@@ -32,7 +32,16 @@ async fn the_first_example_is_released_answers_and_keeps_every_result() {
     }
     let Answer::Validated(report) = facts.answer(released, "validated") else { panic!() };
     let names: Vec<&str> = report.checks.iter().map(|check| check.name.as_str()).collect();
-    for name in ["golden-accuracy", "latency-p99", "throughput", "authentication", "overload", "worker-killed", "sinks", "traces"] {
+    for name in [
+        "golden-accuracy",
+        "latency-p99",
+        "throughput",
+        "authentication",
+        "overload",
+        "worker-killed",
+        "sinks",
+        "traces",
+    ] {
         assert!(names.contains(&name), "{name}: {names:?}");
     }
 
@@ -86,7 +95,8 @@ async fn a_refused_document_names_every_path_and_writes_nothing() {
     assert!(bus.log().read(&id("refused")).await.unwrap().is_empty());
 
     // What only the machine can refuse ends as `abandoned`, with advice, and leaves nothing running.
-    let target = Document::digits("elsewhere", "digits-v1").with("spec.infrastructure", serde_json::json!({ "target": "aws" }));
+    let target =
+        Document::digits("elsewhere", "digits-v1").with("spec.infrastructure", serde_json::json!({ "target": "aws" }));
     let ran = target.deploy(folder).await;
     assert_eq!(ran.code, Some(1), "{}\n{}", ran.stdout, ran.stderr);
     let facts = Facts::read(folder, "elsewhere").await;

@@ -106,20 +106,27 @@ fn draft(name: &str) -> Draft {
 async fn of_200_raced_decisions_on_three_brokers_each_leaves_exactly_one_winner() {
     let _alone = alone().await;
     let cluster = NatsCluster::start(3).await;
-    let (one, other) = (cluster.bus(0, Principal::Service(Service::Controller)).await, cluster.bus(1, Principal::Service(Service::Controller)).await);
+    let (one, other) = (
+        cluster.bus(0, Principal::Service(Service::Controller)).await,
+        cluster.bus(1, Principal::Service(Service::Controller)).await,
+    );
     let first = RevisionId::new(1, 1);
     let mut won = (0, 0);
     for round in 0..ROUNDS {
         let id: DeploymentId = format!("race.release-{round}").parse().unwrap();
-        let request = one.log().append(&FactKey::new(id.clone(), RevisionId::new(1, 0), Slot::Request), draft("requested")).await.unwrap();
+        let request = one
+            .log()
+            .append(&FactKey::new(id.clone(), RevisionId::new(1, 0), Slot::Request), draft("requested"))
+            .await
+            .unwrap();
         let last = one.log().get(&request.fact().key).await.unwrap().unwrap().sequence;
         // Release against retire: different questions, one of them may be answered on this state.
         let release = FactKey::new(id.clone(), first, Slot::Release);
         let retire = FactKey::new(id.clone(), RevisionId::new(1, 0), Slot::Command(0));
-        let (a, b) = tokio::join!(
-            async { one.log().append_against(&release, draft("released"), last).await.unwrap() },
-            async { other.log().append_against(&retire, draft("retire-requested"), last).await.unwrap() },
-        );
+        let (a, b) =
+            tokio::join!(async { one.log().append_against(&release, draft("released"), last).await.unwrap() }, async {
+                other.log().append_against(&retire, draft("retire-requested"), last).await.unwrap()
+            },);
         let stored = [&a, &b].iter().filter(|written| matches!(written, WrittenAgainst::Stored(_))).count();
         assert_eq!(stored, 1, "round {round}: {a:?} {b:?}");
         assert_eq!(both_there(&one, &[&release, &retire]).await, 1, "round {round}");
@@ -127,10 +134,9 @@ async fn of_200_raced_decisions_on_three_brokers_each_leaves_exactly_one_winner(
 
         // Validated against validation-failed: one question, two answers.
         let key = FactKey::new(id.clone(), first, Slot::Validation);
-        let (a, b) = tokio::join!(
-            async { one.log().append(&key, draft("validated")).await.unwrap() },
-            async { other.log().append(&key, draft("validation-failed")).await.unwrap() },
-        );
+        let (a, b) = tokio::join!(async { one.log().append(&key, draft("validated")).await.unwrap() }, async {
+            other.log().append(&key, draft("validation-failed")).await.unwrap()
+        },);
         assert!(a.is_mine() != b.is_mine(), "round {round}: both or none won");
         assert_eq!(a.fact().answer, b.fact().answer, "round {round}: who lost adopts the answer that stands");
         won.1 += usize::from(a.is_mine());

@@ -53,9 +53,13 @@ async fn every_result_is_one_row_in_postgres_although_the_server_is_killed_meanw
     .await;
     let found: BTreeSet<String> = rows.iter().map(|row| row["request_id"].as_str().unwrap().to_owned()).collect();
     assert_eq!((rows.len(), &found), (sent.len(), &sent), "every request once, and nothing else");
-    let model = facts.deployment.revision(RevisionId::new(1, 1)).unwrap().planned().unwrap().plan.model_digest.to_string();
+    let model =
+        facts.deployment.revision(RevisionId::new(1, 1)).unwrap().planned().unwrap().plan.model_digest.to_string();
     for row in &rows {
-        assert_eq!((row["revision"].as_str(), row["model_digest"].as_str(), row["ok"].as_bool()), (Some("1-1"), Some(model.as_str()), Some(true)));
+        assert_eq!(
+            (row["revision"].as_str(), row["model_digest"].as_str(), row["ok"].as_bool()),
+            (Some("1-1"), Some(model.as_str()), Some(true))
+        );
         assert_eq!(row["trace_id"].as_str().map(str::len), Some(32), "{row}");
     }
 }

@@ -14,11 +14,17 @@ async fn prometheus_scrapes_the_mesh_by_what_is_generated_and_the_rules_fire_as_
     let _alone = alone().await;
     let mesh = Mesh::start().await;
     let folder = mesh.folder();
-    let document = Document::digits("digits", "digits-v1").with("spec.slo", json!({ "availability": 99.0, "latencyP99": "800ms" }));
+    let document = Document::digits("digits", "digits-v1")
+        .with("spec.slo", json!({ "availability": 99.0, "latencyP99": "800ms" }));
     document.deploy(folder).await.ok();
     let generated = folder.path().join("observability");
     let checked = promtool(&generated, ["check", "config", "prometheus.yml"]);
-    assert!(checked.status.success(), "{}{}", String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
+    assert!(
+        checked.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&checked.stdout),
+        String::from_utf8_lossy(&checked.stderr)
+    );
     let rules = fs::read_dir(generated.join("rules")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     assert_eq!(rules.len(), 1, "{rules:?}");
     let checked = promtool(&generated, ["check", "rules", rules[0].to_str().unwrap()]);
@@ -26,7 +32,8 @@ async fn prometheus_scrapes_the_mesh_by_what_is_generated_and_the_rules_fire_as_
 
     // The generated configuration, with an interval that fits a test.
     let config = fs::read_to_string(generated.join("prometheus.yml")).unwrap();
-    let mut config: serde_json::Value = serde_json::from_str(&config).expect("JSON is YAML, and what is generated is JSON");
+    let mut config: serde_json::Value =
+        serde_json::from_str(&config).expect("JSON is YAML, and what is generated is JSON");
     config["global"]["scrape_interval"] = json!("1s");
     config["global"]["evaluation_interval"] = json!("1s");
     absolute(&mut config, &generated);
@@ -43,7 +50,11 @@ async fn prometheus_scrapes_the_mesh_by_what_is_generated_and_the_rules_fire_as_
             .map(|target| format!("{} {}", target["scrapeUrl"], target["lastError"]))
             .collect();
         // The mesh itself and at least one worker.
-        if targets.len() >= 2 && down.is_empty() { Ok(()) } else { Err(format!("{} targets, down: {down:?}", targets.len())) }
+        if targets.len() >= 2 && down.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} targets, down: {down:?}", targets.len()))
+        }
     })
     .await;
     let query = "sum(slipway_ingress_requests_total{deployment=\"digits\",probe=\"false\",code=\"200\"})";
@@ -85,11 +96,15 @@ fn fire(rules: &std::path::Path) {
     let parsed: serde_json::Value = serde_json::from_str(&text).expect("what is generated is JSON");
     let alerts = parsed["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
     let fast = alerts
-        .filter(|rule| rule["expr"].as_str().is_some_and(|expr| expr.contains("[1h]") && expr.contains("requests_total")))
+        .filter(|rule| {
+            rule["expr"].as_str().is_some_and(|expr| expr.contains("[1h]") && expr.contains("requests_total"))
+        })
         .find_map(|rule| rule["alert"].as_str())
         .expect("there is an alert on the fast burn of the error budget");
     let series = |code: &str| {
-        format!("slipway_ingress_requests_total{{namespace=\"default\",deployment=\"digits\",revision=\"1-1\",code=\"{code}\",probe=\"false\"}}")
+        format!(
+            "slipway_ingress_requests_total{{namespace=\"default\",deployment=\"digits\",revision=\"1-1\",code=\"{code}\",probe=\"false\"}}"
+        )
     };
     let unit = |failing: &str| {
         json!({
@@ -105,7 +120,8 @@ fn fire(rules: &std::path::Path) {
             }],
         })
     };
-    let test = json!({ "rule_files": [rules], "evaluation_interval": "1m", "tests": [unit("0+60x180"), unit("0x180")] });
+    let test =
+        json!({ "rule_files": [rules], "evaluation_interval": "1m", "tests": [unit("0+60x180"), unit("0x180")] });
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rules.test.yml");
     fs::write(&file, test.to_string()).unwrap();

@@ -40,9 +40,18 @@ async fn a_request_is_one_connected_trace_from_the_client_to_the_sink_row() {
     let demanded = of_request.split('-').nth(1).unwrap().to_owned();
     eventually(Duration::from_secs(20), || async {
         let services: BTreeSet<String> = collector.trace(&demanded).into_iter().map(|span| span.service).collect();
-        let whole = ["controller", "provisioner", "platform-selector", "ingress", "sink-writer", "observability", "security", "validator"]
-            .iter()
-            .all(|service| services.contains(*service));
+        let whole = [
+            "controller",
+            "provisioner",
+            "platform-selector",
+            "ingress",
+            "sink-writer",
+            "observability",
+            "security",
+            "validator",
+        ]
+        .iter()
+        .all(|service| services.contains(*service));
         if whole { Ok(()) } else { Err(services) }
     })
     .await;

@@ -13,7 +13,9 @@ fn may_name(package: &str) -> Option<&'static [&'static str]> {
         "slipway-bus" => &["slipway-kernel", "slipway-proto", "slipway-runtime"],
         "slipway-testkit" => &["slipway-kernel", "slipway-proto", "slipway-bus", "slipway-runtime"],
         // The validator loads what it validates with the same generator that people use.
-        "slipway-validator" => &["slipway-kernel", "slipway-proto", "slipway-bus", "slipway-runtime", "slipway-loadtest"],
+        "slipway-validator" => {
+            &["slipway-kernel", "slipway-proto", "slipway-bus", "slipway-runtime", "slipway-loadtest"]
+        }
         // The command line is the one crate that names services; the tests name whatever they test.
         "slipway" | "slipway-tests" => return None,
         _ => SERVICE,
@@ -126,9 +128,15 @@ fn every_version_and_feature_stands_in_the_workspace() {
 #[test]
 fn a_wrong_direction_is_found() {
     let manifest = |name: &str, rest: &str| format!("[package]\nname = \"{name}\"\n{rest}");
-    let ingress = manifest("slipway-ingress", "[dev-dependencies]\nslipway-controller.workspace = true\nslipway-testkit.workspace = true\n");
+    let ingress = manifest(
+        "slipway-ingress",
+        "[dev-dependencies]\nslipway-controller.workspace = true\nslipway-testkit.workspace = true\n",
+    );
     let kernel = manifest("slipway-kernel", "[dependencies]\nslipway-proto.workspace = true\n");
-    let worker = manifest("slipway-inference-worker", "[target.'cfg(unix)'.dependencies]\nsqlx = { version = \"1\", features = [\"x\"] }\n");
+    let worker = manifest(
+        "slipway-inference-worker",
+        "[target.'cfg(unix)'.dependencies]\nsqlx = { version = \"1\", features = [\"x\"] }\n",
+    );
     let (controller, proto) = (manifest("slipway-controller", ""), manifest("slipway-proto", ""));
     let tree = Tree::planted(&[
         ("services/ingress/Cargo.toml", &ingress),
@@ -142,6 +150,7 @@ fn a_wrong_direction_is_found() {
     assert!(found.contains("slipway-kernel may not name slipway-proto"), "{found}");
     assert_eq!(wrong_directions(&tree).len(), 2, "{found}");
     assert_eq!(out_of_their_rooms(&tree).len(), 1);
-    let own = manifest("slipway-x", "[dependencies]\nserde = \"1\"\ntokio = { workspace = true, features = [\"full\"] }\n");
+    let own =
+        manifest("slipway-x", "[dependencies]\nserde = \"1\"\ntokio = { workspace = true, features = [\"full\"] }\n");
     assert_eq!(versions_of_their_own(&Tree::planted(&[("services/x/Cargo.toml", &own)])).len(), 2);
 }

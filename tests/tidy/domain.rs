@@ -55,9 +55,7 @@ fn is_pure_room(path: &str) -> bool {
 /// The code of a pure file without its tests; files that are only tests have none.
 fn pure_files(tree: &Tree) -> Vec<(&Source, String)> {
     let files = tree.files("services/", ".rs").filter(|file| is_pure_room(&file.path));
-    let only_tests = |file: &&Source| {
-        file.path.ends_with("/tests.rs") || is_test_module(tree, &file.path)
-    };
+    let only_tests = |file: &&Source| file.path.ends_with("/tests.rs") || is_test_module(tree, &file.path);
     files.filter(|file| !only_tests(file)).map(|file| (file, split(before_tests(&file.text)).code)).collect()
 }
 
@@ -139,7 +137,11 @@ fn without_domain(tree: &Tree) -> Vec<String> {
         let folder = format!("services/{service}/src/domain");
         tree.files(&folder, ".rs").next().is_some()
     };
-    tree.services().into_iter().filter(|service| !has(service)).map(|service| format!("{service} has no domain/")).collect()
+    tree.services()
+        .into_iter()
+        .filter(|service| !has(service))
+        .map(|service| format!("{service} has no domain/"))
+        .collect()
 }
 
 #[test]
@@ -165,7 +167,10 @@ fn every_service_keeps_its_decisions_in_a_domain() {
 #[test]
 fn an_impure_decision_is_found() {
     let tree = Tree::planted(&[
-        ("services/x/Cargo.toml", "[package]\nname='x'\n[dependencies]\nslipway-bus.workspace=true\nserde.workspace=true\n"),
+        (
+            "services/x/Cargo.toml",
+            "[package]\nname='x'\n[dependencies]\nslipway-bus.workspace=true\nserde.workspace=true\n",
+        ),
         ("services/x/src/domain/mod.rs", "use super::config::Config;\nuse slipway_bus::Bus;\nuse serde::Serialize;\n"),
         (
             "services/x/src/domain/due.rs",

@@ -33,8 +33,15 @@ const MAIN_LINES: usize = 30;
 const FILE_LINES: usize = 700;
 
 fn strange_top_level(tree: &Tree) -> Vec<String> {
-    let strangers = tree.top.iter().filter(|name| !TOP.contains(&name.as_str())).map(|name| format!("{name} has no place at the top"));
-    let missing = TOP.iter().filter(|name| !LATER.contains(name) && !tree.top.contains(**name)).map(|name| format!("{name} is missing"));
+    let strangers = tree
+        .top
+        .iter()
+        .filter(|name| !TOP.contains(&name.as_str()))
+        .map(|name| format!("{name} has no place at the top"));
+    let missing = TOP
+        .iter()
+        .filter(|name| !LATER.contains(name) && !tree.top.contains(**name))
+        .map(|name| format!("{name} is missing"));
     strangers.chain(missing).collect()
 }
 
@@ -59,19 +66,28 @@ fn incomplete_services(tree: &Tree) -> Vec<String> {
 
 fn long_mains(tree: &Tree) -> Vec<String> {
     let mains = tree.files("", "/src/main.rs").map(|file| (file, file.text.lines().count()));
-    mains.filter(|(_, lines)| *lines > MAIN_LINES).map(|(file, lines)| format!("{}: {lines} lines, at most {MAIN_LINES}", file.path)).collect()
+    mains
+        .filter(|(_, lines)| *lines > MAIN_LINES)
+        .map(|(file, lines)| format!("{}: {lines} lines, at most {MAIN_LINES}", file.path))
+        .collect()
 }
 
 fn long_files(tree: &Tree) -> Vec<String> {
     let files = tree.files("services/", ".rs").filter(|file| file.path.contains("/src/"));
     let counted = files.map(|file| (file, file.text.lines().count()));
-    counted.filter(|(_, lines)| *lines >= FILE_LINES).map(|(file, lines)| format!("{}: {lines} lines, fewer than {FILE_LINES}", file.path)).collect()
+    counted
+        .filter(|(_, lines)| *lines >= FILE_LINES)
+        .map(|(file, lines)| format!("{}: {lines} lines, fewer than {FILE_LINES}", file.path))
+        .collect()
 }
 
 fn empty_names(tree: &Tree) -> Vec<String> {
     let empty = |name: &str| EMPTY_NAMES.contains(&name.trim_end_matches(".rs").trim_start_matches("slipway-"));
     let files = tree.files.iter().filter(|file| file.path.ends_with(".rs") || file.path.ends_with("Cargo.toml"));
-    files.filter(|file| file.path.split('/').any(empty)).map(|file| format!("{}: a name that says nothing", file.path)).collect()
+    files
+        .filter(|file| file.path.split('/').any(empty))
+        .map(|file| format!("{}: a name that says nothing", file.path))
+        .collect()
 }
 
 fn undocumented_crates(tree: &Tree) -> Vec<String> {
@@ -122,7 +138,11 @@ fn what_is_out_of_place_is_found() {
         ("services/stray/README.md", ""),
     ]);
     let top = strange_top_level(&tree);
-    assert!(top.contains(&"notes.md has no place at the top".to_owned()) && top.contains(&"README.md is missing".to_owned()), "{top:?}");
+    assert!(
+        top.contains(&"notes.md has no place at the top".to_owned())
+            && top.contains(&"README.md is missing".to_owned()),
+        "{top:?}"
+    );
     let services = incomplete_services(&tree);
     assert!(services.contains(&"services/x has no README.md".to_owned()), "{services:?}");
     assert!(services.contains(&"services/stray is no service".to_owned()), "{services:?}");

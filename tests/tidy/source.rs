@@ -69,7 +69,10 @@ fn machine_paths(tree: &Tree) -> Vec<String> {
     for file in &tree.files {
         for (number, line) in file.text.lines().enumerate() {
             // Written apart so that this file does not find itself.
-            if [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")].iter().any(|path| line.contains(path)) {
+            if [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")]
+                .iter()
+                .any(|path| line.contains(path))
+            {
                 breaches.push(format!("{}:{}: a path of somebody's machine", file.path, number + 1));
             }
         }

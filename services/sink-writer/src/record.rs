@@ -17,7 +17,11 @@ pub(crate) struct NotAResult(String);
 ///
 /// # Errors
 /// What is wrong with the record.
-pub(crate) fn row_of(deployment: &DeploymentId, request: &RequestId, result: &InferenceResult) -> Result<Row, NotAResult> {
+pub(crate) fn row_of(
+    deployment: &DeploymentId,
+    request: &RequestId,
+    result: &InferenceResult,
+) -> Result<Row, NotAResult> {
     let told = (result.namespace.as_str(), result.deployment.as_str(), result.request_id.as_str());
     let known = (deployment.namespace.as_str(), deployment.name.as_str(), request.as_str());
     if told != known {

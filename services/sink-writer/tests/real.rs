@@ -4,8 +4,8 @@
 use prost::Message as _;
 use slipway_bus::{Bus, Draft, Principal, SinkQuery};
 use slipway_kernel::{
-    Answer, ByteSize, CpuMillis, Deployed, DeploymentId, Digest, FactKey, IntakeReference, Plan, Planned, Released, Requested,
-    RevisionId, RolledBack, Service, Slot, Span, ValidationReport, spec::ModelDeployment,
+    Answer, ByteSize, CpuMillis, Deployed, DeploymentId, Digest, FactKey, IntakeReference, Plan, Planned, Released,
+    Requested, RevisionId, RolledBack, Service, Slot, Span, ValidationReport, spec::ModelDeployment,
 };
 use slipway_proto::{
     oip::{Tensor, raw_response},
@@ -113,7 +113,11 @@ async fn results_are_written_once_by_two_replicas_and_probes_apart() {
     let bus = server.bus(Principal::Operator).await;
     let (first, second) = (start(&server, data.path()), start(&server, data.path()));
     let files = data.path().join("files");
-    deployed(&bus, serde_json::json!([{ "sqlite": {} }, { "files": { "uri": format!("file://{}", files.display()) } }])).await;
+    deployed(
+        &bus,
+        serde_json::json!([{ "sqlite": {} }, { "files": { "uri": format!("file://{}", files.display()) } }]),
+    )
+    .await;
     let Answer::OutputsReady(ready) = answered(&bus, RevisionId::new(1, 1)).await else { panic!("outputs failed") };
     assert_eq!(ready.proofs.len(), 2);
 

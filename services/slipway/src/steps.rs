@@ -24,7 +24,9 @@ pub fn describe(fact: &Fact) -> Step {
         Answer::InfrastructureChosen(chosen) => (Mark::Good, format!("{}: {}", chosen.target, chosen.reason)),
         Answer::Approved(approved) => (Mark::Good, said("approved", &approved.reason)),
         Answer::Declined(declined) => (Mark::Bad, said("declined", &declined.reason)),
-        Answer::InfrastructureReady(ready) => (Mark::Good, format!("{} is ready, {} proofs", ready.target, ready.proofs.len())),
+        Answer::InfrastructureReady(ready) => {
+            (Mark::Good, format!("{} is ready, {} proofs", ready.target, ready.proofs.len()))
+        }
         Answer::PlatformSelected(selected) => {
             let model = &selected.model;
             let text = format!(
@@ -40,7 +42,10 @@ pub fn describe(fact: &Fact) -> Step {
         Answer::Planned(planned) => {
             let plan = &planned.plan;
             more.extend(planned.changes.iter().map(|change| {
-                format!("{}: {} → {} because of {}: {}", change.path, change.from, change.to, change.finding, change.reason)
+                format!(
+                    "{}: {} → {} because of {}: {}",
+                    change.path, change.from, change.to, change.finding, change.reason
+                )
             }));
             let text = format!(
                 "{} × {} cpu, {}, batches of up to {} within {}",
@@ -59,7 +64,9 @@ pub fn describe(fact: &Fact) -> Step {
         Answer::Validated(report) => (Mark::Good, checks(report)),
         Answer::ValidationFailed(report) => (Mark::Bad, checks(report)),
         Answer::ValidationInconclusive(report) if report.missing.is_empty() => (Mark::Note, checks(report)),
-        Answer::ValidationInconclusive(report) => (Mark::Note, format!("not told yet; missing: {}", report.missing.join(", "))),
+        Answer::ValidationInconclusive(report) => {
+            (Mark::Note, format!("not told yet; missing: {}", report.missing.join(", ")))
+        }
         Answer::Shifted(shifted) => (Mark::Good, format!("{} % of the traffic", shifted.percent)),
         Answer::Released(released) => {
             let place = released.replaces.map_or_else(String::new, |id| format!(", in place of {id}"));

@@ -266,8 +266,7 @@ fn a_rollback_to_a_revision_that_was_taken_back_later_leads_on_to_where_that_one
 
 #[test]
 fn what_ended_may_still_be_retired_and_then_archived_and_nothing_else() {
-    let abandoned =
-        Answer::Abandoned(Abandoned { reason: String::new(), advice: String::new(), findings: Vec::new() });
+    let abandoned = Answer::Abandoned(Abandoned { reason: String::new(), advice: String::new(), findings: Vec::new() });
     let retired = Answer::Retired(Retired { removed: Vec::new() });
     let log = vec![
         fact(1, 0, Slot::Request, 0, REQUESTED.clone()),

@@ -49,7 +49,15 @@ impl Collector {
         let folder = tempfile::Builder::new().prefix("slipway-collector-").tempdir().expect("a temporary folder");
         let (port, http) = (free_port(), free_port());
         let mut command = Command::new(tool("rotel"));
-        command.args(["start", "--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"]);
+        command.args([
+            "start",
+            "--exporter",
+            "blackhole",
+            "--debug-log",
+            "traces",
+            "--debug-log-verbosity",
+            "detailed",
+        ]);
         command.args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{port}")]);
         command.args(["--otlp-http-endpoint", &format!("127.0.0.1:{http}")]);
         command.env("NO_COLOR", "1").current_dir(folder.path());
@@ -104,7 +112,9 @@ fn read(text: &str) -> Vec<Span> {
                 None if name == "service.name" => plain(value).clone_into(&mut service),
                 None => {}
             }
-        } else if let (Some(span), Some((name, value))) = (spans.last_mut().filter(|_| in_span), trimmed.split_once(':')) {
+        } else if let (Some(span), Some((name, value))) =
+            (spans.last_mut().filter(|_| in_span), trimmed.split_once(':'))
+        {
             let value = value.trim();
             match name.trim_end() {
                 "Trace ID" => value.clone_into(&mut span.trace),
@@ -182,7 +192,8 @@ Span #0
     #[test]
     fn a_span_without_its_parent_is_a_broken_link() {
         let spans = read(PRINTED);
-        let broken: Vec<&str> = broken_links(&spans, "00f067aa0ba902b7").iter().map(|span| span.name.as_str()).collect();
+        let broken: Vec<&str> =
+            broken_links(&spans, "00f067aa0ba902b7").iter().map(|span| span.name.as_str()).collect();
         assert_eq!(broken, ["write"]);
     }
 

@@ -76,8 +76,7 @@ impl Postgres {
         command.args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=on"]);
         command.args(["-c", "max_connections=60", "-c", "shared_buffers=32MB"]);
         // SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for its clients.
-        let mut program =
-            Program::start("postgres", command, &self.log()).ends_with(rustix::process::Signal::INT);
+        let mut program = Program::start("postgres", command, &self.log()).ends_with(rustix::process::Signal::INT);
         let deadline = tokio::time::Instant::now() + START;
         while program.is_running() && tokio::time::Instant::now() < deadline {
             if PgConnection::connect(&self.url()).await.is_ok() {
@@ -140,7 +139,10 @@ impl Postgres {
     /// When it fails.
     pub async fn execute(&self, statement: &str) {
         let mut connection = PgConnection::connect(&self.url()).await.expect("a connection");
-        sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.expect("the statement succeeds");
+        sqlx::query(AssertSqlSafe(statement.to_owned()))
+            .execute(&mut connection)
+            .await
+            .expect("the statement succeeds");
     }
 
     /// Ends it as a power cut would. Its backends notice and end by themselves.
@@ -210,10 +212,10 @@ mod tests {
         let mut server = Postgres::start().await;
         server.execute("CREATE TABLE t (n integer PRIMARY KEY)").await;
         server.execute("INSERT INTO t VALUES (1), (2)").await;
-        assert_eq!(server.rows("SELECT n FROM t ORDER BY n").await, [
-            serde_json::json!({ "n": 1 }),
-            serde_json::json!({ "n": 2 })
-        ]);
+        assert_eq!(
+            server.rows("SELECT n FROM t ORDER BY n").await,
+            [serde_json::json!({ "n": 1 }), serde_json::json!({ "n": 2 })]
+        );
         server.kill9().await;
         assert!(server.try_rows("SELECT 1 AS n").await.is_err());
         server.start_again().await;

@@ -114,12 +114,7 @@ impl Program {
             if let Some(status) = self.status() {
                 panic!("{} ended with {status} before it was ready:\n{}", self.name, self.last_words());
             }
-            assert!(
-                Instant::now() < deadline,
-                "{} is not ready within {timeout:?}:\n{}",
-                self.name,
-                self.last_words()
-            );
+            assert!(Instant::now() < deadline, "{} is not ready within {timeout:?}:\n{}", self.name, self.last_words());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

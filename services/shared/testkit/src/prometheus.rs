@@ -128,10 +128,7 @@ mod tests {
             "global: {{ scrape_interval: 1s }}\nscrape_configs: [{{ job_name: none, static_configs: [{{ targets: ['127.0.0.1:{port}'] }}] }}]\n"
         );
         let prometheus = Prometheus::start(&config).await;
-        let up = eventually(Duration::from_secs(20), || async {
-            prometheus.query("up").await.first().cloned()
-        })
-        .await;
+        let up = eventually(Duration::from_secs(20), || async { prometheus.query("up").await.first().cloned() }).await;
         assert_eq!((up.labels["job"].as_str(), up.value), ("none", 0.0));
         assert_eq!(prometheus.targets().await.len(), 1);
     }

@@ -146,7 +146,12 @@ fn summary(deployment: &Deployment, traffic: &Traffic, rows: &SinkAnswer) {
     line(table);
     let revisions: Vec<String> =
         traffic.by_revision.iter().map(|(revision, count)| format!("{count} by {revision}")).collect();
-    line(format!("  requests  {} answered ({}), {} failed", traffic.answered, revisions.join(", "), traffic.failures.len()));
+    line(format!(
+        "  requests  {} answered ({}), {} failed",
+        traffic.answered,
+        revisions.join(", "),
+        traffic.failures.len()
+    ));
     line(format!("  database  {} rows, each request once", rows.total));
     if let Some(serving) = deployment.serving() {
         line(format!("  serving   {serving}"));
@@ -224,7 +229,9 @@ impl Mesh {
     }
 
     async fn stop(&mut self) {
-        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
+        if let Some(pid) =
+            self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw)
+        {
             // It may have ended by itself.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
@@ -265,7 +272,8 @@ struct Client {
 
 impl Client {
     fn start(mesh: &Mesh, id: &DeploymentId, golden: &Path) -> Result<Self, Failure> {
-        let text = fs::read_to_string(golden).map_err(|error| Failure::input(format!("{}: {error}", golden.display())))?;
+        let text =
+            fs::read_to_string(golden).map_err(|error| Failure::input(format!("{}: {error}", golden.display())))?;
         let bodies: Vec<String> = text.lines().filter_map(body).collect();
         let key_file = Context::api_key_file(&mesh.data, id);
         let key = fs::read_to_string(&key_file)

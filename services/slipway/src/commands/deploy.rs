@@ -129,7 +129,9 @@ async fn follow(
 fn ended(deployment: &Deployment, generation: Generation) -> Option<Ended> {
     let state = deployment.generations.get(&generation)?;
     let explain = format!("`slipway explain {}` tells the whole story", deployment.id.name);
-    if state.latest().is_some_and(|revision| revision.is_released() && !revision.is_rolled_back()) && state.ended().is_none() {
+    if state.latest().is_some_and(|revision| revision.is_released() && !revision.is_rolled_back())
+        && state.ended().is_none()
+    {
         return Some(Ended::Released);
     }
     if let Some(fact) = state.closed_by_rollback()
@@ -164,7 +166,8 @@ impl Progress {
         let spinner = (format == Format::Human).then(|| {
             let bar = ProgressBar::new_spinner();
             bar.set_style(
-                ProgressStyle::with_template("  {spinner} {msg} ({elapsed})").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+                ProgressStyle::with_template("  {spinner} {msg} ({elapsed})")
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
             );
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
@@ -183,7 +186,8 @@ impl Progress {
         self.count = deployment.facts().count();
         let Some(state) = deployment.generations.get(&self.generation) else { return };
         let begun = state.request().at;
-        let mut fresh: Vec<&Arc<Fact>> = state.facts().filter(|fact| !self.shown.contains(&fact.key.to_string())).collect();
+        let mut fresh: Vec<&Arc<Fact>> =
+            state.facts().filter(|fact| !self.shown.contains(&fact.key.to_string())).collect();
         fresh.sort_by_key(|fact| fact.sequence);
         for fact in fresh {
             self.shown.insert(fact.key.to_string());
@@ -191,7 +195,8 @@ impl Progress {
                 Format::Json => output::json(&LogLine::of(fact)),
                 Format::Human => {
                     let seconds = fact.at.since(begun).as_secs_f64();
-                    let revision = if fact.key.revision.0 == 0 { String::new() } else { fact.key.revision_id().to_string() };
+                    let revision =
+                        if fact.key.revision.0 == 0 { String::new() } else { fact.key.revision_id().to_string() };
                     let step = steps::describe(fact);
                     let slot = fact.key.slot.to_string();
                     let text = format!("{} {seconds:>7.2}s  {revision:<5} {slot:<15} {}", step.mark.sign(), step.text);

@@ -169,7 +169,8 @@ fn told(answer: Option<&Answer>, generation: &GenerationState, slot: Slot) {
 fn ending(generation: &GenerationState) {
     let commands = generation.commands();
     let rest = generation.facts().filter(|fact| {
-        matches!(fact.key.slot, Slot::Removal(_) | Slot::End) || (fact.key.slot == Slot::Rollback && fact.key.revision.0 == 0)
+        matches!(fact.key.slot, Slot::Removal(_) | Slot::End)
+            || (fact.key.slot == Slot::Rollback && fact.key.revision.0 == 0)
     });
     let facts: Vec<_> = commands.chain(rest).collect();
     if facts.is_empty() {

@@ -31,10 +31,7 @@ pub(crate) async fn run(args: InferArgs, global: &Global) -> Result<(), Failure>
         Some(key) => Some(key),
         None => fs::read_to_string(Context::api_key_file(&global.data, &id)).ok().map(|key| key.trim().to_owned()),
     };
-    let client = Client::builder()
-        .timeout(args.timeout)
-        .build()
-        .map_err(|error| Failure::local(chain(&error)))?;
+    let client = Client::builder().timeout(args.timeout).build().map_err(|error| Failure::local(chain(&error)))?;
     let with_key = |request: RequestBuilder| match &key {
         Some(key) => request.bearer_auth(key),
         None => request,
@@ -88,8 +85,10 @@ async fn poll(
     let deadline = Instant::now() + timeout;
     let mut pause = Duration::from_millis(20);
     loop {
-        let response =
-            with_key(client.get(format!("{base}{location}"))).send().await.map_err(|error| unreachable(base, &error))?;
+        let response = with_key(client.get(format!("{base}{location}")))
+            .send()
+            .await
+            .map_err(|error| unreachable(base, &error))?;
         if response.status() != StatusCode::ACCEPTED {
             return Ok(response);
         }

@@ -29,7 +29,11 @@ pub(crate) async fn run(args: LogArgs, global: &Global) -> Result<(), Failure> {
             // A fact this version cannot read is no line of the log for programs; people are told.
             (Content::UnknownType(_) | Content::SetAside(_), Format::Json) => {}
             (Content::UnknownType(kind), Format::Human) => {
-                output::line(format!("{} {} has a type unknown to this version: {kind}", Mark::Note.sign(), entry.subject));
+                output::line(format!(
+                    "{} {} has a type unknown to this version: {kind}",
+                    Mark::Note.sign(),
+                    entry.subject
+                ));
             }
             (Content::SetAside(aside), Format::Human) => {
                 output::line(format!("{} {} is set aside: {}", Mark::Bad.sign(), aside.subject, aside.reason));
@@ -68,6 +72,7 @@ pub(crate) async fn verify(global: &Global) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    Err(Failure::outcome(format!("{} fact(s) are lost or altered", verdict.damages.len()))
-        .hint("nothing is decided on these deployments until a person has looked; the ledger keeps a copy of each fact"))
+    Err(Failure::outcome(format!("{} fact(s) are lost or altered", verdict.damages.len())).hint(
+        "nothing is decided on these deployments until a person has looked; the ledger keeps a copy of each fact",
+    ))
 }

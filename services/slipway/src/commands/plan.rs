@@ -41,7 +41,8 @@ pub(crate) async fn run(args: PlanArgs, global: &Global) -> Result<(), Failure> 
         InfrastructureReady { target: chosen.target.clone(), machine: chosen.machine.clone(), proofs: Vec::new() };
     let plan = first_plan(&document.spec, &selected, &ready);
     show(&document, &chosen, Some(&preview), plan.as_ref().ok(), global);
-    plan.map(drop).map_err(|finding| Failure::outcome(format!("the first plan has no room: {}", steps::finding(&finding))))
+    plan.map(drop)
+        .map_err(|finding| Failure::outcome(format!("the first plan has no room: {}", steps::finding(&finding))))
 }
 
 async fn infrastructure(document: &ModelDeployment, global: &Global) -> Result<InfrastructureChosen, Failure> {
@@ -110,10 +111,18 @@ fn show(
     if let Some(preview) = preview {
         line(format!("\n{}", heading("What would serve it")));
         let chosen = preview.choice.platform.as_ref();
-        line(format!("  {}", chosen.map_or("nothing can".to_owned(), |chosen| format!("{}: {}", chosen.name, chosen.reason))));
+        line(format!(
+            "  {}",
+            chosen.map_or("nothing can".to_owned(), |chosen| format!("{}: {}", chosen.name, chosen.reason))
+        ));
         candidates(preview.choice.candidates.iter().map(|c| (&c.platform, c.score, &c.vetoes, &c.reasons)));
         let model = &preview.facts;
-        line(format!("  the model: {}, {} parameters, sha256 {}", model.format, model.parameters, model.digest.short()));
+        line(format!(
+            "  the model: {}, {} parameters, sha256 {}",
+            model.format,
+            model.parameters,
+            model.digest.short()
+        ));
         if let Some(rows) = preview.golden_rows {
             line(format!("  golden file: {rows} rows fit the model"));
         }

@@ -37,6 +37,7 @@ pub(crate) async fn run(args: ResultsArgs, global: &Global) -> Result<(), Failur
 pub(crate) async fn ask(bus: &Bus, id: &DeploymentId, correlation: Option<String>) -> Result<SinkAnswer, Failure> {
     let query = SinkQuery { correlation, probe: false, ..SinkQuery::of_run(id, "") };
     bus.sinks().ask(&query, TIMEOUT).await.map_err(|error| {
-        Failure::unreachable(crate::failure::chain(&error)).hint("results in PostgreSQL or files are read there, not here")
+        Failure::unreachable(crate::failure::chain(&error))
+            .hint("results in PostgreSQL or files are read there, not here")
     })
 }

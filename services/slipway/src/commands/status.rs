@@ -75,9 +75,8 @@ fn human(standings: &[Standing], now: Timestamp) {
             None => g.to_string(),
         });
         let paused = if standing.paused { " (paused)" } else { "" };
-        let since = standing.since.map_or_else(String::new, |since| {
-            Span::seconds(now.since(since).as_secs()).to_string()
-        });
+        let since =
+            standing.since.map_or_else(String::new, |since| Span::seconds(now.since(since).as_secs()).to_string());
         let traffic: Vec<String> = standing.routes.iter().map(|r| format!("{} {} %", r.revision, r.percent)).collect();
         let ready = standing.workers.iter().filter(|worker| worker.state == WorkerState::Ready).count();
         table.add_row([

@@ -67,7 +67,12 @@ async fn broker(args: &UpArgs, folder: &Folder, keys: &KeyRing) -> Result<(Optio
     let port = nats::free_port(args.nats_port)?;
     let config = folder.path("nats.conf");
     let text = server_config(
-        &ServerConfig { server_name: "slipway".to_owned(), port, store_dir: folder.path("nats"), ..ServerConfig::default() },
+        &ServerConfig {
+            server_name: "slipway".to_owned(),
+            port,
+            store_dir: folder.path("nats"),
+            ..ServerConfig::default()
+        },
         keys,
     );
     fs::write(&config, text).map_err(|error| Failure::local(format!("{}: {error}", config.display())))?;
@@ -134,7 +139,8 @@ async fn make_topology(url: &str, keys: &KeyRing) -> Result<(), Failure> {
     // Not part of the process: its connection ends here, on purpose.
     let frame = Frame::detached("slipway");
     let bus = Bus::connect(&config, Principal::Bootstrap, &frame).await.map_err(|error| {
-        Failure::unreachable(chain(&error)).hint("a broker named by --nats must know the keys of the data folder (nats.conf there)")
+        Failure::unreachable(chain(&error))
+            .hint("a broker named by --nats must know the keys of the data folder (nats.conf there)")
     })?;
     topology::ensure(&bus, &TopologyConfig { replicas: 1 }).await?;
     bus.close().await;
@@ -174,4 +180,3 @@ impl Signals {
         }
     }
 }
-

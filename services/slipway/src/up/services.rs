@@ -150,11 +150,7 @@ fn merge(into: &mut Table, from: Table) {
 }
 
 /// What single services are told besides.
-fn own(
-    args: &UpArgs,
-    keys: &KeyRing,
-    admin: SocketAddr,
-) -> Result<Vec<(Service, Table)>, Failure> {
+fn own(args: &UpArgs, keys: &KeyRing, admin: SocketAddr) -> Result<Vec<(Service, Table)>, Failure> {
     let program = std::env::current_exe().map_err(|error| Failure::local(format!("own program: {error}")))?;
     let (program, http, admin) = (text(&program), args.http.to_string(), admin.to_string());
     let door = format!("http://{http}");
@@ -164,33 +160,48 @@ fn own(
     let worker = vec![program.clone(), "inference-worker".to_owned()];
     let local = worker.clone();
     Ok(vec![
-        (Service::Provisioner, toml! { [local]
-            worker = worker }),
-        (Service::Controller, toml! {
-            [local]
-            worker_command = local
-            [[gate.principals]]
-            key = operator
-            actor = "operator"
-            namespaces = ["*"]
-            verbs = ["*"]
-            [[gate.principals]]
-            key = client
-            actor = "client"
-            namespaces = ["default"]
-            verbs = ["deploy", "pause", "resume", "rollback", "revalidate", "retire"]
-        }),
-        (Service::Ingress, toml! {
-            [http]
-            listen = http
-            [auth]
-            probe_keys = [validator]
-        }),
+        (
+            Service::Provisioner,
+            toml! { [local]
+            worker = worker },
+        ),
+        (
+            Service::Controller,
+            toml! {
+                [local]
+                worker_command = local
+                [[gate.principals]]
+                key = operator
+                actor = "operator"
+                namespaces = ["*"]
+                verbs = ["*"]
+                [[gate.principals]]
+                key = client
+                actor = "client"
+                namespaces = ["default"]
+                verbs = ["deploy", "pause", "resume", "rollback", "revalidate", "retire"]
+            },
+        ),
+        (
+            Service::Ingress,
+            toml! {
+                [http]
+                listen = http
+                [auth]
+                probe_keys = [validator]
+            },
+        ),
         (Service::Observability, toml! { ingress_metrics = [admin] }),
-        (Service::Security, toml! { [proof]
-            ingress_url = public_door }),
-        (Service::Validator, toml! { [ingress]
+        (
+            Service::Security,
+            toml! { [proof]
+            ingress_url = public_door },
+        ),
+        (
+            Service::Validator,
+            toml! { [ingress]
             address = door
-            admin = metrics }),
+            admin = metrics },
+        ),
     ])
 }

@@ -9,8 +9,8 @@
 //! each with its path, the value with where it came from, and what is allowed. Only keys below `#[serde(flatten)]` or in
 //! an untagged enum escape the check for unknown keys, because serde buffers those; configurations use neither.
 
-mod every_service;
 mod dump;
+mod every_service;
 mod layers;
 pub(crate) use layers::environment_prefix;
 mod read;
@@ -18,8 +18,8 @@ mod readme;
 mod secret;
 mod tree;
 
-pub use every_service::{AdminConfig, Common, LogFormat, TelemetryConfig};
 pub use dump::{ConfigKey, dump, keys};
+pub use every_service::{AdminConfig, Common, LogFormat, TelemetryConfig};
 pub use layers::Layers;
 pub use readme::check_readme;
 pub use secret::Secret;

@@ -56,9 +56,8 @@ impl Ran {
     #[must_use]
     #[track_caller]
     pub fn json_lines(&self) -> Vec<serde_json::Value> {
-        let read = |line: &str| {
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}\n{}", self.stderr))
-        };
+        let read =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}\n{}", self.stderr));
         self.stdout.lines().filter(|line| !line.trim().is_empty()).map(read).collect()
     }
 }
@@ -190,9 +189,7 @@ impl DataFolder {
     fn processes(&self) -> Vec<(u32, String)> {
         let folder = self.path.to_string_lossy().into_owned();
         let below = format!("{folder}/");
-        let ours = move |command: &str| {
-            command.split(' ').any(|word| word == folder || word.contains(&below))
-        };
+        let ours = move |command: &str| command.split(' ').any(|word| word == folder || word.contains(&below));
         let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let commands = pids.filter(|pid| *pid != std::process::id()).filter_map(|pid| {

@@ -79,7 +79,13 @@ impl MeshParts {
     fn launch(&self, services: &[Service], proxy: &NatsProxy, admin: u16, http: u16, number: usize) -> Program {
         let names: Vec<&str> = services.iter().map(|service| service.name()).collect();
         let mut command = Command::new(slipway_binary());
-        command.arg("--data").arg(self.folder.path()).args(["up", "--services", &names.join(","), "--nats", &proxy.url()]);
+        command.arg("--data").arg(self.folder.path()).args([
+            "up",
+            "--services",
+            &names.join(","),
+            "--nats",
+            &proxy.url(),
+        ]);
         command.args(["--http", &format!("127.0.0.1:{http}"), "--admin", &format!("127.0.0.1:{admin}")]);
         // A setting of a service that is not in this part is passed over.
         self.options.apply(&mut command);
