@@ -21,7 +21,7 @@ use slipway_bus::{
 };
 use slipway_kernel::Service;
 use slipway_runtime::{AdminConfig, Common, Frame, Process, ProcessConfig, TelemetryConfig};
-use std::fs;
+use std::{fs, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Runs until SIGTERM or Ctrl-C, or until a service fails.
@@ -99,7 +99,7 @@ async fn serve(
         data_dir: folder.root().to_path_buf(),
         ..Common::default()
     };
-    let process = Process::start(ProcessConfig { name: "slipway", common })
+    let mut process = Process::start(ProcessConfig { name: "slipway", common })
         .await
         .map_err(|error| Failure::local(chain(&error)).hint("another address for it: `--admin 127.0.0.1:0`"))?;
     let admin = process.admin_address().unwrap_or(args.admin);
@@ -125,6 +125,8 @@ async fn serve(
         () = signals.received() => output::line(format!("{} draining…", Mark::Note.sign())),
         () = shutdown.cancelled() => {}
     }
+    // The process hears the same signal. Left unheard it would count as a second one, and that cuts the drain short.
+    let _ = tokio::time::timeout(Duration::from_millis(100), process.until_shutdown()).await;
     process.shutdown();
     process.drain().await.map_err(|error| Failure::local(format!("{error:#}")))
 }
