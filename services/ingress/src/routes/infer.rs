@@ -104,7 +104,11 @@ impl Admitted<'_> {
 
     /// Waits for room, sends it to a worker, and answers. If the route moves meanwhile, so does the request.
     async fn answer(mut self, mut prepared: Prepared) -> Result<Response, RequestError> {
-        let _place = self.visit.door.state.permits.acquire(self.deadline.at).await?;
+        let places = match self.visit.caller.prober {
+            Some(_) => &self.visit.door.state.probes,
+            None => &self.visit.door.state.permits,
+        };
+        let _place = places.acquire(self.deadline.at).await?;
         let _of_all = self.ingress.admission.all.acquire(self.deadline.at).await?;
         loop {
             let begun = Instant::now();

@@ -40,8 +40,10 @@ pub struct Door {
 /// What a deployment keeps while its facts change.
 #[derive(Debug)]
 pub struct State {
-    /// Requests under way.
+    /// Requests of clients under way.
     pub permits: Permits,
+    /// Requests of validation traffic under way: an overload test must not take the places of clients.
+    pub probes: Permits,
     /// Retries it may still do.
     pub retries: Budget,
 }
@@ -135,7 +137,7 @@ impl Routing {
 fn door(entry: Entry, old: Option<&Door>, admission: &Admission) -> Door {
     let fresh = || {
         let retries = Budget::new(limits::RETRY_RESERVE, limits::RETRY_PERCENT, limits::RETRIES_PER_SECOND);
-        Arc::new(State { permits: admission.of_deployment(), retries })
+        Arc::new(State { permits: admission.of_deployment(), probes: admission.of_deployment(), retries })
     };
     let state = old.map_or_else(fresh, |door| Arc::clone(&door.state));
     let rate = entry.rules().and_then(|rules| rules.access.rate_limit);

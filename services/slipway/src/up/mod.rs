@@ -22,7 +22,6 @@ use slipway_bus::{
 use slipway_kernel::Service;
 use slipway_runtime::{AdminConfig, Common, Frame, Process, ProcessConfig, TelemetryConfig};
 use std::{fs, time::Duration};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Runs until SIGTERM or Ctrl-C, or until a service fails.
 pub(crate) async fn run(args: Box<UpArgs>, global: &Global) -> Result<(), Failure> {
@@ -33,10 +32,9 @@ pub(crate) async fn run(args: Box<UpArgs>, global: &Global) -> Result<(), Failur
         let url = args.nats.clone().unwrap_or_else(|| format!("nats://127.0.0.1:{}", args.nats_port));
         return services::dump(&wanted, &Settings::new(&args, folder.root(), &keys, &url, args.admin)?);
     }
-    let mut signals = Signals::new()?;
     let (mut nats, url) = broker(&args, &folder, &keys).await?;
     let served = tokio::select! {
-        served = serve(&args, global, &folder, &keys, &url, &wanted, &mut signals) => served,
+        served = serve(&args, global, &folder, &keys, &url, &wanted) => served,
         () = keep(&mut nats) => Ok(()),
     };
     Context::remove(folder.root());
@@ -87,7 +85,6 @@ async fn serve(
     keys: &KeyRing,
     url: &str,
     wanted: &[Service],
-    signals: &mut Signals,
 ) -> Result<(), Failure> {
     let common = Common {
         admin: AdminConfig { listen: Some(args.admin) },
@@ -120,14 +117,10 @@ async fn serve(
         context.write(folder.root())?;
     }
     banner(&context, wanted, global);
-    let shutdown = process.shutdown_token();
-    tokio::select! {
-        () = signals.received() => output::line(format!("{} draining…", Mark::Note.sign())),
-        () = shutdown.cancelled() => {}
+    process.until_shutdown().await;
+    if global.output == crate::cli::Format::Human {
+        output::line(format!("{} draining…", Mark::Note.sign()));
     }
-    // The process hears the same signal. Left unheard it would count as a second one, and that cuts the drain short.
-    let _ = tokio::time::timeout(Duration::from_millis(100), process.until_shutdown()).await;
-    process.shutdown();
     process.drain().await.map_err(|error| Failure::local(format!("{error:#}")))
 }
 
@@ -161,24 +154,4 @@ fn banner(context: &Context, wanted: &[Service], global: &Global) {
     output::line(format!("  log      {}", context.nats_url));
     output::line(format!("  services {}", names.join(", ")));
     output::line("  next     slipway deploy -f infra/examples/digits-v1.yaml");
-}
-
-/// The signals that end the process in good order.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::local(format!("signals: {error}")));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    async fn received(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -170,6 +170,7 @@ fn own(args: &UpArgs, keys: &KeyRing, admin: SocketAddr) -> Result<Vec<(Service,
             toml! {
                 [local]
                 worker_command = local
+            on_shutdown = "stop"
                 [[gate.principals]]
                 key = operator
                 actor = "operator"

@@ -1,0 +1,148 @@
+//! What is printed, and kept in `loadtest/RESULTS.md`.
+
+use crate::{
+    figures::{Samples, ms},
+    hops::{Floor, Hops},
+    idle::Idle,
+    many::Many,
+    mesh::Memory,
+};
+use slipway_testkit::workspace;
+use std::{fs, time::Duration};
+
+/// The report as it grows; every line is printed at once.
+pub struct Report {
+    text: String,
+    floor: Duration,
+}
+
+impl Report {
+    pub fn begin() -> Self {
+        let mut report = Self { text: String::new(), floor: Duration::ZERO };
+        report.line("# What the mesh costs\n\nWritten by `make bench` (`cargo bench --package slipway-tests`); the effects of the services are");
+        report.line("simulated, the broker, the log, the leases and the databases of the sink-writer are real. Each service is a process of");
+        report.line("its own, and all of them share the machine with the broker and with the bench.\n");
+        report.line(&format!("- date: {}", date()));
+        report.line(&format!("- machine: {}", machine()));
+        report.line(&format!("- build: {}", if cfg!(debug_assertions) { "debug (not what is shipped: figures of a release build are smaller)" } else { "release" }));
+        report.line(&format!("- load of the machine when it began: {}", load()));
+        report
+    }
+
+    fn line(&mut self, line: &str) {
+        println!("{line}");
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    pub fn idle(&mut self, idle: &Result<Idle, String>) {
+        self.line("\n## Memory of `slipway up` when idle (target: under 80 MiB without nats-server)\n");
+        match idle {
+            Ok(idle) => {
+                let met = verdict(idle.now < 80.0);
+                self.line(&format!("{:.1} MiB resident, {:.1} MiB at most ({} build): {met}", idle.now, idle.peak, idle.build));
+            }
+            Err(reason) => self.line(&format!("not measured: {reason}")),
+        }
+    }
+
+    pub fn floor(&mut self, floor: &Floor) {
+        self.floor = floor.fetched.percentile(50);
+        self.line("\n## JetStream alone (`sync_interval: always`, one message of 1 KiB at a time)\n");
+        self.table("from publish to");
+        self.samples("acknowledgement: the disk has it", &floor.acknowledged);
+        self.samples("a waiting pull consumer has it", &floor.fetched);
+    }
+
+    pub fn hops(&mut self, hops: &Hops) {
+        self.line("\n## From fact to fact, one deployment at a time\n\nBy the broker's clock, from one append to the next: delivery, decision, lease where the service holds one, append.\n");
+        self.table("hop");
+        for hop in &hops.hops {
+            self.samples(&format!("{}{}", hop.name, if hop.crosses { "" } else { " *" }), &hop.samples);
+        }
+        self.samples("**all hops from service to service**", &hops.crossing);
+        let (p50, floor) = (hops.crossing.percentile(50), self.floor);
+        let beside = p50.saturating_sub(floor);
+        self.line("\n\\* inside one service. The four work at the same time, so they also wait for each other's writes.");
+        self.line(&format!(
+            "\nA hop takes {} (p50), the floor is {}: {} beside it (target: under 2 ms): {}",
+            ms(p50),
+            ms(floor),
+            ms(beside),
+            verdict(beside < Duration::from_millis(2))
+        ));
+        self.line("\n## Overhead of the mesh from `requested` to `released`, without the validator's load (target: under 2 s)\n");
+        self.table("");
+        self.samples("requested → released", &hops.overhead);
+        self.line(&format!("\n{}", verdict(hops.overhead.percentile(99) < Duration::from_secs(2))));
+    }
+
+    pub fn many(&mut self, many: &Many) {
+        self.line(&format!("\n## {} deployments at once\n", many.count));
+        let seconds = many.wall.as_secs_f64();
+        let rate = many.facts as f64 / seconds.max(f64::MIN_POSITIVE);
+        self.line(&format!(
+            "{} released of {}, {} of them with one revision and no question asked twice. {} facts in {seconds:.1} s: {rate:.0} facts/s, {:.1} deployments/s.\n",
+            many.released, many.count, many.straight, many.facts, many.released as f64 / seconds.max(f64::MIN_POSITIVE)
+        ));
+        self.table("");
+        self.samples("requested → released", &many.overhead);
+        self.line("\n| process | before, MiB | after, MiB | at most, MiB |\n|---|--:|--:|--:|");
+        for after in &many.after {
+            let before = many.before.iter().find(|before| before.name == after.name).map_or(0.0, |before| before.now);
+            let Memory { name, now, peak } = after;
+            self.line(&format!("| {name} | {before:.1} | {now:.1} | {peak:.1} |"));
+        }
+        if !many.warnings.is_empty() {
+            let told: Vec<_> = many.warnings.iter().map(|(service, count)| format!("{service} {count}")).collect();
+            self.line(&format!("\nLines of warnings and errors: {}.", told.join(", ")));
+        }
+        if !many.standing.is_empty() {
+            self.line(&format!("\nNot released, for example:\n```\n{}```", many.standing));
+        }
+    }
+
+    fn table(&mut self, what: &str) {
+        self.line(&format!("| {what} | p50 | p99 | samples |\n|---|--:|--:|--:|"));
+    }
+
+    fn samples(&mut self, name: &str, samples: &Samples) {
+        self.line(&format!("| {name} | {} | {} | {} |", ms(samples.percentile(50)), ms(samples.percentile(99)), samples.count()));
+    }
+
+    /// Keeps it.
+    pub fn end(mut self) -> anyhow::Result<()> {
+        self.line(&format!("\nLoad of the machine when it ended: {}", load()));
+        let file = workspace().join("loadtest/RESULTS.md");
+        fs::write(&file, &self.text)?;
+        println!("written to loadtest/RESULTS.md");
+        Ok(())
+    }
+}
+
+const fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "MISSED" }
+}
+
+fn date() -> String {
+    let seconds = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let now = slipway_kernel::Timestamp(u64::try_from(seconds.as_millis()).unwrap_or_default());
+    now.to_string()
+}
+
+fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let value = |text: &str, key: &str| {
+        let line = text.lines().find(|line| line.starts_with(key))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let model = value(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown processor".to_owned());
+    let memory = value(&read("/proc/meminfo"), "MemTotal").unwrap_or_default();
+    format!("{cores} cores, {model}, {memory} of memory, Linux {}", read("/proc/sys/kernel/osrelease").trim())
+}
+
+fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
