@@ -5,7 +5,7 @@ CARGO ?= cargo
 # the two cores of a small machine on itself, and the demo measures.
 SLIPWAY := $(or $(CARGO_TARGET_DIR),target)/release/slipway
 
-.PHONY: help tools build demo test check fmt lint clean
+.PHONY: help tools build demo test check fmt lint bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ fmt:
 
 lint:
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+
+bench: build  ## overhead, hop latency, many deployments at once, idle memory
+	$(CARGO) bench --locked --package slipway-tests --bench mesh
 
 clean:  ## remove what was built, fetched and stored here
 	$(CARGO) clean

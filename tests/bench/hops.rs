@@ -18,17 +18,29 @@ pub struct Floor {
     pub fetched: Samples,
 }
 
+/// What lies between the two facts of a hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// From one service to another that only decides and writes its fact.
+    Bare,
+    /// From one service to another that holds a lease, stores blobs, writes a database or waits for others meanwhile.
+    Working,
+    /// Inside one service.
+    Inside,
+}
+
 /// One kind of hop.
 pub struct Hop {
     pub name: &'static str,
-    /// From one service to another; else inside one.
-    pub crosses: bool,
+    pub kind: Kind,
     pub samples: Samples,
 }
 
 /// What was measured.
 pub struct Hops {
     pub hops: Vec<Hop>,
+    /// Those from one service to another in which nothing else is done.
+    pub bare: Samples,
     /// All hops from one service to another.
     pub crossing: Samples,
     /// From `requested` to `released`.
@@ -36,19 +48,19 @@ pub struct Hops {
 }
 
 /// A hop by the facts it begins and ends with; it begins with the latest of several.
-const HOPS: [(&str, bool, &[Slot], Slot); 10] = [
-    ("gate (controller) → provisioner", true, &[Slot::Request], Slot::Choice),
-    ("choice → infrastructure (provisioner)", false, &[Slot::Choice], Slot::Infrastructure),
-    ("provisioner → platform-selector", true, &[Slot::Infrastructure], Slot::Platform),
-    ("platform-selector → controller", true, &[Slot::Platform], Slot::Plan),
-    ("plan → deployment (controller)", false, &[Slot::Plan], Slot::Deployment),
-    ("controller → ingress", true, &[Slot::Deployment], Slot::Ingress),
-    ("controller → sink-writer", true, &[Slot::Deployment], Slot::Outputs),
-    ("controller → observability", true, &[Slot::Deployment], Slot::Observability),
-    ("controller → security", true, &[Slot::Deployment], Slot::Security),
-    ("last of the four → validator", true, &Slot::PARALLEL, Slot::Validation),
+const HOPS: [(&str, Kind, &[Slot], Slot); 11] = [
+    ("gate → provisioner: decide", Kind::Bare, &[Slot::Request], Slot::Choice),
+    ("provisioner: lease", Kind::Inside, &[Slot::Choice], Slot::Infrastructure),
+    ("provisioner → platform-selector: lease", Kind::Working, &[Slot::Infrastructure], Slot::Platform),
+    ("platform-selector → controller: plan, manifest stored", Kind::Working, &[Slot::Platform], Slot::Plan),
+    ("controller: (no) workers start", Kind::Inside, &[Slot::Plan], Slot::Deployment),
+    ("controller → ingress: lease, all replicas route by it", Kind::Working, &[Slot::Deployment], Slot::Ingress),
+    ("controller → sink-writer: real database, written and read back", Kind::Working, &[Slot::Deployment], Slot::Outputs),
+    ("controller → observability: beside the other three", Kind::Working, &[Slot::Deployment], Slot::Observability),
+    ("controller → security: lease", Kind::Working, &[Slot::Deployment], Slot::Security),
+    ("last of the four → validator: lease, two reports stored", Kind::Working, &Slot::PARALLEL, Slot::Validation),
+    ("validator → controller: all ingress replicas report", Kind::Working, &[Slot::Validation], Slot::Release),
 ];
-const LAST: (&str, bool, &[Slot], Slot) = ("validator → controller", true, &[Slot::Validation], Slot::Release);
 
 /// Publish and fetch at a broker of its own.
 pub async fn floor(rounds: usize) -> Floor {
@@ -69,16 +81,19 @@ pub async fn measure(rounds: usize) -> anyhow::Result<Hops> {
     let mut times: BTreeMap<DeploymentId, BTreeMap<Slot, i128>> = times(mesh.appended().await?);
     // The first one had to wait for the services.
     times.remove(&id("warm-up")?);
-    let all = HOPS.iter().chain([&LAST]);
-    let hops: Vec<Hop> = all.map(|(name, crosses, from, to)| hop(&times, name, *crosses, from, *to)).collect();
-    let crossing = hops.iter().filter(|hop| hop.crosses).flat_map(|hop| hop.samples.all().iter().copied());
-    Ok(Hops { crossing: Samples::new(crossing.collect()), overhead: overhead(&times), hops })
+    let hops: Vec<Hop> = HOPS.iter().map(|(name, kind, from, to)| hop(&times, name, *kind, from, *to)).collect();
+    let of = |wanted: fn(Kind) -> bool| {
+        let wanted = hops.iter().filter(|hop| wanted(hop.kind));
+        Samples::new(wanted.flat_map(|hop| hop.samples.all().iter().copied()).collect())
+    };
+    let (bare, crossing) = (of(|kind| kind == Kind::Bare), of(|kind| kind != Kind::Inside));
+    Ok(Hops { bare, crossing, overhead: overhead(&times), hops })
 }
 
 fn hop(
     times: &BTreeMap<DeploymentId, BTreeMap<Slot, i128>>,
     name: &'static str,
-    crosses: bool,
+    kind: Kind,
     from: &[Slot],
     to: Slot,
 ) -> Hop {
@@ -86,7 +101,7 @@ fn hop(
         let begin = from.iter().filter_map(|slot| slots.get(slot)).max()?;
         Some(between(*begin, *slots.get(&to)?))
     };
-    Hop { name, crosses, samples: Samples::new(times.values().filter_map(one).collect()) }
+    Hop { name, kind, samples: Samples::new(times.values().filter_map(one).collect()) }
 }
 
 /// First attempts of the first generation, by deployment.

@@ -6,7 +6,11 @@ use std::{fmt, process::ExitCode};
 
 /// Why a command ended without having done what it was asked for.
 #[derive(Debug)]
-pub struct Failure {
+pub struct Failure(Box<Told>);
+
+/// Boxed, because almost every function of this crate returns it and almost none does.
+#[derive(Debug)]
+struct Told {
     code: u8,
     name: &'static str,
     message: String,
@@ -44,25 +48,25 @@ impl Failure {
     #[must_use]
     pub fn refusals(refusals: &Refusals) -> Self {
         let mut failure = Self::input(format!("the document is refused:\n{refusals}"));
-        failure.detail = serde_json::json!({ "refusals": refusals.0 });
+        failure.0.detail = serde_json::json!({ "refusals": refusals.0 });
         failure
     }
 
     fn new(code: u8, name: &'static str, message: impl Into<String>) -> Self {
-        Self { code, name, message: message.into(), hint: None, detail: serde_json::Value::Null }
+        Self(Box::new(Told { code, name, message: message.into(), hint: None, detail: serde_json::Value::Null }))
     }
 
     /// Adds what the user can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// Adds machine-readable detail.
     #[must_use]
     pub fn detail(mut self, detail: serde_json::Value) -> Self {
-        self.detail = detail;
+        self.0.detail = detail;
         self
     }
 
@@ -73,19 +77,19 @@ impl Failure {
             Format::Human => eprintln!("{self}"),
             Format::Json => {
                 let error = serde_json::json!({
-                    "error": { "name": self.name, "message": self.message, "hint": self.hint, "detail": self.detail }
+                    "error": { "name": self.0.name, "message": self.0.message, "hint": self.0.hint, "detail": self.0.detail }
                 });
                 eprintln!("{error}");
             }
         }
-        ExitCode::from(self.code)
+        ExitCode::from(self.0.code)
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
-        match &self.hint {
+        write!(f, "error: {}", self.0.message)?;
+        match &self.0.hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),
         }

@@ -29,10 +29,10 @@ pub(crate) async fn run(args: DiffArgs, global: &Global) -> Result<(), Failure> 
     let differences = differences(deployment, args.from, args.to)?;
     match global.output {
         Format::Json => {
-            output::json(&serde_json::json!({ "from": args.from, "to": args.to, "differences": differences }))
+            output::json(&serde_json::json!({ "from": args.from, "to": args.to, "differences": differences }));
         }
         Format::Human if differences.is_empty() => {
-            output::line(format!("{} and {} have the same plan", args.from, args.to))
+            output::line(format!("{} and {} have the same plan", args.from, args.to));
         }
         Format::Human => {
             output::line(output::heading(format!("{}: {} → {}", deployment.id, args.from, args.to)));

@@ -37,7 +37,7 @@ pub(crate) async fn retire(args: OrderArgs, global: &Global) -> Result<(), Failu
 
 pub(crate) async fn rollback(args: RollbackArgs, global: &Global) -> Result<(), Failure> {
     let to = args.to;
-    let mut data = body(args.order, global);
+    let mut data = body(&args.order);
     if let Some(to) = to {
         data["to"] = json!(to);
     }
@@ -53,11 +53,11 @@ pub(crate) async fn annul(args: AnnulArgs, global: &Global) -> Result<(), Failur
 }
 
 async fn order(verb: Verb, args: OrderArgs, global: &Global) -> Result<(), Failure> {
-    let data = body(args, global);
+    let data = body(&args);
     once(verb, data, global).await
 }
 
-fn body(args: OrderArgs, _: &Global) -> Value {
+fn body(args: &OrderArgs) -> Value {
     let mut data = json!({ "deployment": args.name, "reason": args.reason });
     if let Some(generation) = args.generation {
         data["generation"] = json!(generation);

@@ -21,7 +21,7 @@ use slipway_bus::{
 };
 use slipway_kernel::Service;
 use slipway_runtime::{AdminConfig, Common, Frame, Process, ProcessConfig, TelemetryConfig};
-use std::{fs, time::Duration};
+use std::fs;
 
 /// Runs until SIGTERM or Ctrl-C, or until a service fails.
 pub(crate) async fn run(args: Box<UpArgs>, global: &Global) -> Result<(), Failure> {
