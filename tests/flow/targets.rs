@@ -90,7 +90,7 @@ fn absolute(config: &mut serde_json::Value, folder: &std::path::Path) {
     }
 }
 
-/// `promtool test rules`: with a tenth of all requests failing for hours the fast burn alert fires, without failures it does not.
+/// `promtool test rules`: with three of ten requests failing for hours the fast burn alert fires, without failures it does not.
 fn fire(rules: &std::path::Path) {
     let text = fs::read_to_string(rules).unwrap();
     let parsed: serde_json::Value = serde_json::from_str(&text).expect("what is generated is JSON");
@@ -121,7 +121,7 @@ fn fire(rules: &std::path::Path) {
         })
     };
     let test =
-        json!({ "rule_files": [rules], "evaluation_interval": "1m", "tests": [unit("0+60x180"), unit("0x180")] });
+        json!({ "rule_files": [rules], "evaluation_interval": "1m", "tests": [unit("0+240x180"), unit("0x180")] });
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rules.test.yml");
     fs::write(&file, test.to_string()).unwrap();

@@ -8,7 +8,6 @@ A message: {subject, mode: binary|structured|raw, format: json|protobuf, source,
 import asyncio
 import base64
 import hashlib
-import importlib
 import json
 import pathlib
 import sys
@@ -16,36 +15,29 @@ import tempfile
 
 import nats
 import nkeys
-from google.protobuf import json_format
+import grpc_tools
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from grpc_tools import protoc
 
 TIMEOUT_SECONDS = 20
 
 
-def compile_protos(folder, out):
-    """Compiles the published .proto files the way any client does."""
+def read_protos(folder, out):
+    """Compiles the published .proto files the way any client does, and gives a way to make their messages."""
     root = pathlib.Path(folder)
     files = [str(path.relative_to(root)) for part in ("slipway/v1", "io/cloudevents/v1") for path in sorted((root / part).glob("*.proto"))]
-    import grpc_tools
-
     well_known = pathlib.Path(grpc_tools.__file__).parent / "_proto"
-    code = protoc.main(["protoc", f"-I{root}", f"-I{well_known}", f"--python_out={out}", *files])
+    described = pathlib.Path(out) / "descriptors.bin"
+    code = protoc.main(["protoc", f"-I{root}", f"-I{well_known}", "--include_imports", f"--descriptor_set_out={described}", *files])
     if code != 0:
         raise SystemExit(f"protoc ended with {code}")
-    sys.path.insert(0, out)
-    return [importlib.import_module(file.removesuffix(".proto").replace("/", ".") + "_pb2") for file in files]
+    pool = descriptor_pool.DescriptorPool()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(described.read_bytes()).file:
+        pool.Add(file)
+    return lambda name: message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
 
 
-def message_class(modules, full_name):
-    for module in modules:
-        if module.DESCRIPTOR.package == full_name.rpartition(".")[0]:
-            found = getattr(module, full_name.rpartition(".")[2], None)
-            if found is not None:
-                return found
-    raise SystemExit(f"no message {full_name}")
-
-
-def encode(message, modules):
+def encode(message, message_class):
     """Headers and payload of one message."""
     if "raw" in message and message["mode"] == "raw":
         return {}, message["raw"].encode()
@@ -54,7 +46,7 @@ def encode(message, modules):
     if "raw" in message:
         data = message["raw"].encode("latin-1")
     elif protobuf:
-        data = json_format.ParseDict(message["data"], message_class(modules, message["message"])()).SerializeToString()
+        data = json_format.ParseDict(message["data"], message_class(message["message"])()).SerializeToString()
     else:
         data = json.dumps(message["data"]).encode()
     attributes = {"specversion": "1.0", "id": message["id"], "source": message["source"], "type": message["type"]}
@@ -65,7 +57,7 @@ def encode(message, modules):
     if not protobuf:
         event = attributes | {"datacontenttype": media, "data": message["data"]}
         return {"content-type": "application/cloudevents+json"}, json.dumps(event).encode()
-    event = message_class(modules, "io.cloudevents.v1.CloudEvent")()
+    event = message_class("io.cloudevents.v1.CloudEvent")()
     event.id, event.source, event.spec_version, event.type = message["id"], message["source"], "1.0", message["type"]
     event.attributes["datacontenttype"].ce_string = media
     event.binary_data = data
@@ -95,10 +87,10 @@ async def main(url, seed_file, proto_folder):
 
     client = await nats.connect(url, nkeys_seed=seed_file, error_cb=on_error, max_reconnect_attempts=2)
     with tempfile.TemporaryDirectory() as out:
-        modules = compile_protos(proto_folder, out)
+        message_class = read_protos(proto_folder, out)
         answers = []
         for message in messages:
-            headers, payload = encode(message, modules)
+            headers, payload = encode(message, message_class)
             headers = signed(message, headers, payload, key)
             request = asyncio.create_task(client.request(message["subject"], payload, timeout=TIMEOUT_SECONDS, headers=headers or None))
             violation = asyncio.create_task(violations.get())

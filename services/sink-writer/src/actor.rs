@@ -1,11 +1,11 @@
 //! Opening outputs and letting go of them: the duties of this service.
 
-use crate::outputs::Outputs;
+use crate::{error::SinkError, outputs::Outputs, sinks::Sink};
 use async_trait::async_trait;
 use slipway_bus::{Actor, Done, Due, DutyError, Scene};
 use slipway_kernel::{
-    Answer, Attempt, Deployment, Failed, Finding, Generation, Item, Ready, Removed, Revision, RevisionId, Service,
-    Slot, Step, Timestamp, spec::Output,
+    Answer, Attempt, Deployment, DeploymentId, Failed, Finding, Generation, Item, Proof, Ready, Removed, Revision,
+    RevisionId, Service, Slot, Step, Timestamp, spec::Output,
 };
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ impl OutputsActor {
         let mut findings: Vec<Finding> = Vec::new();
         for (n, output) in Outputs::of(deployment, revision.generation).iter().enumerate() {
             let proved = match self.outputs.sink(output).await {
-                Ok(sink) => sink.prove(&scene.id).await,
+                Ok(sink) => proved(sink, scene.id.clone()).await?,
                 Err(error) => Err(error),
             };
             match proved {
@@ -62,6 +62,11 @@ impl OutputsActor {
         scene.append(&key, Answer::Removed(Removed { items })).await?;
         Ok(Done::Wrote)
     }
+}
+
+/// Proves a sink in a task of its own: a duty that is dropped half-way must not leave its probe behind.
+async fn proved(sink: Arc<dyn Sink>, id: DeploymentId) -> Result<Result<Proof, SinkError>, DutyError> {
+    tokio::spawn(async move { sink.prove(&id).await }).await.map_err(DutyError::transient)
 }
 
 /// An output for a person; a secret stands here by reference only.

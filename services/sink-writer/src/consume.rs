@@ -13,12 +13,13 @@ use prost::Message as _;
 use slipway_bus::{Bus, BusError, DeadLetter, Folded, RecordedResult};
 use slipway_kernel::{DeploymentId, Generation, Service};
 use slipway_proto::slipway::inference::v1::InferenceResult;
-use slipway_runtime::CancellationToken;
+use slipway_runtime::{CancellationToken, trace};
 use std::{
     collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
+use tracing::Span;
 
 /// How long a fetch waits when nothing comes.
 const IDLE: Duration = Duration::from_secs(5);
@@ -110,6 +111,8 @@ impl Consumer {
     }
 
     async fn write(&self, deployment: &DeploymentId, target: Target, group: Vec<(Row, RecordedResult)>) {
+        // They end with the batch, when the rows are durable or given back.
+        let spans: Vec<Span> = group.iter().map(|(_, result)| span_of(result)).collect();
         let outcome = match target {
             Target::Probes => self.write_probes(&group).await,
             Target::Outputs(generation) => self.write_outputs(deployment, generation, &group).await,
@@ -123,6 +126,9 @@ impl Consumer {
             Err(error) => {
                 tracing::warn!(%deployment, error = &error as &dyn std::error::Error, "results could not be written; they come again");
                 self.metrics.write_failed(deployment);
+                for span in &spans {
+                    span.record("otel.status_code", "ERROR");
+                }
                 for (_, result) in group {
                     settle(result.give_back().await);
                 }
@@ -177,6 +183,22 @@ fn decode(result: &RecordedResult) -> Result<(Row, bool), String> {
     let decoded = InferenceResult::decode(result.payload.clone()).map_err(|error| error.to_string())?;
     let row = row_of(&result.deployment, &result.request_id, &decoded).map_err(|error| error.to_string())?;
     Ok((row, decoded.probe))
+}
+
+/// The last span of a request's trace: writing its row.
+fn span_of(result: &RecordedResult) -> Span {
+    let span = tracing::info_span!(
+        "write row",
+        otel.kind = "consumer",
+        otel.status_code = tracing::field::Empty,
+        slipway.deployment = %result.deployment,
+        slipway.request_id = %result.request_id,
+    );
+    if let Some(traceparent) = &result.traceparent {
+        // A traceparent that cannot be read begins a new trace, as the W3C recommendation wants.
+        trace::parent_from(&span, traceparent);
+    }
+    span
 }
 
 /// An acknowledgement that is lost brings the result again, which changes nothing; room that was not made is made the next time.

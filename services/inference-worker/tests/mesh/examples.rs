@@ -98,6 +98,7 @@ fn every_example_is_as_accurate_as_its_table_says_alone_and_in_batches() {
 }
 
 #[test]
+#[ignore = "a measurement: run by hand on a machine that does nothing else"]
 fn the_wide_example_is_measured_to_gain_by_batching() {
     let (model, took) = load("digits-wide", Planning::Measured);
     let measured = measure(model.as_ref(), took, MeasureOptions::default()).unwrap();

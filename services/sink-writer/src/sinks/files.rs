@@ -1,6 +1,6 @@
 //! A folder with one JSON object a file. The file's name is the row's key, and a file that is there is never written again.
 
-use super::{PROBE_ID, Sink, probe_row};
+use super::{Sink, probe_row};
 use crate::{domain::Row, error::SinkError};
 use async_trait::async_trait;
 use object_store::{
@@ -66,7 +66,8 @@ impl Sink for FilesSink {
         let read = self.store.get(&key).await.map_err(|error| self.failed("read", error))?;
         let read = read.bytes().await.map_err(|error| self.failed("read", error))?;
         self.store.delete(&key).await.map_err(|error| self.failed("removed", error))?;
-        let same = serde_json::from_slice::<serde_json::Value>(&read).is_ok_and(|value| value["requestId"] == PROBE_ID);
+        let same =
+            serde_json::from_slice::<serde_json::Value>(&read).is_ok_and(|value| value["requestId"] == row.request_id);
         if !same {
             return Err(SinkError::ProbeDiffers { sink: self.name.clone() });
         }

@@ -28,16 +28,16 @@ pub(crate) trait Sink: Send + Sync {
     async fn mark_suspect(&self, deployment: &DeploymentId, revision: RevisionId) -> Result<u64, SinkError>;
 }
 
-/// The id of the row a sink proves itself with. No request has it: request ids are chosen by callers, the underscores keep it apart
-/// from the ids that ingress makes, and the row is gone when the proof is done.
-pub(crate) const PROBE_ID: &str = "__slipway_probe__";
+/// What the id of a row begins with by which a sink proves itself. The underscores keep it apart from the ids that ingress makes; the
+/// rest is random, so that replicas that prove at the same time do not take each other's row away.
+const PROBE: &str = "__slipway_probe__";
 
 /// The probe as a row.
 pub(crate) fn probe_row(deployment: &DeploymentId) -> Row {
     Row {
         namespace: deployment.namespace.to_string(),
         deployment: deployment.name.to_string(),
-        request_id: PROBE_ID.to_owned(),
+        request_id: format!("{PROBE}{}", uuid::Uuid::new_v4().simple()),
         correlation_id: String::new(),
         revision: RevisionId::new(0, 0),
         model_digest: String::new(),

@@ -1,6 +1,6 @@
 //! A PostgreSQL table, written in batches by UNNEST.
 
-use super::{PROBE_ID, Sink, probe_row};
+use super::{Sink, probe_row};
 use crate::{domain::Row, error::SinkError};
 use async_trait::async_trait;
 use slipway_kernel::{DeploymentId, Proof, RevisionId, spec::SecretReference};
@@ -83,7 +83,7 @@ impl Sink for PostgresSink {
         let read: serde_json::Value = sqlx::query_scalar(AssertSqlSafe(delete))
             .bind(&row.namespace)
             .bind(&row.deployment)
-            .bind(PROBE_ID)
+            .bind(&row.request_id)
             .fetch_one(&self.pool)
             .await
             .map_err(|error| self.failed("reading the probe back", error))?;

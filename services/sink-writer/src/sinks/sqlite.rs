@@ -1,6 +1,6 @@
 //! A table of the embedded database.
 
-use super::{PROBE_ID, Sink, probe_row};
+use super::{Sink, probe_row};
 use crate::{domain::Row, error::SinkError};
 use async_trait::async_trait;
 use slipway_bus::{SinkQuery, SinkRow};
@@ -108,7 +108,7 @@ impl Sink for SqliteSink {
         let read: String = sqlx::query_scalar(AssertSqlSafe(select))
             .bind(&row.namespace)
             .bind(&row.deployment)
-            .bind(PROBE_ID)
+            .bind(&row.request_id)
             .fetch_one(&self.pool)
             .await
             .map_err(|error| self.failed("reading the probe back", error))?;
@@ -116,7 +116,7 @@ impl Sink for SqliteSink {
         sqlx::query(AssertSqlSafe(delete))
             .bind(&row.namespace)
             .bind(&row.deployment)
-            .bind(PROBE_ID)
+            .bind(&row.request_id)
             .execute(&self.pool)
             .await
             .map_err(|error| self.failed("removing the probe", error))?;

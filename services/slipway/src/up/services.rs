@@ -32,7 +32,7 @@ impl Settings {
         admin: SocketAddr,
     ) -> Result<Self, Failure> {
         let mut defaults: BTreeMap<Service, Table> =
-            Service::ALL.into_iter().map(|service| (service, every(service, data, keys, url))).collect();
+            Service::ALL.into_iter().map(|service| (service, every(args, service, data, keys, url))).collect();
         for (service, table) in own(args, keys, admin)? {
             merge(defaults.entry(service).or_default(), table);
         }
@@ -97,6 +97,8 @@ pub(super) fn start(service: Service, settings: &Settings, process: &Process) ->
         ($service:ident,) => {{
             let config: $service::Config = settings.load(service)?;
             let frame = process.frame(service.name());
+            // The connection's own condition, from before the first moment: the process is not ready until all have connected.
+            let _ = frame.health.condition("nats");
             frame.tasks.spawn("run", Box::pin($service::run(config, frame.clone())));
         }};
     }
@@ -122,16 +124,23 @@ pub(super) fn dump(services: &[Service], settings: &Settings) -> Result<(), Fail
     Ok(())
 }
 
-/// What every service is told.
-fn every(service: Service, data: &Path, keys: &KeyRing, url: &str) -> Table {
-    let (data, seed) = (text(data), text(&keys.seed_file(Principal::Service(service))));
-    toml! {
+/// What every service is told. The telemetry is for the workers, which get the controller's: in this process the flags rule.
+fn every(args: &UpArgs, service: Service, data: &Path, keys: &KeyRing, url: &str) -> Table {
+    let (data, seed, filter) = (text(data), text(&keys.seed_file(Principal::Service(service))), args.log.clone());
+    let mut table = toml! {
         [common]
         data_dir = data
+        [common.telemetry]
+        filter = filter
         [bus]
         url = url
         nkey_seed_file = seed
+    };
+    if let Some(otlp) = &args.otlp {
+        merge(&mut table, toml! { [common.telemetry]
+            otlp_endpoint = (otlp.clone()) });
     }
+    table
 }
 
 fn text(path: &Path) -> String {
