@@ -55,7 +55,12 @@ const HOPS: [(&str, Kind, &[Slot], Slot); 11] = [
     ("platform-selector → controller: plan, manifest stored", Kind::Working, &[Slot::Platform], Slot::Plan),
     ("controller: (no) workers start", Kind::Inside, &[Slot::Plan], Slot::Deployment),
     ("controller → ingress: lease, all replicas route by it", Kind::Working, &[Slot::Deployment], Slot::Ingress),
-    ("controller → sink-writer: real database, written and read back", Kind::Working, &[Slot::Deployment], Slot::Outputs),
+    (
+        "controller → sink-writer: real database, written and read back",
+        Kind::Working,
+        &[Slot::Deployment],
+        Slot::Outputs,
+    ),
     ("controller → observability: beside the other three", Kind::Working, &[Slot::Deployment], Slot::Observability),
     ("controller → security: lease", Kind::Working, &[Slot::Deployment], Slot::Security),
     ("last of the four → validator: lease, two reports stored", Kind::Working, &Slot::PARALLEL, Slot::Validation),

@@ -33,7 +33,8 @@ impl Options {
         };
         let rounds = value("--rounds").map_or(Ok(100), |text| text.parse()).context("--rounds: a number")?;
         let deployments = value("--deployments").map_or("100,1000", String::as_str).split(',').map(str::parse);
-        let deployments = deployments.collect::<Result<_, _>>().context("--deployments: numbers with commas between")?;
+        let deployments =
+            deployments.collect::<Result<_, _>>().context("--deployments: numbers with commas between")?;
         Ok(Self { rounds, deployments })
     }
 }

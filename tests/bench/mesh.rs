@@ -19,6 +19,8 @@ use toml::Table;
 
 /// How long the services may take to be at work: eight processes start on whatever cores there are.
 const START: Duration = Duration::from_secs(60);
+/// How long a demand may wait for its answer when a thousand are made at once.
+const ANSWER: Duration = Duration::from_secs(300);
 /// How often the operator looks. What is measured are the broker's times, so this only delays the end of a run.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -56,7 +58,10 @@ impl Mesh {
             fs::write(&file, config(service, &server, &data, &key)?.to_string())?;
             let mut command = std::process::Command::new(&program);
             command.arg("--role").arg(service.name()).arg(&file).current_dir(&data);
-            parts.push((service, Program::start(service.name(), command, &folder.path().join(format!("{service}.log")))));
+            parts.push((
+                service,
+                Program::start(service.name(), command, &folder.path().join(format!("{service}.log"))),
+            ));
         }
         let view = operator.log().follow().await?;
         let mut mesh = Self { parts, operator, view, server, _folder: folder };
@@ -87,7 +92,11 @@ impl Mesh {
     }
 
     /// Waits until all are released; returns those that were not in time.
-    pub async fn wait(&mut self, mut wanted: Vec<DeploymentId>, timeout: Duration) -> anyhow::Result<Vec<DeploymentId>> {
+    pub async fn wait(
+        &mut self,
+        mut wanted: Vec<DeploymentId>,
+        timeout: Duration,
+    ) -> anyhow::Result<Vec<DeploymentId>> {
         let begun = Instant::now();
         while begun.elapsed() < timeout {
             wanted.retain(|id| !self.view.facts(id).iter().any(|fact| fact.key.slot == Slot::Release));
@@ -113,14 +122,16 @@ impl Mesh {
     pub fn is_straight(&self, id: &DeploymentId) -> bool {
         let Some(folded) = self.view.get(id) else { return false };
         let deployment = &folded.deployment;
-        let released = deployment.newest().and_then(|g| g.latest()).is_some_and(|r| r.is_released() && r.id.revision.0 == 1);
+        let released =
+            deployment.newest().and_then(|g| g.latest()).is_some_and(|r| r.is_released() && r.id.revision.0 == 1);
         let once = self.view.facts(id).iter().all(|fact| fact.key.attempt.0 == 0);
         released && once && deployment.generations.len() == 1 && deployment.set_aside.is_empty()
     }
 
     /// What the logs of all services say in warnings, and how often; the service first.
     pub fn warnings(&self) -> Vec<(Service, usize)> {
-        let count = |program: &Program| program.said().lines().filter(|l| l.contains("WARN") || l.contains("ERROR")).count();
+        let count =
+            |program: &Program| program.said().lines().filter(|l| l.contains("WARN") || l.contains("ERROR")).count();
         self.parts.iter().map(|(service, program)| (*service, count(program))).filter(|(_, n)| *n > 0).collect()
     }
 
@@ -180,7 +191,7 @@ pub async fn demand(bus: &Bus, id: &DeploymentId) -> anyhow::Result<()> {
     });
     let (namespace, source) = (id.namespace.clone(), "bench".to_owned());
     let command = Command { namespace, verb: Verb::Deploy, source, id: id.to_string(), data };
-    let answer = bus.intake().send(&command, START).await?;
+    let answer = bus.intake().send(&command, ANSWER).await?;
     if !answer.accepted {
         bail!("{id} was refused: {} {:?}", answer.message, answer.refusals);
     }

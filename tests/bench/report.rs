@@ -24,7 +24,14 @@ impl Report {
         report.line("its own, and all of them share the machine with the broker and with the bench.\n");
         report.line(&format!("- date: {}", date()));
         report.line(&format!("- machine: {}", machine()));
-        report.line(&format!("- build: {}", if cfg!(debug_assertions) { "debug (not what is shipped: figures of a release build are smaller)" } else { "release" }));
+        report.line(&format!(
+            "- build: {}",
+            if cfg!(debug_assertions) {
+                "debug (not what is shipped: figures of a release build are smaller)"
+            } else {
+                "release"
+            }
+        ));
         report.line(&format!("- load of the machine when it began: {}", load()));
         report
     }
@@ -40,7 +47,10 @@ impl Report {
         match idle {
             Ok(idle) => {
                 let met = verdict(idle.now < 80.0);
-                self.line(&format!("{:.1} MiB resident, {:.1} MiB at most ({} build): {met}", idle.now, idle.peak, idle.build));
+                self.line(&format!(
+                    "{:.1} MiB resident, {:.1} MiB at most ({} build): {met}",
+                    idle.now, idle.peak, idle.build
+                ));
             }
             Err(reason) => self.line(&format!("not measured: {reason}")),
         }
@@ -109,7 +119,12 @@ impl Report {
     }
 
     fn samples(&mut self, name: &str, samples: &Samples) {
-        self.line(&format!("| {name} | {} | {} | {} |", ms(samples.percentile(50)), ms(samples.percentile(99)), samples.count()));
+        self.line(&format!(
+            "| {name} | {} | {} | {} |",
+            ms(samples.percentile(50)),
+            ms(samples.percentile(99)),
+            samples.count()
+        ));
     }
 
     /// Keeps it.

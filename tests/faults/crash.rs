@@ -48,8 +48,15 @@ async fn a_service_killed_when_a_demand_comes_and_again_when_it_is_released_chan
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         let restarted = kill(&mut mesh, service).await;
         let folded = released(&view, &name, CONVERGES).await;
-        println!("{service}: killed at the demand, released {:.1} s after its restart", restarted.elapsed().as_secs_f64());
-        assert_eq!(folded.deployment.serving(), Some(RevisionId::new(1, 1)), "a crash of the mesh is no reason to revise");
+        println!(
+            "{service}: killed at the demand, released {:.1} s after its restart",
+            restarted.elapsed().as_secs_f64()
+        );
+        assert_eq!(
+            folded.deployment.serving(),
+            Some(RevisionId::new(1, 1)),
+            "a crash of the mesh is no reason to revise"
+        );
         holds_together(&view, &name);
 
         kill(&mut mesh, service).await;
@@ -122,13 +129,26 @@ fn traps(mesh: &mut MeshParts, name: &str, moment: Moment, questions: &[(Service
 async fn killed_at_every_step_of_a_shift_a_supersession_and_a_retirement_each_ends_as_it_should() {
     let _alone = alone().await;
     let (mut mesh, view) = in_parts().await;
-    let all = [(Moment::BeforePublish, "before-publish"), (Moment::AfterPublish, "after-publish"), (Moment::BeforeAck, "before-ack")];
+    let all = [
+        (Moment::BeforePublish, "before-publish"),
+        (Moment::AfterPublish, "after-publish"),
+        (Moment::BeforeAck, "before-ack"),
+    ];
     for (moment, name) in all {
         let began = Instant::now();
         let _ = hand_in(mesh.folder(), &document(name, "digits-v1"), &format!("{name}-1")).await.ok();
         released(&view, name, LONG).await;
 
-        traps(&mut mesh, name, moment, &[(Service::Controller, "2.1.shift-50"), (Service::Controller, "2.1.release"), (Service::Controller, "1.0.end")]);
+        traps(
+            &mut mesh,
+            name,
+            moment,
+            &[
+                (Service::Controller, "2.1.shift-50"),
+                (Service::Controller, "2.1.release"),
+                (Service::Controller, "1.0.end"),
+            ],
+        );
         let mut second = document(name, "digits-v2");
         second["spec"]["rollout"]["steps"] = json!([50, 100]);
         let tag = format!("{name}-2");
@@ -142,9 +162,11 @@ async fn killed_at_every_step_of_a_shift_a_supersession_and_a_retirement_each_en
         let changed = through(&mut mesh, &view, name, &order, is_second).await;
         holds_together(&view, name);
 
-        let mut questions = vec![(Service::Controller, "2.0.command-0".to_owned()), (Service::Controller, "2.0.end".to_owned())];
+        let mut questions =
+            vec![(Service::Controller, "2.0.command-0".to_owned()), (Service::Controller, "2.0.end".to_owned())];
         questions.extend(Service::REMOVERS.map(|service| (service, format!("2.0.removal-{service}"))));
-        let questions: Vec<(Service, &str)> = questions.iter().map(|(service, text)| (*service, text.as_str())).collect();
+        let questions: Vec<(Service, &str)> =
+            questions.iter().map(|(service, text)| (*service, text.as_str())).collect();
         traps(&mut mesh, name, moment, &questions);
         let is_retired =
             |view: &View| view.get(&crate::id(name)).is_some_and(|folded| folded.deployment.phase() == Phase::Retired);

@@ -30,7 +30,8 @@ fn files(below: &Path) -> Vec<PathBuf> {
 /// The last block file of the log.
 fn block(folder: &DataFolder) -> PathBuf {
     let is_block = |path: &PathBuf| {
-        path.extension().is_some_and(|extension| extension == "blk") && path.to_string_lossy().contains("/streams/LIFECYCLE/msgs/")
+        path.extension().is_some_and(|extension| extension == "blk")
+            && path.to_string_lossy().contains("/streams/LIFECYCLE/msgs/")
     };
     files(&folder.path().join("nats")).into_iter().rfind(is_block).expect("the log has a block file")
 }
@@ -108,7 +109,8 @@ async fn a_flipped_bit_is_named_and_its_deployment_stands_still_while_its_neighb
     let subject = b"slipway.lifecycle.default.digits.1.1.plan.0";
     let at = bytes.windows(subject.len()).position(|window| window == subject).expect("the fact is in the block");
     // Inside its JSON.
-    let inside = bytes[at..].windows(9).position(|window| window == b"{\"plan\":{").expect("the payload follows") + at + 14;
+    let inside =
+        bytes[at..].windows(9).position(|window| window == b"{\"plan\":{").expect("the payload follows") + at + 14;
     bytes[inside] ^= 0x04;
     fs::write(&block, bytes).unwrap();
     mesh.start_again().await;

@@ -52,10 +52,9 @@ async fn of_200_raced_decisions_each_has_one_winner_although_the_leader_dies_mea
         let end = FactKey::new(id.clone(), whole, Slot::End);
         let leader = if round == DIES { Some(cluster.leader_of("LIFECYCLE").await) } else { None };
         let racing = async {
-            tokio::join!(
-                async { one.log().append_against(&release, draft("released"), last).await.unwrap() },
-                async { other.log().append_against(&end, draft("retired"), last).await.unwrap() },
-            )
+            tokio::join!(async { one.log().append_against(&release, draft("released"), last).await.unwrap() }, async {
+                other.log().append_against(&end, draft("retired"), last).await.unwrap()
+            },)
         };
         let (a, b) = match leader {
             Some(leader) => {
@@ -75,10 +74,9 @@ async fn of_200_raced_decisions_each_has_one_winner_although_the_leader_dies_mea
         released += usize::from(mine(&a).is_some());
 
         let key = FactKey::new(id, first, Slot::Validation);
-        let (a, b) = tokio::join!(
-            async { one.log().append(&key, draft("validated")).await.unwrap() },
-            async { other.log().append(&key, draft("validation-failed")).await.unwrap() },
-        );
+        let (a, b) = tokio::join!(async { one.log().append(&key, draft("validated")).await.unwrap() }, async {
+            other.log().append(&key, draft("validation-failed")).await.unwrap()
+        },);
         assert_ne!(a.is_mine(), b.is_mine(), "round {round}: both or none won");
         assert_eq!(a.fact().id, b.fact().id, "round {round}: who lost adopts what stands");
         assert_eq!(a.fact().answer, b.fact().answer, "round {round}");

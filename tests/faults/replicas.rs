@@ -33,7 +33,8 @@ fn deployed_with(view: &View, name: &str) -> Vec<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_frozen_while_it_deploys_and_woken_after_another_took_over_has_no_effect_any_more() {
     let _alone = alone().await;
-    let others: Vec<Service> = MeshParts::services().into_iter().filter(|service| *service != Service::Controller).collect();
+    let others: Vec<Service> =
+        MeshParts::services().into_iter().filter(|service| *service != Service::Controller).collect();
     let options = MeshOptions { set: vec![format!("controller.local.host={HOST}")], ..MeshOptions::default() };
     let mut mesh = MeshParts::start(&[others, vec![Service::Controller], vec![Service::Controller]], options).await;
     let bus = mesh.folder().bus(Principal::Service(Service::Controller)).await;
@@ -57,7 +58,10 @@ async fn a_controller_frozen_while_it_deploys_and_woken_after_another_took_over_
     released(&view, "frozen", TAKEN_OVER).await;
 
     mesh.parts()[sleeper].program.signal(Signal::CONT);
-    eventually(Duration::from_secs(30), || async { log_of(&mesh, sleeper).contains("the lease of this host's workers is lost") }).await;
+    eventually(Duration::from_secs(30), || async {
+        log_of(&mesh, sleeper).contains("the lease of this host's workers is lost")
+    })
+    .await;
     // After it woke, work goes on under the new token alone.
     let _ = hand_in(mesh.folder(), &document("after", "digits-v1"), "after").await.ok();
     released(&view, "after", TAKEN_OVER).await;
@@ -98,7 +102,8 @@ async fn a_holder_that_was_cut_off_cannot_write_under_its_lease_when_it_is_back(
     assert!(!held.is_held());
     nats.restart().await;
     let two = nats.bus_as(Service::Controller).await;
-    let next = eventually(Duration::from_secs(20), || async { two.leases().acquire(&key, ttl).await.ok().flatten() }).await;
+    let next =
+        eventually(Duration::from_secs(20), || async { two.leases().acquire(&key, ttl).await.ok().flatten() }).await;
     next.set_value(&Value::from("new")).await.unwrap();
     assert!(next.token() > token);
     assert!(held.set_value(&Value::from("old again")).await.is_err(), "the old token still writes");

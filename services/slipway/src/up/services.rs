@@ -137,8 +137,11 @@ fn every(args: &UpArgs, service: Service, data: &Path, keys: &KeyRing, url: &str
         nkey_seed_file = seed
     };
     if let Some(otlp) = &args.otlp {
-        merge(&mut table, toml! { [common.telemetry]
-            otlp_endpoint = (otlp.clone()) });
+        merge(
+            &mut table,
+            toml! { [common.telemetry]
+            otlp_endpoint = (otlp.clone()) },
+        );
     }
     table
 }

@@ -14,7 +14,7 @@ use slipway_kernel::Namespace;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long one sending waits before the record is looked at and the message sent again.
+/// How long one sending waits before the record is looked at. The message is sent again after the 1st, 3rd, 7th… of these.
 const ONE_TRY: Duration = Duration::from_secs(5);
 
 /// A demand.
@@ -76,16 +76,25 @@ impl Intake {
                 .map_err(|error| IntakeError::Sign(error.to_string()))?;
         }
         let started = Instant::now();
+        let (mut tries, mut send_at): (u32, u32) = (0, 0);
         while started.elapsed() < timeout {
             let wait = ONE_TRY.min(timeout.saturating_sub(started.elapsed())).max(Duration::from_millis(1));
-            let request = Request::new().headers(headers.clone()).payload(envelope.data.clone()).timeout(Some(wait));
-            match self.bus.client().send_request(subject.clone(), request).await {
-                Ok(answer) => return read(&answer.payload),
-                Err(error) if error.kind() == RequestErrorKind::NoResponders => {
-                    return Err(BusError::NobodyAnswers { action: format!("send to `{subject}`") }.into());
+            if tries == send_at {
+                // Ever more rarely: the demand is kept, and a gate that is behind is not helped by hearing of it again.
+                send_at = 2 * send_at + 1;
+                let request =
+                    Request::new().headers(headers.clone()).payload(envelope.data.clone()).timeout(Some(wait));
+                match self.bus.client().send_request(subject.clone(), request).await {
+                    Ok(answer) => return read(&answer.payload),
+                    Err(error) if error.kind() == RequestErrorKind::NoResponders => {
+                        return Err(BusError::NobodyAnswers { action: format!("send to `{subject}`") }.into());
+                    }
+                    Err(error) => tracing::debug!(%error, "no answer from a gate yet"),
                 }
-                Err(error) => tracing::debug!(%error, "no answer from a gate yet"),
+            } else {
+                tokio::time::sleep(wait).await;
             }
+            tries += 1;
             // A gate may have carried it out while its answer was lost.
             if let Ok(Some(answer)) = self.answer(&command.namespace, &command.source, &command.id).await {
                 return Ok(answer);

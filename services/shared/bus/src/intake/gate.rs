@@ -155,11 +155,11 @@ async fn session<G: Gate>(serving: &Arc<Serving<G>>, frame: &Frame) -> Result<()
     while let Some(message) = messages.next().await {
         let message = message.map_err(|error| broken(error.to_string()))?;
         let Some((stored, _)) = Stored::of_delivery(&message) else { continue };
-        let Some(place) = serving.place().await else { return Ok(()) };
         let (serving, acker) = (Arc::clone(serving), message.split().1);
+        // The consumer bounds how many there are.
         frame.tasks.spawn("intake", async move {
             let shutdown = serving.shutdown.clone();
-            shutdown.run_until_cancelled(serving.deal_with(stored, &acker, place)).await;
+            shutdown.run_until_cancelled(serving.deal_with(stored, &acker)).await;
         });
     }
     Err(broken("the deliveries ended".to_owned()))
@@ -171,7 +171,7 @@ impl<G: Gate> Serving<G> {
     }
 
     /// Deals with a delivery of the stream until there is an answer; it is kept alive meanwhile.
-    async fn deal_with(&self, stored: Stored, acker: &Acker, place: OwnedSemaphorePermit) {
+    async fn deal_with(&self, stored: Stored, acker: &Acker) {
         let arrived =
             Arrived { subject: stored.subject, headers: stored.headers, payload: stored.payload, at: stored.at };
         if self.bus.clock().now().since(arrived.at) < LEFT_TO_THE_FIRST {
@@ -186,7 +186,6 @@ impl<G: Gate> Serving<G> {
             }
         };
         self.say(acker, kind).await;
-        drop(place);
     }
 
     async fn say(&self, acker: &Acker, kind: AckKind) {
@@ -198,7 +197,12 @@ impl<G: Gate> Serving<G> {
     async fn settle(&self, arrived: &Arrived) -> AckKind {
         let mut pause = Duration::from_secs(1);
         loop {
-            match self.consider(arrived).await {
+            // Taken after the wait above and given back before the one below: who waits for the first way, or for a broker,
+            // must not keep others from being heard.
+            let place = self.place().await;
+            let outcome = self.consider(arrived).await;
+            drop(place);
+            match outcome {
                 Outcome::Answered(_) => return AckKind::Ack,
                 Outcome::Unreadable(answer) | Outcome::Failed(answer) => {
                     self.bury(arrived, &answer).await;
