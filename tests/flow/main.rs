@@ -1,7 +1,15 @@
 //! What a user sees: the real program, real servers, real requests. Each test starts a mesh of its own in a folder of its own.
 //!
 //! `make test` builds the program first; by hand: `cargo build -p slipway && cargo test -p slipway-tests --test flow`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::needless_pass_by_value,
+    missing_docs,
+    reason = "tests"
+)]
 
 mod asynchronous;
 mod bad_input;

@@ -57,7 +57,10 @@ async fn two_replicas_of_every_service_write_the_same_facts_as_one() {
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         let bus = mesh.folder().bus(Principal::Operator).await;
         // Duties of the sleeper pass to the other when its leases and deliveries end: 10 and 30 s.
-        crate::facts::wait_until(&bus, &name, 150, |d| d.is_open() && d.revisions().any(|r| r.is_deployed())).await;
+        crate::facts::wait_until(&bus, &name, 150, |d| {
+            d.is_open() && d.revisions().any(slipway_kernel::RevisionState::is_deployed)
+        })
+        .await;
         mesh.parts()[n].program.signal(rustix::process::Signal::CONT);
         crate::facts::wait_until(&bus, &name, 150, |d| d.phase() == Phase::Released).await;
         Facts::read(mesh.folder(), &name).await.hold_together();

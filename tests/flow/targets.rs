@@ -79,10 +79,10 @@ async fn prometheus_scrapes_the_mesh_by_what_is_generated_and_the_rules_fire_as_
 /// Relative paths of the configuration, made absolute.
 fn absolute(config: &mut serde_json::Value, folder: &std::path::Path) {
     match config {
-        serde_json::Value::String(text) if text.ends_with(".json") || text.ends_with(".yml") => {
-            if !text.starts_with('/') {
-                *text = folder.join(&*text).display().to_string();
-            }
+        serde_json::Value::String(text)
+            if !text.starts_with('/') && (text.ends_with(".json") || text.ends_with(".yml")) =>
+        {
+            *text = folder.join(&*text).display().to_string();
         }
         serde_json::Value::Array(list) => list.iter_mut().for_each(|one| absolute(one, folder)),
         serde_json::Value::Object(fields) => fields.values_mut().for_each(|one| absolute(one, folder)),

@@ -26,6 +26,9 @@ pub(crate) const MANY: usize = 1_000;
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long the broker keeps a session that nobody reads.
 const INACTIVE: Duration = Duration::from_secs(30);
+/// How long it may be quiet while the broker's own count says that there is more, before the broker is asked again: it counts
+/// messages that are damaged on its disk, and never delivers them.
+const QUIET: Duration = Duration::from_millis(500);
 /// The longest pause between two sessions.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -159,7 +162,20 @@ impl Follower {
             consumer.stream().max_messages_per_batch(self.course.batch).heartbeat(HEARTBEAT).messages().await;
         let mut messages = messages.map_err(|error| End::Failed(error.to_string()))?;
         let mut expected = 1;
-        while let Some(message) = messages.next().await {
+        loop {
+            let message = match tokio::time::timeout(QUIET, messages.next()).await {
+                Ok(Some(message)) => message,
+                Ok(None) => break,
+                Err(_) if told => continue,
+                Err(_) => {
+                    if self.nothing_is_left(expected - 1).await? {
+                        tracing::warn!(stream = self.course.stream, "the broker counts messages that it does not have");
+                        self.tell(Followed::CaughtUp { last: last.max(self.next - 1) }).await?;
+                        told = true;
+                    }
+                    continue;
+                }
+            };
             let message = message.map_err(|error| End::Failed(error.to_string()))?;
             let Some((stored, delivery)) = Stored::of_delivery(&message) else {
                 return Err(End::Failed("a delivery without its place".to_owned()));
@@ -188,6 +204,14 @@ impl Follower {
             self.tell(Followed::CaughtUp { last }).await?;
         }
         Ok(pending == 0)
+    }
+
+    /// Whether the broker has delivered all it has, and all of that arrived.
+    async fn nothing_is_left(&self, arrived: u64) -> Result<bool, End> {
+        let Some(name) = &self.consumer else { return Ok(false) };
+        let info = wire::api(&self.bus, &format!("CONSUMER.INFO.{}.{name}", self.course.stream), &json!({})).await?;
+        let number = |path: &str| info.pointer(path).and_then(Value::as_u64);
+        Ok(number("/num_pending") == Some(0) && number("/delivered/consumer_seq") == Some(arrived))
     }
 
     /// Looks at the stream: is it the one that was followed, and does it still have what was read? Returns its last sequence.

@@ -42,7 +42,6 @@ impl Ran {
     ///
     /// # Panics
     /// When it did not, with all it said.
-    #[must_use]
     #[track_caller]
     pub fn ok(self) -> Self {
         assert!(self.code == Some(0), "exit code {:?}\n{}\n{}", self.code, self.stdout, self.stderr);
