@@ -3,7 +3,7 @@
 CARGO ?= cargo
 # The release build serves the demo and daily use. It takes longer to compile than a debug build, but a debug build spends
 # the two cores of a small machine on itself, and the demo measures.
-SLIPWAY := $(or $(CARGO_TARGET_DIR),target)/release/slipway
+SLIPWAY = $(CARGO) run --locked --release --quiet --package slipway --
 
 .PHONY: help tools build demo test check fmt lint bench clean
 

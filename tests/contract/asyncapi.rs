@@ -172,7 +172,7 @@ fn document() -> Value {
                     "contentType": "application/json",
                     "headers": headers(&kind, &LINEAGE),
                     "payload": reference(&mut schemas, message_of(answer.name()).unwrap()),
-                    "examples": [{ "payload": { "$ref": format!("../golden/{}.json", answer.name()) } }],
+                    "description": format!("A sample stands in `proto/golden/{}.json`.", answer.name()),
                 }),
             );
         }

@@ -51,11 +51,11 @@ async fn of_200_raced_decisions_each_has_one_winner_although_the_leader_dies_mea
         let release = FactKey::new(id.clone(), first, Slot::Release);
         let end = FactKey::new(id.clone(), whole, Slot::End);
         let leader = if round == DIES { Some(cluster.leader_of("LIFECYCLE").await) } else { None };
-        let racing = async {
+        let racing = Box::pin(async {
             tokio::join!(async { one.log().append_against(&release, draft("released"), last).await.unwrap() }, async {
                 other.log().append_against(&end, draft("retired"), last).await.unwrap()
             },)
-        };
+        });
         let (a, b) = match leader {
             Some(leader) => {
                 dead = Some(leader);

@@ -115,7 +115,6 @@ async fn killed_after_each_fact_is_stored_and_before_it_is_known_it_ends_release
     killed_at_every_step(Moment::AfterPublish, false).await;
 }
 
-#[ignore = "does not hold yet on a loaded machine; being worked on"]
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_each_acknowledgement_and_with_the_broker_killed_too_it_ends_released() {
     killed_at_every_step(Moment::BeforeAck, true).await;

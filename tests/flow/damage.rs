@@ -34,7 +34,6 @@ fn blocks(folder: &Path, stream: &str) -> Vec<PathBuf> {
     found
 }
 
-#[ignore = "does not hold yet on a loaded machine; being worked on"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_bit_in_a_stopped_broker_is_named_fact_by_fact_and_stops_the_deployment() {
     let _alone = alone().await;
