@@ -6,6 +6,7 @@
 //! sink-writer's databases are real. `cargo bench --package slipway-tests -- --deployments 100,1000 --rounds 100`.
 #![allow(clippy::print_stdout, reason = "a bench prints its figures")]
 
+mod events;
 mod figures;
 mod hops;
 mod idle;

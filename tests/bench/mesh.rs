@@ -8,9 +8,10 @@ use anyhow::{Context as _, bail};
 use serde_json::json;
 use slipway_bus::{Bus, Command, Principal, Verb, View};
 use slipway_kernel::{DeploymentId, FactKey, Service, Slot};
-use slipway_testkit::{Appended, NatsServer, Program, workspace};
+use slipway_testkit::{Appended, NatsServer, Program, free_port, workspace};
 use std::{
     fs,
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     time::{Duration, Instant},
 };
@@ -31,6 +32,9 @@ pub struct Mesh {
     operator: Bus,
     view: View,
     server: NatsServer,
+    /// The services' admin endpoints, and what asks them.
+    admin: Vec<SocketAddr>,
+    http: reqwest::Client,
     _folder: TempDir,
 }
 
@@ -50,12 +54,14 @@ impl Mesh {
         let operator = server.bus(Principal::Operator).await;
         let key = operator.identity().context("the operator has a key")?;
         let program = std::env::current_exe()?;
-        let mut parts = Vec::new();
+        let (mut parts, mut admin) = (Vec::new(), Vec::new());
         for service in SERVICES {
             let data = folder.path().join(service.name());
             fs::create_dir_all(&data)?;
             let file = data.join("config.toml");
-            fs::write(&file, config(service, &server, &data, &key)?.to_string())?;
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+            admin.push(address);
+            fs::write(&file, config(service, &server, &data, &key, address)?.to_string())?;
             let mut command = std::process::Command::new(&program);
             command.arg("--role").arg(service.name()).arg(&file).current_dir(&data);
             parts.push((
@@ -64,7 +70,8 @@ impl Mesh {
             ));
         }
         let view = operator.log().follow().await?;
-        let mut mesh = Self { parts, operator, view, server, _folder: folder };
+        let http = reqwest::Client::builder().no_proxy().timeout(START).build()?;
+        let mut mesh = Self { parts, operator, view, server, admin, http, _folder: folder };
         let first = id("warm-up")?;
         mesh.demand_patiently(&first).await?;
         let left = mesh.wait(vec![first], START).await?;
@@ -84,6 +91,16 @@ impl Mesh {
             tokio::time::sleep(LOOK).await;
         }
         Ok(())
+    }
+
+    /// Where each service tells how it does.
+    pub fn admin_addresses(&self) -> &[SocketAddr] {
+        &self.admin
+    }
+
+    /// What asks there.
+    pub const fn http(&self) -> &reqwest::Client {
+        &self.http
     }
 
     /// The operator, to demand with.
@@ -198,9 +215,18 @@ pub async fn demand(bus: &Bus, id: &DeploymentId) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn config(service: Service, server: &NatsServer, data: &Path, operator: &str) -> anyhow::Result<Table> {
+fn config(
+    service: Service,
+    server: &NatsServer,
+    data: &Path,
+    operator: &str,
+    admin: SocketAddr,
+) -> anyhow::Result<Table> {
+    let admin = admin.to_string();
     let seed = server.seed_file(Principal::Service(service)).context("a secured broker has seeds")?;
     let mut table = toml::toml! {
+        [common.admin]
+        listen = admin
         [common.telemetry]
         filter = "warn"
         [bus]

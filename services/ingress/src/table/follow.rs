@@ -12,15 +12,9 @@ use slipway_kernel::DeploymentId;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
 };
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-
-/// The least time between two looks at all deployments, which say for certain up to where the table stands. A look at a
-/// thousand takes about a millisecond, so this costs a fiftieth of a core at most.
-const LOOK_AT_ALL: Duration = Duration::from_millis(50);
 
 /// Builds the table from the view of the log.
 pub struct Routes {
@@ -28,16 +22,13 @@ pub struct Routes {
     ingress: Arc<Ingress>,
     /// The sequence at which each deployment was built.
     built: HashMap<DeploymentId, u64>,
-    looked: Instant,
-    /// Routes changed, and it was not announced yet.
-    moved: bool,
 }
 
 impl Routes {
     /// Builds the table as the log stands now.
     #[must_use]
     pub fn new(view: View, ingress: Arc<Ingress>) -> Self {
-        let mut own = Self { view, ingress, built: HashMap::new(), looked: Instant::now(), moved: false };
+        let mut own = Self { view, ingress, built: HashMap::new() };
         own.look_at_all();
         own
     }
@@ -48,26 +39,23 @@ impl Routes {
         // What came between building and subscribing.
         self.look_at_all();
         loop {
-            let stands_on = self.ingress.routing.load().applied;
-            let behind = *applied.borrow() != stands_on;
-            let look = self.looked + LOOK_AT_ALL;
+            let mut told = Vec::new();
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                change = changes.next() => {
-                    let mut pending = vec![change];
-                    while let Some(change) = changes.next().now_or_never() {
-                        pending.push(change);
-                    }
-                    self.take(pending);
-                }
+                change = changes.next() => told.push(change),
                 _ = applied.changed() => {}
-                () = tokio::time::sleep_until(look), if behind => self.look_at_all(),
             }
+            // Read first: every change up to it was told before, so none of them is missed below.
+            let applied = *applied.borrow_and_update();
+            while let Some(change) = changes.next().now_or_never() {
+                told.push(change);
+            }
+            self.take(told, applied);
         }
     }
 
-    /// Rebuilds what changed, at once.
-    fn take(&mut self, changes: Vec<Change>) {
+    /// Rebuilds what changed; the whole table then stands at `applied`.
+    fn take(&mut self, changes: Vec<Change>, applied: u64) {
         let mut ids = Vec::with_capacity(changes.len());
         for change in changes {
             match change {
@@ -77,14 +65,10 @@ impl Routes {
         }
         ids.sort();
         ids.dedup();
-        self.rebuild(ids, None);
-        // Others wait to hear that it stands.
-        if self.moved {
-            self.look_at_all();
-        }
+        self.rebuild(ids, applied);
     }
 
-    /// Rebuilds whatever is not as the log says, and so knows up to where all of it stands.
+    /// Rebuilds whatever is not as the log says.
     fn look_at_all(&mut self) {
         // Read first: every fact up to it is in the view already.
         let applied = self.view.applied();
@@ -95,11 +79,10 @@ impl Routes {
             now != self.built.get(*id).copied()
         });
         let stale: Vec<DeploymentId> = gone.chain(stale.cloned()).collect();
-        self.rebuild(stale, Some(applied));
-        self.looked = Instant::now();
+        self.rebuild(stale, applied);
     }
 
-    fn rebuild(&mut self, ids: Vec<DeploymentId>, applied: Option<u64>) {
+    fn rebuild(&mut self, ids: Vec<DeploymentId>, applied: u64) {
         let entries: Vec<(DeploymentId, Option<Entry>)> = ids
             .into_iter()
             .map(|id| {
@@ -112,16 +95,13 @@ impl Routes {
             })
             .collect();
         let any = !entries.is_empty();
-        self.moved |= self.ingress.routing.apply(&self.ingress.admission, entries, applied);
-        if applied.is_some() && std::mem::take(&mut self.moved) {
-            self.ingress.routing.announce();
-        }
+        self.ingress.routing.apply(&self.ingress.admission, entries, applied);
         if any {
             let table = self.ingress.routing.load();
             let wanted = auth::locations(table.doors().map(|door| &door.entry));
             self.ingress.authenticator.issuers.retain(|location| wanted.contains(location));
         }
-        self.ingress.metrics.applied.set(i64::try_from(self.ingress.routing.load().applied).unwrap_or(i64::MAX));
+        self.ingress.metrics.applied.set(i64::try_from(applied).unwrap_or(i64::MAX));
     }
 }
 

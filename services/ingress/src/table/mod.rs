@@ -96,26 +96,20 @@ impl Routing {
         self.changed.subscribe()
     }
 
-    /// Sees each change of anybody's routes, once the table is known to stand where the change is.
+    /// Sees each change of anybody's routes.
     #[must_use]
     pub fn moves(&self) -> watch::Receiver<u64> {
         self.moved.subscribe()
     }
 
-    /// Says that routes changed.
-    pub fn announce(&self) {
-        self.moved.send_modify(|version| *version += 1);
-    }
-
-    /// Applies what the log says about these deployments now (`None`: nothing is left of it). `applied` says up to where the
-    /// whole table stands with it, if that is known. Called by one task only. Returns whether
-    /// anybody's routes changed.
+    /// Applies what the log says about these deployments now (`None`: nothing is left of it). With it the whole table stands at
+    /// `applied`. Called by one task only.
     pub fn apply(
         &self,
         admission: &Admission,
         entries: impl IntoIterator<Item = (DeploymentId, Option<Entry>)>,
-        applied: Option<u64>,
-    ) -> bool {
+        applied: u64,
+    ) {
         let before = self.current.load_full();
         let mut doors = before.doors.clone();
         let mut moved = false;
@@ -127,9 +121,11 @@ impl Routing {
                 None => doors.remove(&id),
             };
         }
-        self.current.store(Arc::new(Table { applied: applied.unwrap_or(before.applied), doors }));
+        self.current.store(Arc::new(Table { applied, doors }));
         self.changed.send_modify(|version| *version += 1);
-        moved
+        if moved {
+            self.moved.send_modify(|version| *version += 1);
+        }
     }
 }
 
@@ -165,7 +161,9 @@ mod tests {
         let id: DeploymentId = "default.digits".parse().unwrap();
         let mut history = History::new();
         let apply = |history: &History, applied| {
-            routing.apply(&admission, [(id.clone(), build::build(&history.fold()))], Some(applied))
+            let moves = routing.moves();
+            routing.apply(&admission, [(id.clone(), build::build(&history.fold()))], applied);
+            moves.has_changed().unwrap()
         };
         history.release(1, 1);
         assert!(apply(&history, 1));
@@ -183,8 +181,8 @@ mod tests {
         assert_eq!(third.counts.len(), 2);
         assert_eq!(third.counts[&RevisionId::new(1, 1)].summary().requests, 0);
         assert_eq!(routing.load().applied, 3);
-        routing.apply(&admission, [(id.clone(), None)], None);
+        routing.apply(&admission, [(id.clone(), None)], 4);
         assert!(routing.load().door(&id).is_none());
-        assert_eq!(routing.load().applied, 3, "nothing was said about the rest of the table");
+        assert_eq!(routing.load().applied, 4);
     }
 }

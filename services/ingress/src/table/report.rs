@@ -12,8 +12,9 @@ use tracing::debug;
 const AT_LEAST_EACH: Duration = Duration::from_secs(5);
 /// While shares change, the controller decides by the figures in the reports.
 const WHILE_SHIFTING: Duration = Duration::from_secs(1);
-/// Between two reports that only say that the log moved on. A change of routes is reported at once.
-const AT_MOST_EACH: Duration = Duration::from_millis(100);
+/// Between two reports that only say that the log moved on: a release waits for one, and a hundred small writes a second are
+/// nothing to the broker. A change of routes is reported at once.
+const AT_MOST_EACH: Duration = Duration::from_millis(10);
 
 /// Reports until the shutdown, then says that this replica routes no more.
 pub async fn run(ingress: Arc<Ingress>, bus: Bus, shutdown: CancellationToken) {

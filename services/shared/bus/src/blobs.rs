@@ -222,8 +222,12 @@ impl Blobs {
         Ok((digest, size))
     }
 
+    /// A bucket. The own one is opened once: opening is a question to the broker.
     async fn store(&self, bucket: &str) -> Result<ObjectStore, BlobError> {
-        self.bus.context().get_object_store(bucket).await.map_err(|error| failed("open", bucket, &error))
+        let open = || async {
+            self.bus.context().get_object_store(bucket).await.map_err(|error| failed("open", bucket, &error))
+        };
+        if bucket == BLOBS { self.bus.blobs_cell().get_or_try_init(open).await.cloned() } else { open().await }
     }
 
     async fn upload(

@@ -9,10 +9,15 @@ use crate::{
     log::View,
     metrics::BusMetrics,
     principal::Principal,
+    routes::RouteReport,
     topology::{StreamName, nudge},
+    watched::Watched,
     wire,
 };
-use async_nats::{Client, jetstream};
+use async_nats::{
+    Client,
+    jetstream::{self, object_store::ObjectStore},
+};
 use first::{Listener, check_version, first_connection};
 use nkeys::KeyPair;
 use serde::{Deserialize, Serialize};
@@ -78,6 +83,8 @@ struct Inner {
     connections: watch::Receiver<u64>,
     violations: broadcast::Sender<Arc<str>>,
     view: OnceCell<View>,
+    routes: OnceCell<Watched<Vec<RouteReport>>>,
+    blobs: OnceCell<ObjectStore>,
 }
 
 impl std::fmt::Debug for Bus {
@@ -128,6 +135,8 @@ impl Bus {
             connections,
             violations: listener.violations.clone(),
             view: OnceCell::new(),
+            routes: OnceCell::new(),
+            blobs: OnceCell::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -241,6 +250,14 @@ impl Bus {
 
     pub(crate) fn view_cell(&self) -> &OnceCell<View> {
         &self.inner.view
+    }
+
+    pub(crate) fn routes_cell(&self) -> &OnceCell<Watched<Vec<RouteReport>>> {
+        &self.inner.routes
+    }
+
+    pub(crate) fn blobs_cell(&self) -> &OnceCell<ObjectStore> {
+        &self.inner.blobs
     }
 
     /// `ce-source` of what this principal says.

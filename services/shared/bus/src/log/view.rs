@@ -176,7 +176,7 @@ impl View {
         lock(&self.shared.strays).clone()
     }
 
-    /// The sequence up to which the log has been read.
+    /// The sequence up to which the log has been read. The changes up to it were told before.
     #[must_use]
     pub fn applied(&self) -> u64 {
         *self.shared.applied.borrow()
@@ -246,6 +246,13 @@ impl Shared {
         }
     }
 
+    /// Tells of a change, always before [`reached`](Self::reached) tells of its sequence: who reads `applied` first and takes every
+    /// change that is there then has seen all that led up to it.
+    fn changed(&self, change: Change) {
+        // Nobody may be listening.
+        let _ = self.changes.send(change);
+    }
+
     fn reached(&self, sequence: u64) {
         self.applied.send_if_modified(|applied| {
             let further = sequence > *applied;
@@ -294,9 +301,8 @@ impl Reader {
             return;
         }
         lock(&self.shared.facts_or_new(&id)).note(entry);
+        self.shared.changed(Change::Deployment(id));
         self.shared.reached(sequence);
-        // Nobody may be listening.
-        let _ = self.shared.changes.send(Change::Deployment(id));
     }
 
     fn caught_up(&mut self, last: u64) {
@@ -337,7 +343,7 @@ impl Reader {
                 });
             }
         }
+        self.shared.changed(Change::All);
         self.shared.applied.send_replace(last);
-        let _ = self.shared.changes.send(Change::All);
     }
 }

@@ -1,5 +1,6 @@
 //! The buckets: small tables that each have one writer per key and a lifetime.
 
+use super::streams::persist_mode;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use std::time::Duration;
 
@@ -104,7 +105,17 @@ impl Bucket {
             subject_delete_marker_ttl: Some(MARKER_TTL),
             storage: StorageType::File,
             num_replicas: replicas,
+            persist_mode: if self.is_said_again() { persist_mode(replicas) } else { None },
             ..Config::default()
+        }
+    }
+
+    /// Whether each entry is written anew every few seconds by its owner: what a power loss takes from it is back before its lifetime is
+    /// over, so nobody has to wait for the disk. A lease is no such entry, as its sequence must never be given again.
+    const fn is_said_again(self) -> bool {
+        match self {
+            Self::Workers | Self::Routes => true,
+            Self::Leases | Self::Identities | Self::ApiKeys | Self::Accepted | Self::Flags => false,
         }
     }
 }

@@ -74,7 +74,7 @@ impl StreamName {
 
 /// Three copies are made durable by the other two; only a single one must not answer before the disk has it, so only there
 /// may a stream whose loss is bearable (power loss: the last moments) trade that for a fifth of the time. R3 refuses it (10052).
-fn persist_mode(replicas: usize) -> Option<PersistenceMode> {
+pub(super) fn persist_mode(replicas: usize) -> Option<PersistenceMode> {
     (replicas == 1).then_some(PersistenceMode::Async)
 }
 
