@@ -9,9 +9,7 @@ use crate::{
     log::View,
     metrics::BusMetrics,
     principal::Principal,
-    routes::RouteReport,
     topology::{StreamName, nudge},
-    watched::Watched,
     wire,
 };
 use async_nats::{
@@ -83,7 +81,6 @@ struct Inner {
     connections: watch::Receiver<u64>,
     violations: broadcast::Sender<Arc<str>>,
     view: OnceCell<View>,
-    routes: OnceCell<Watched<Vec<RouteReport>>>,
     blobs: OnceCell<ObjectStore>,
 }
 
@@ -135,7 +132,6 @@ impl Bus {
             connections,
             violations: listener.violations.clone(),
             view: OnceCell::new(),
-            routes: OnceCell::new(),
             blobs: OnceCell::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -250,10 +246,6 @@ impl Bus {
 
     pub(crate) fn view_cell(&self) -> &OnceCell<View> {
         &self.inner.view
-    }
-
-    pub(crate) fn routes_cell(&self) -> &OnceCell<Watched<Vec<RouteReport>>> {
-        &self.inner.routes
     }
 
     pub(crate) fn blobs_cell(&self) -> &OnceCell<ObjectStore> {

@@ -146,7 +146,7 @@ impl Table {
             while let Some(what) = told.recv().await {
                 match what {
                     Followed::Anew { .. } => found.clear(),
-                    Followed::Message(stored) => self.note(&mut found, stored),
+                    Followed::Message(stored) => note(self.bucket, &mut found, stored),
                     Followed::CaughtUp { .. } => return Ok(()),
                 }
             }
@@ -168,15 +168,6 @@ impl Table {
         )
     }
 
-    fn note(&self, found: &mut BTreeMap<String, Stored>, stored: Stored) {
-        let Some(key) = parse_bucket_key(self.bucket.as_str(), &stored.subject).map(str::to_owned) else { return };
-        if is_live(&stored) {
-            found.insert(key, stored);
-        } else {
-            found.remove(&key);
-        }
-    }
-
     /// Follows all values whose key matches `filter`, as what `project` makes of them. Returns when it has seen all once.
     pub(crate) async fn follow<T: Send + Sync + 'static>(
         &self,
@@ -184,11 +175,11 @@ impl Table {
         project: impl Fn(&BTreeMap<String, Stored>) -> T + Send + 'static,
     ) -> Result<Watched<T>, BusError> {
         let mut told = self.follow_raw(filter);
-        let mut view = Latest::new(self.bucket.max_age());
+        let mut view = Latest::new(self.bucket);
         let first = async {
             while let Some(what) = told.recv().await {
                 let caught_up = matches!(what, Followed::CaughtUp { .. });
-                view.hear(self, what);
+                view.hear(what);
                 if caught_up {
                     return true;
                 }
@@ -200,10 +191,7 @@ impl Table {
             return Err(BusError::Timeout { action: format!("follow {}", self.bucket.as_str()), waited: budget });
         }
         let (sender, receiver) = watch::channel(Arc::new(project(&view.known)));
-        let table = self.clone();
-        self.bus.background(async move {
-            view.run(&table, &mut told, &sender, project).await;
-        });
+        self.bus.background(async move { view.run(&mut told, &sender, project).await });
         Ok(Watched::new(receiver))
     }
 }
@@ -211,21 +199,25 @@ impl Table {
 /// What is known of a bucket. After a new session, keys that were not seen again are kept for one more lifetime: a broker that was
 /// away longer than that has expired every entry, though their owners live and are about to renew them.
 struct Latest {
+    bucket: Bucket,
     known: BTreeMap<String, Stored>,
     /// What the running session has told before it caught up.
     fresh: Option<BTreeMap<String, Stored>>,
-    grace: Option<Duration>,
     /// Keys kept from before, and until when.
     doubtful: BTreeMap<String, Instant>,
+    /// Whether it was caught up before.
+    settled: bool,
+    /// Until then an expiry is the broker's doing: it was away while the owners could not renew.
+    forgiving: Option<Instant>,
 }
 
 impl Latest {
-    const fn new(grace: Option<Duration>) -> Self {
-        Self { known: BTreeMap::new(), fresh: None, grace, doubtful: BTreeMap::new() }
+    const fn new(bucket: Bucket) -> Self {
+        Self { bucket, known: BTreeMap::new(), fresh: None, doubtful: BTreeMap::new(), settled: false, forgiving: None }
     }
 
     /// Whether what is known may have changed.
-    fn hear(&mut self, table: &Table, what: Followed) -> bool {
+    fn hear(&mut self, what: Followed) -> bool {
         match what {
             Followed::Anew { .. } => {
                 self.fresh = Some(BTreeMap::new());
@@ -233,26 +225,38 @@ impl Latest {
             }
             Followed::Message(stored) => match &mut self.fresh {
                 Some(fresh) => {
-                    table.note(fresh, stored);
+                    note(self.bucket, fresh, stored);
                     false
                 }
-                None => {
-                    if let Some(key) = parse_bucket_key(table.bucket.as_str(), &stored.subject) {
-                        self.doubtful.remove(key);
-                    }
-                    table.note(&mut self.known, stored);
-                    true
-                }
+                None => self.changed(stored),
             },
             Followed::CaughtUp { .. } => self.settle(),
         }
     }
 
+    /// A message of the running session. What the broker expires soon after its return is doubtful, not gone.
+    fn changed(&mut self, stored: Stored) -> bool {
+        let key = parse_bucket_key(self.bucket.as_str(), &stored.subject).map(str::to_owned);
+        if let Some(key) = key {
+            let forgiven = self.forgiving.filter(|until| is_expiry(&stored) && Instant::now() < *until);
+            if let Some(until) = forgiven.filter(|_| self.known.contains_key(&key)) {
+                self.doubtful.insert(key, until);
+                return false;
+            }
+            self.doubtful.remove(&key);
+        }
+        note(self.bucket, &mut self.known, stored);
+        true
+    }
+
     fn settle(&mut self) -> bool {
         let Some(mut fresh) = self.fresh.take() else { return false };
         self.doubtful.clear();
+        if std::mem::replace(&mut self.settled, true) {
+            self.forgiving = self.bucket.max_age().map(|grace| Instant::now() + grace);
+        }
         // Only entries that expire by themselves can be missing without having been removed.
-        if let Some(grace) = self.grace {
+        if let Some(grace) = self.bucket.max_age() {
             let until = Instant::now() + grace;
             for (key, stored) in std::mem::take(&mut self.known) {
                 if let std::collections::btree_map::Entry::Vacant(gap) = fresh.entry(key.clone()) {
@@ -278,7 +282,6 @@ impl Latest {
 
     async fn run<T>(
         mut self,
-        table: &Table,
         told: &mut mpsc::Receiver<Followed>,
         sender: &watch::Sender<Arc<T>>,
         project: impl Fn(&BTreeMap<String, Stored>) -> T,
@@ -287,7 +290,7 @@ impl Latest {
             let overdue = self.doubtful.values().min().copied();
             let mut changed = tokio::select! {
                 what = told.recv() => match what {
-                    Some(what) => self.hear(table, what),
+                    Some(what) => self.hear(what),
                     None => return,
                 },
                 () = sleep_until(overdue) => self.drop_overdue(),
@@ -295,12 +298,21 @@ impl Latest {
             };
             // Many changes at once are told as one.
             while let Ok(what) = told.try_recv() {
-                changed |= self.hear(table, what);
+                changed |= self.hear(what);
             }
             if changed {
                 sender.send_replace(Arc::new(project(&self.known)));
             }
         }
+    }
+}
+
+fn note(bucket: Bucket, found: &mut BTreeMap<String, Stored>, stored: Stored) {
+    let Some(key) = parse_bucket_key(bucket.as_str(), &stored.subject).map(str::to_owned) else { return };
+    if is_live(&stored) {
+        found.insert(key, stored);
+    } else {
+        found.remove(&key);
     }
 }
 
@@ -313,6 +325,11 @@ async fn sleep_until(deadline: Option<Instant>) {
 
 fn is_live(stored: &Stored) -> bool {
     stored.header(OPERATION).is_none() && stored.header(MARKER).is_none()
+}
+
+/// Whether the broker says with it that a lifetime is over.
+fn is_expiry(stored: &Stored) -> bool {
+    stored.header(MARKER) == Some("MaxAge")
 }
 
 fn deletion() -> HeaderMap {
@@ -355,6 +372,50 @@ pub(crate) fn decode_all<T: DeserializeOwned>(entries: &BTreeMap<String, Stored>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topology::WORKER_TTL;
+    use slipway_kernel::Timestamp;
+
+    fn told(key: &str, headers: &[(&'static str, &'static str)]) -> Followed {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, *value);
+        }
+        let subject = bucket_key(Bucket::Workers.as_str(), key);
+        Followed::Message(Stored { subject, sequence: 1, at: Timestamp(0), headers: map, payload: Bytes::new() })
+    }
+
+    /// A session from its begin until it has told all there is.
+    fn session(view: &mut Latest, keys: &[&str]) {
+        view.hear(Followed::Anew { created: Timestamp(0) });
+        for key in keys {
+            view.hear(told(key, &[]));
+        }
+        view.hear(Followed::CaughtUp { last: 1 });
+    }
+
+    fn keys(view: &Latest) -> Vec<&str> {
+        view.known.keys().map(String::as_str).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_broker_forgets_or_expires_on_its_return_is_kept_until_its_owner_had_time_to_say_it_again() {
+        let mut view = Latest::new(Bucket::Workers);
+        session(&mut view, &["a", "b", "c"]);
+        // It was away for longer than a lifetime: `a` is gone already, `b` and `c` go now.
+        session(&mut view, &["b", "c"]);
+        assert_eq!(keys(&view), ["a", "b", "c"]);
+        assert!(!view.hear(told("b", &[(MARKER, "MaxAge")])), "nothing to tell yet");
+        assert!(view.hear(told("c", &[(OPERATION, "DEL")])), "its owner took it away");
+        assert_eq!(keys(&view), ["a", "b"]);
+        tokio::time::advance(WORKER_TTL / 2).await;
+        view.hear(told("a", &[]));
+        tokio::time::advance(WORKER_TTL / 2).await;
+        assert!(view.drop_overdue());
+        assert_eq!(keys(&view), ["a"], "who said it again stays");
+        // From now on an expiry is what it says.
+        assert!(view.hear(told("a", &[(MARKER, "MaxAge")])));
+        assert!(keys(&view).is_empty());
+    }
 
     #[test]
     fn a_lifetime_is_a_whole_number_of_seconds() {

@@ -120,13 +120,12 @@ impl RouteReports {
     }
 
     /// Waits until every live replica routes by the log up to `sequence`; returns how many there are. None is not an error here:
-    /// nothing routes, so nothing routes wrongly. The reports are followed from the first call on: a consumer for each would take
-    /// longer than the replicas do.
+    /// nothing routes, so nothing routes wrongly.
     ///
     /// # Errors
     /// [`RouteError::Behind`] when `timeout` is over, naming the replicas that are not there.
     pub async fn wait_all(&self, sequence: u64, timeout: Duration) -> Result<usize, RouteError> {
-        let mut watched = self.bus.routes_cell().get_or_try_init(|| self.follow()).await?.clone();
+        let mut watched = self.follow().await?;
         let all_there = |reports: &Vec<RouteReport>| reports.iter().all(|report| report.applied >= sequence);
         if let Some(reports) = watched.wait(timeout, all_there).await {
             return Ok(reports.len());

@@ -227,13 +227,14 @@ mod tests {
         let _ = DataFolder::at(Path::new("/tmp"));
     }
 
-    #[test]
-    fn a_folder_finds_the_processes_that_name_it_and_ends_them() {
+    #[tokio::test]
+    async fn a_folder_finds_the_processes_that_name_it_and_ends_them() {
         let folder = DataFolder::new();
         let mut child = std::process::Command::new("sh");
         let file = folder.path().join("run").join("digits-1-1-0-0a1b2c3d.toml");
         let mut child = child.args(["-c", "sleep 60; :", "worker", "--config"]).arg(&file).spawn().expect("a shell");
-        assert_eq!(folder.workers(), [child.id()]);
+        // Its command line is there a moment after it.
+        crate::eventually(Duration::from_secs(10), || async { folder.workers() == [child.id()] }).await;
         drop(folder);
         assert!(!child.wait().expect("it was a child").success());
     }
