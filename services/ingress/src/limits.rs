@@ -20,6 +20,10 @@ pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 /// hold 400 MiB at the very most.
 pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
+/// How long the end of a connection waits for the client's own end, throwing away what still comes: long enough for a body on its way
+/// to be sent, on a good line; one held on purpose counts among the connections meanwhile.
+pub const LINGER: Duration = Duration::from_secs(2);
+
 /// How long one write to a client may make no progress. A reader slower than one TCP window in 30 s holds memory for
 /// nothing; a mobile client in a tunnel reconnects sooner.
 pub const WRITE_STALL: Duration = Duration::from_secs(30);

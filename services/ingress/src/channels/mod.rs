@@ -1,6 +1,7 @@
 //! The ways in, one file per input channel, and how a connection is held to its bounds.
 
 pub mod http;
+mod linger;
 mod stall;
 mod tls;
 

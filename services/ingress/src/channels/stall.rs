@@ -1,5 +1,6 @@
 //! A connection whose peer reads nothing: after a while its writes fail, so that an answer nobody takes holds no memory.
 
+use super::linger::Lingering;
 use crate::limits;
 use axum::serve::Listener;
 use std::{
@@ -13,16 +14,16 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// A listener whose connections end when a write makes no progress for [`limits::WRITE_STALL`].
+/// A listener whose connections end when a write makes no progress for [`limits::WRITE_STALL`], and [linger](super::linger) when they end.
 pub(super) struct Guarded<L>(pub(super) L);
 
 impl<L: Listener> Listener for Guarded<L> {
-    type Io = Stalling<L::Io>;
+    type Io = Stalling<Lingering<L::Io>>;
     type Addr = L::Addr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (io, peer) = self.0.accept().await;
-        (Stalling { io, given_up: None }, peer)
+        (Stalling { io: Lingering::new(io), given_up: None }, peer)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {

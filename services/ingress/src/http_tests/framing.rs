@@ -54,6 +54,25 @@ async fn a_request_of_doubtful_extent_is_refused_and_its_connection_closed() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_all_of_too_large_a_body_before_it_reads_is_told_why() {
+    let world = World::released().await;
+    for size in [5 << 20, 30 << 20] {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        let head = format!(
+            "POST {INFER} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {size}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        timeout(Duration::from_secs(10), stream.write_all(&vec![b' '; size]))
+            .await
+            .unwrap_or_else(|_| panic!("{size}: stuck"))
+            .unwrap();
+        let mut answer = String::new();
+        timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("payload-too-large"), "{size}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn trailers_say_nothing_about_who_sends_them() {
     let mut setting = Setting::default();
     setting.history.access = json!({ "apiKeys": true });
