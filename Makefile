@@ -5,7 +5,7 @@ CARGO ?= cargo
 # the two cores of a small machine on itself, and the demo measures.
 SLIPWAY = $(CARGO) run --locked --release --quiet --package slipway --
 
-.PHONY: help tools build demo test check fmt lint bench clean
+.PHONY: help tools build demo test faults check fmt lint bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ demo: build  ## a model released, one healed, a wrong one taken back, under traf
 test: tools  ## every test, with real servers
 	$(CARGO) build --locked --workspace --bin slipway
 	$(CARGO) test --locked --workspace --no-fail-fast
+
+faults: tools  ## kills, freezes and damage beyond those of `test`; about six minutes on a quiet machine
+	$(CARGO) build --locked --workspace --bin slipway
+	$(CARGO) test --locked --package slipway-tests --test faults
 
 check: fmt lint test  ## what CI runs
 
