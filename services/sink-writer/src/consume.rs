@@ -3,7 +3,7 @@
 use crate::{
     config::{Batch, Config},
     domain::{Fence, Row},
-    error::SinkError,
+    error::{SinkError, chain},
     outputs::Outputs,
     record::row_of,
     sinks::Sink as _,
@@ -40,7 +40,8 @@ pub(crate) struct Consumer {
 }
 
 /// Results that go to the same sinks.
-type Groups = BTreeMap<(DeploymentId, Target), Vec<(Row, RecordedResult)>>;
+type Groups = BTreeMap<(DeploymentId, Target), Group>;
+type Group = Vec<(Row, RecordedResult)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
@@ -86,14 +87,15 @@ impl Consumer {
                     let target = if probe { Target::Probes } else { Target::Outputs(row.revision.generation) };
                     groups.entry((result.deployment.clone(), target)).or_default().push((row, result));
                 }
-                Err(reason) => self.bury(result, reason).await,
+                Err(reason) => self.bury(result, "malformed", reason).await,
             }
         }
         groups
     }
 
-    async fn bury(&self, result: RecordedResult, reason: String) {
-        self.metrics.refused("malformed");
+    /// Puts a result that cannot be kept aside, with the reason. `kind` is its word in the metrics.
+    async fn bury(&self, result: RecordedResult, kind: &'static str, reason: String) {
+        self.metrics.refused(kind);
         let letter = DeadLetter {
             service: Service::SinkWriter.to_string(),
             subject: slipway_bus::topology::result(&result.deployment, &result.request_id),
@@ -110,29 +112,51 @@ impl Consumer {
         }
     }
 
-    async fn write(&self, deployment: &DeploymentId, target: Target, group: Vec<(Row, RecordedResult)>) {
-        // They end with the batch, when the rows are durable or given back.
-        let spans: Vec<Span> = group.iter().map(|(_, result)| span_of(result)).collect();
-        let outcome = match target {
-            Target::Probes => self.write_probes(&group).await,
-            Target::Outputs(generation) => self.write_outputs(deployment, generation, &group).await,
-        };
-        match outcome {
-            Ok(()) => {
-                for (_, result) in group {
-                    settle(result.ack().await);
+    /// Writes a group and acknowledges it. What a sink refuses for a row's own sake is halved until that row is alone: it is put aside,
+    /// and does not keep its neighbours back.
+    async fn write(&self, deployment: &DeploymentId, target: Target, group: Group) {
+        let mut waiting = vec![group];
+        while let Some(mut group) = waiting.pop() {
+            // They end with the batch, when the rows are durable or given back.
+            let spans: Vec<Span> = group.iter().map(|(_, result)| span_of(result)).collect();
+            let error = match self.write_at_once(deployment, target, &group).await {
+                Ok(()) => {
+                    for (_, result) in group {
+                        settle(result.ack().await);
+                    }
+                    continue;
                 }
+                Err(error) => error,
+            };
+            for span in &spans {
+                span.record("otel.status_code", "ERROR");
             }
-            Err(error) => {
+            if error.is_the_rows() && group.len() > 1 {
+                waiting.push(group.split_off(group.len() / 2));
+                waiting.push(group);
+            } else if error.is_the_rows() {
+                for (_, result) in group {
+                    self.bury(result, "unwritable", chain(&error)).await;
+                }
+            } else {
                 tracing::warn!(%deployment, error = &error as &dyn std::error::Error, "results could not be written; they come again");
                 self.metrics.write_failed(deployment);
-                for span in &spans {
-                    span.record("otel.status_code", "ERROR");
-                }
                 for (_, result) in group {
                     settle(result.give_back().await);
                 }
             }
+        }
+    }
+
+    async fn write_at_once(
+        &self,
+        deployment: &DeploymentId,
+        target: Target,
+        group: &[(Row, RecordedResult)],
+    ) -> Result<(), SinkError> {
+        match target {
+            Target::Probes => self.write_probes(group).await,
+            Target::Outputs(generation) => self.write_outputs(deployment, generation, group).await,
         }
     }
 

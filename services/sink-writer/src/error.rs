@@ -73,6 +73,15 @@ impl SinkError {
         }
     }
 
+    /// Whether it is a row that cannot be kept, and not the sink that does not work: by SQLSTATE, a value that the database has no place
+    /// for (22, for example a NUL in a text) or that is larger than it takes (54). The embedded database takes every row.
+    #[must_use]
+    pub fn is_the_rows(&self) -> bool {
+        let Self::Database { source, .. } = self else { return false };
+        let code = source.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| code.len() == 5 && (code.starts_with("22") || code.starts_with("54")))
+    }
+
     /// The finding for `outputs-failed`.
     #[must_use]
     pub fn finding(&self, path: &str) -> Finding {
@@ -109,7 +118,7 @@ fn database_cause(error: &sqlx::Error) -> Cause {
 }
 
 /// The error and what led to it, in one line. Database errors carry no credentials: URLs are never part of them here.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -13,7 +13,7 @@ use slipway_proto::{
 };
 use slipway_runtime::{Common, Frame};
 use slipway_sink_writer::Config;
-use slipway_testkit::{NatsServer, eventually};
+use slipway_testkit::{NatsServer, Postgres, eventually};
 use std::{path::Path, time::Duration};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -167,6 +167,42 @@ async fn results_of_a_revision_that_was_taken_back_are_refused_and_poison_is_bur
     assert!(letter.subject.ends_with("poison") && !letter.reason.is_empty(), "{letter:?}");
     eventually(PATIENCE, || async { bus.results().lag().await.is_ok_and(|lag| lag == 0) }).await;
     assert_eq!(rows(&bus, false).await, Some(1));
+    frame.shutdown.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_the_database_cannot_keep_is_buried_and_its_neighbours_are_written() {
+    let (server, data, postgres) = (NatsServer::ready().await, tempfile::tempdir().unwrap(), Postgres::start().await);
+    let secret = data.path().join("url");
+    std::fs::write(&secret, postgres.url()).unwrap();
+    let bus = server.bus(Principal::Operator).await;
+    let outputs = serde_json::json!([{ "postgres": { "url": format!("file:{}", secret.display()), "table": "kept" } }]);
+    deployed(&bus, outputs).await;
+    // All are there before the sink-writer is, so that they come in one batch.
+    let names: Vec<String> = (0..20).map(|n| format!("r{n:02}")).collect();
+    for name in &names {
+        let mut payload = InferenceResult::decode(result(name, "1-1", false).as_slice()).unwrap();
+        if name == "r07" {
+            // PostgreSQL has no place for a NUL in a text.
+            payload.correlation_id = "a\0b".into();
+        }
+        record(&bus, name, payload.encode_to_vec()).await;
+    }
+    let frame = start(&server, data.path());
+    let kept = eventually(PATIENCE, || async {
+        let rows =
+            postgres.try_rows("SELECT request_id FROM kept ORDER BY 1").await.map_err(|error| error.to_string())?;
+        if rows.len() == 19 { Ok(rows) } else { Err(format!("{} rows", rows.len())) }
+    })
+    .await;
+    assert!(kept.iter().all(|row| row["request_id"] != "r07"), "{kept:?}");
+    let letters = eventually(PATIENCE, || async {
+        let letters = bus.dead().list().await.unwrap_or_default();
+        if letters.len() == 1 { Ok(letters) } else { Err(letters.len()) }
+    })
+    .await;
+    assert!(letters[0].subject.ends_with("r07") && letters[0].reason.contains("kept"), "{letters:?}");
+    eventually(PATIENCE, || async { bus.results().lag().await.is_ok_and(|lag| lag == 0) }).await;
     frame.shutdown.cancel();
 }
 
