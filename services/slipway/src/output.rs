@@ -1,6 +1,6 @@
 //! Printing: tables and colours on a terminal, plain text in a pipe, JSON for programs.
 
-use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets::NOTHING};
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
 use std::{fmt::Display, io::Write as _};
@@ -24,7 +24,9 @@ pub fn json(value: &impl Serialize) {
 pub fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(header.map(|word| word.to_uppercase().dimmed().to_string()));
+    // Whether colours go out is decided by `line`. They are the cell's, not its text's, which would count in its width.
+    table.enforce_styling();
+    table.set_header(header.map(|word| Cell::new(word.to_uppercase()).add_attribute(Attribute::Dim)));
     table
 }
 
@@ -46,13 +48,45 @@ pub enum Mark {
 }
 
 impl Mark {
+    const fn symbol(self) -> &'static str {
+        match self {
+            Self::Good => "✔",
+            Self::Bad => "✘",
+            Self::Note => "•",
+        }
+    }
+
     /// The sign in front of a line.
     #[must_use]
     pub fn sign(self) -> String {
         match self {
-            Self::Good => "✔".green().to_string(),
-            Self::Bad => "✘".red().to_string(),
-            Self::Note => "•".yellow().to_string(),
+            Self::Good => self.symbol().green().to_string(),
+            Self::Bad => self.symbol().red().to_string(),
+            Self::Note => self.symbol().yellow().to_string(),
         }
+    }
+
+    /// The sign in a table.
+    #[must_use]
+    pub fn cell(self) -> Cell {
+        Cell::new(self.symbol()).fg(match self {
+            Self::Good => Color::Green,
+            Self::Bad => Color::Red,
+            Self::Note => Color::Yellow,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_as_wide_as_what_is_seen_of_it() {
+        let mut table = table(["", "check"]);
+        table.add_row([Mark::Good.cell(), Cell::new("traces")]);
+        let plain = anstream::adapter::strip_str(&table.to_string()).to_string();
+        let lines: Vec<&str> = plain.lines().map(str::trim_end).collect();
+        assert_eq!(lines, ["    CHECK", " ✔  traces"]);
     }
 }

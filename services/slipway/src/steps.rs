@@ -58,7 +58,9 @@ pub fn describe(fact: &Fact) -> Step {
         | Answer::OutputsReady(ready)
         | Answer::ObservabilityReady(ready)
         | Answer::SecurityReady(ready) => {
-            let proofs: Vec<&str> = ready.proofs.iter().map(|proof| proof.name.as_str()).collect();
+            // One name may have been proved in several ways.
+            let mut proofs: Vec<&str> = ready.proofs.iter().map(|proof| proof.name.as_str()).collect();
+            proofs.dedup();
             (Mark::Good, format!("ready; proved: {}", proofs.join(", ")))
         }
         Answer::Validated(report) => (Mark::Good, checks(report)),
@@ -74,7 +76,11 @@ pub fn describe(fact: &Fact) -> Step {
         }
         Answer::Degraded(_) => (Mark::Bad, "objectives are missed".to_owned()),
         Answer::Recovered(_) => (Mark::Good, "objectives are kept again".to_owned()),
-        Answer::RolledBack(back) => (Mark::Note, format!("traffic is on {} again: {}", back.to, back.reason)),
+        Answer::RolledBack(back) => {
+            // The reason sums them up.
+            more.clear();
+            (Mark::Note, format!("traffic is on {} again: {}", back.to, back.reason))
+        }
         Answer::RollbackRequested(command) => (Mark::Note, said("rollback wanted", &command.reason)),
         Answer::Paused(command) => (Mark::Note, said("paused", &command.reason)),
         Answer::Resumed(command) => (Mark::Note, said("resumed", &command.reason)),
@@ -110,8 +116,8 @@ fn said(what: &str, reason: &str) -> String {
 pub fn finding(finding: &Finding) -> String {
     match (finding.measured, finding.wanted) {
         (Some(measured), Some(wanted)) => {
-            let unit = &finding.unit;
-            format!("{}: {measured:.4} {unit}, wanted {wanted:.4} {unit}: {}", finding.kind, finding.message)
+            let figure = |value: f64| format!("{value:.4} {}", finding.unit).trim_end().to_owned();
+            format!("{}: {}, wanted {}: {}", finding.kind, figure(measured), figure(wanted), finding.message)
         }
         _ => format!("{}: {}", finding.kind, finding.message),
     }
@@ -131,4 +137,18 @@ fn checks(report: &ValidationReport) -> String {
         .map(|(outcome, word)| format!("{} {word}", count(*outcome)))
         .collect();
     format!("checks: {}", told.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slipway_kernel::FindingKind;
+
+    #[test]
+    fn a_figure_without_a_unit_has_no_gap_behind_it() {
+        let wrong = Finding::deterministic(FindingKind::OutputMismatch, "rows differ".to_owned());
+        let told = |unit: &str| finding(&wrong.clone().with_figures(1.0, 0.001, unit));
+        assert_eq!(told(""), "output-mismatch: 1.0000, wanted 0.0010: rows differ");
+        assert_eq!(told("ms"), "output-mismatch: 1.0000 ms, wanted 0.0010 ms: rows differ");
+    }
 }

@@ -83,6 +83,9 @@ impl FromStr for Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = self.0.as_micros();
+        if micros == 0 {
+            return f.write_str("0s");
+        }
         for (unit, size) in [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000)] {
             if micros >= size && micros.is_multiple_of(size) {
                 return write!(f, "{}{unit}", micros / size);
@@ -121,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_span_is_written_as_it_was_read() {
-        for text in ["250us", "20ms", "30s", "10m", "2h", "1500ms"] {
+        for text in ["0s", "250us", "20ms", "30s", "10m", "2h", "1500ms"] {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
     }

@@ -9,6 +9,7 @@ use crate::{
     output::{self, Mark, heading, line, table},
     steps,
 };
+use comfy_table::Cell;
 use slipway_kernel::{
     Answer, Candidate, Deployment, Generation, GenerationState, Outcome, PlatformCandidate, RevisionState, Slot,
     ValidationReport, Veto,
@@ -143,12 +144,13 @@ fn checks(report: &ValidationReport) {
     let mut table = table(["", "check", "measured", "wanted", "detail"]);
     for check in &report.checks {
         let mark = match check.outcome {
-            Outcome::Passed => Mark::Good.sign(),
-            Outcome::Failed => Mark::Bad.sign(),
-            Outcome::Inconclusive | Outcome::Skipped => Mark::Note.sign(),
+            Outcome::Passed => Mark::Good,
+            Outcome::Failed => Mark::Bad,
+            Outcome::Inconclusive | Outcome::Skipped => Mark::Note,
         };
         let figure = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.3} {}", check.unit));
-        table.add_row([mark, check.name.clone(), figure(check.measured), figure(check.wanted), check.detail.clone()]);
+        let texts = [check.name.clone(), figure(check.measured), figure(check.wanted), check.detail.clone()];
+        table.add_row(std::iter::once(mark.cell()).chain(texts.map(Cell::new)));
     }
     line(table);
 }

@@ -111,7 +111,7 @@ fn a_burnt_plan_is_never_tried_again() {
     let slow = [found(FindingKind::Latency, 55.0, 50.0, "ms")];
     let burnt = Plan { max_delay: Span(std::time::Duration::from_micros(500)), ..plan() };
     let history = history(&json!({}), vec![tried(1, burnt, true), tried(2, plan(), false)]);
-    assert_eq!(told(&revise(&history, &slow)), "maxDelay 2ms->0us");
+    assert_eq!(told(&revise(&history, &slow)), "maxDelay 2ms->0s");
 }
 
 #[test]
