@@ -23,7 +23,10 @@ fn questions(facts: &Facts) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_of_every_service_write_the_same_facts_as_one() {
     let _alone = alone().await;
-    let document = Document::digits("digits", "digits-v1").with("spec.scale", json!({ "min": 1, "max": 1 }));
+    // Two of the worker as well: all nine are there twice.
+    let document = Document::digits("digits", "digits-v1")
+        .with("spec.scale", json!({ "min": 2, "max": 2 }))
+        .with("spec.resources", json!({ "cpu": "500m" }));
     let one = {
         let mesh = Mesh::start().await;
         document.deploy(mesh.folder()).await.ok();
@@ -35,7 +38,7 @@ async fn two_replicas_of_every_service_write_the_same_facts_as_one() {
     let facts = Facts::read(mesh.folder(), "digits").await;
     facts.hold_together();
     assert_eq!(questions(&facts), one);
-    assert_eq!(mesh.folder().workers().len(), 1, "one worker was planned, and two controllers keep one");
+    assert_eq!(mesh.folder().workers().len(), 2, "two workers were planned, and two controllers keep two");
     let caller = Caller::of(mesh.folder(), "digits");
     for digit in &digits()[..10] {
         caller.ask(digit).await;
@@ -68,7 +71,11 @@ async fn two_replicas_of_every_service_write_the_same_facts_as_one() {
     }
     eventually(Duration::from_secs(40), || async {
         let workers = mesh.folder().workers().len();
-        if workers == 3 { Ok(()) } else { Err(format!("{workers} workers of three deployments")) }
+        if workers == 4 {
+            Ok(())
+        } else {
+            Err(format!("{workers} workers; two of the first deployment, one of each other"))
+        }
     })
     .await;
 }
