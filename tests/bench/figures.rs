@@ -21,6 +21,10 @@ impl Samples {
         let rank = (self.0.len() * percent).div_ceil(100).max(1);
         self.0.get(rank - 1).copied().unwrap_or_default()
     }
+
+    pub fn all(&self) -> &[Duration] {
+        &self.0
+    }
 }
 
 /// A duration as it stands in tables.

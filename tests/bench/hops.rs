@@ -19,9 +19,21 @@ pub struct Floor {
     pub fetched: Samples,
 }
 
-/// From one fact to the next.
+/// What lies between the two facts of a hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// From one service to another that only decides and writes its fact.
+    Bare,
+    /// From one service to another that holds a lease, stores blobs, writes a database or waits for others meanwhile.
+    Working,
+    /// Inside one service.
+    Inside,
+}
+
+/// One kind of hop.
 pub struct Hop {
     pub name: &'static str,
+    pub kind: Kind,
     pub samples: Samples,
 }
 
@@ -30,23 +42,32 @@ pub struct Hops {
     /// From a fact to whoever is told of it.
     pub events: Arrivals,
     pub hops: Vec<Hop>,
+    /// Those from one service to another in which nothing else is done.
+    pub bare: Samples,
+    /// All hops from one service to another.
+    pub crossing: Samples,
     /// From `requested` to `released`.
     pub overhead: Samples,
 }
 
 /// A hop by the facts it begins and ends with; it begins with the latest of several.
-const HOPS: [(&str, &[Slot], Slot); 11] = [
-    ("gate → provisioner: decide", &[Slot::Request], Slot::Choice),
-    ("provisioner: lease", &[Slot::Choice], Slot::Infrastructure),
-    ("provisioner → platform-selector: lease", &[Slot::Infrastructure], Slot::Platform),
-    ("platform-selector → controller: plan, manifest stored", &[Slot::Platform], Slot::Plan),
-    ("controller: (no) workers start", &[Slot::Plan], Slot::Deployment),
-    ("controller → ingress: lease, all replicas route by it", &[Slot::Deployment], Slot::Ingress),
-    ("controller → sink-writer: real database, written and read back", &[Slot::Deployment], Slot::Outputs),
-    ("controller → observability: beside the other three", &[Slot::Deployment], Slot::Observability),
-    ("controller → security: lease", &[Slot::Deployment], Slot::Security),
-    ("last of the four → validator: lease, two reports stored", &Slot::PARALLEL, Slot::Validation),
-    ("validator → controller: all ingress replicas report", &[Slot::Validation], Slot::Release),
+const HOPS: [(&str, Kind, &[Slot], Slot); 11] = [
+    ("gate → provisioner: decide", Kind::Bare, &[Slot::Request], Slot::Choice),
+    ("provisioner: lease", Kind::Inside, &[Slot::Choice], Slot::Infrastructure),
+    ("provisioner → platform-selector: lease", Kind::Working, &[Slot::Infrastructure], Slot::Platform),
+    ("platform-selector → controller: plan, manifest stored", Kind::Working, &[Slot::Platform], Slot::Plan),
+    ("controller: (no) workers start", Kind::Inside, &[Slot::Plan], Slot::Deployment),
+    ("controller → ingress: lease, all replicas route by it", Kind::Working, &[Slot::Deployment], Slot::Ingress),
+    (
+        "controller → sink-writer: real database, written and read back",
+        Kind::Working,
+        &[Slot::Deployment],
+        Slot::Outputs,
+    ),
+    ("controller → observability: beside the other three", Kind::Working, &[Slot::Deployment], Slot::Observability),
+    ("controller → security: lease", Kind::Working, &[Slot::Deployment], Slot::Security),
+    ("last of the four → validator: lease, two reports stored", Kind::Working, &Slot::PARALLEL, Slot::Validation),
+    ("validator → controller: all ingress replicas report", Kind::Working, &[Slot::Validation], Slot::Release),
 ];
 
 /// Publish and fetch at a broker of its own.
@@ -70,16 +91,27 @@ pub async fn measure(rounds: usize) -> anyhow::Result<Hops> {
     let mut times: BTreeMap<DeploymentId, BTreeMap<Slot, i128>> = times(mesh.appended().await?);
     // The first one had to wait for the services.
     times.remove(&id("warm-up")?);
-    let hops = HOPS.iter().map(|(name, from, to)| hop(&times, name, from, *to)).collect();
-    Ok(Hops { events, hops, overhead: overhead(&times) })
+    let hops: Vec<Hop> = HOPS.iter().map(|(name, kind, from, to)| hop(&times, name, *kind, from, *to)).collect();
+    let of = |wanted: fn(Kind) -> bool| {
+        let wanted = hops.iter().filter(|hop| wanted(hop.kind));
+        Samples::new(wanted.flat_map(|hop| hop.samples.all().iter().copied()).collect())
+    };
+    let (bare, crossing) = (of(|kind| kind == Kind::Bare), of(|kind| kind != Kind::Inside));
+    Ok(Hops { events, bare, crossing, overhead: overhead(&times), hops })
 }
 
-fn hop(times: &BTreeMap<DeploymentId, BTreeMap<Slot, i128>>, name: &'static str, from: &[Slot], to: Slot) -> Hop {
+fn hop(
+    times: &BTreeMap<DeploymentId, BTreeMap<Slot, i128>>,
+    name: &'static str,
+    kind: Kind,
+    from: &[Slot],
+    to: Slot,
+) -> Hop {
     let one = |slots: &BTreeMap<Slot, i128>| {
         let begin = from.iter().filter_map(|slot| slots.get(slot)).max()?;
         Some(between(*begin, *slots.get(&to)?))
     };
-    Hop { name, samples: Samples::new(times.values().filter_map(one).collect()) }
+    Hop { name, kind, samples: Samples::new(times.values().filter_map(one).collect()) }
 }
 
 /// First attempts of the first generation, by deployment.

@@ -2,11 +2,17 @@
 
 use async_nats::datetime::DateTime;
 use slipway_kernel::Timestamp;
+use std::time::Duration;
 
 /// A broker time in milliseconds; times before 1970 are 0.
 pub(crate) fn from_broker(time: DateTime) -> Timestamp {
     let millis = time.unix_timestamp_nanos() / 1_000_000;
     Timestamp(u64::try_from(millis).unwrap_or(0))
+}
+
+/// A broker time as finely as the broker tells it, since 1970; times before it are zero.
+pub(crate) fn since_epoch(time: DateTime) -> Duration {
+    Duration::from_nanos(u64::try_from(time.unix_timestamp_nanos()).unwrap_or(0))
 }
 
 /// `2026-11-23T10:00:00.123Z`.

@@ -3,7 +3,7 @@
 use crate::{
     connect::Bus,
     error::BusError,
-    time::{from_broker, from_rfc3339},
+    time::{from_broker, from_rfc3339, since_epoch},
     topology::API,
 };
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, Request, RequestErrorKind, StatusCode, jetstream};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slipway_kernel::Timestamp;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::broadcast::Receiver;
 
 /// The store refused. Among its reasons is that the subject has all the messages it may have.
@@ -57,6 +57,7 @@ impl Stored {
             count: u64::try_from(info.delivered).unwrap_or(1),
             consumer_sequence: info.consumer_sequence,
             pending: info.pending,
+            appended: since_epoch(info.published),
         };
         Some((stored, delivery))
     }
@@ -70,6 +71,8 @@ pub(crate) struct Delivery {
     pub(crate) consumer_sequence: u64,
     /// How many more the consumer has.
     pub(crate) pending: u64,
+    /// When the broker appended it, since the Unix epoch: finer than the message's own time.
+    pub(crate) appended: Duration,
 }
 
 /// The first value of a header, its name compared without regard to case.

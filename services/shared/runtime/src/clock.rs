@@ -49,11 +49,18 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System => {
-                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-            }
+            Source::System => Timestamp(u64::try_from(self.since_epoch().as_millis()).unwrap_or(u64::MAX)),
             Source::Manual(moved) => moved.now(),
+        }
+    }
+
+    /// The same, as finely as the clock knows it: for measuring against a time of another process. Order and deadlines are
+    /// [`now`](Self::now)'s.
+    #[must_use]
+    pub fn since_epoch(&self) -> Duration {
+        match &self.0 {
+            Source::System => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Source::Manual(moved) => Duration::from_millis(moved.now().0),
         }
     }
 

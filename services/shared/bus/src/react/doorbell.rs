@@ -15,7 +15,7 @@ use async_nats::jetstream::{
 };
 use futures::StreamExt as _;
 use serde_json::json;
-use slipway_kernel::{DeploymentId, Timestamp};
+use slipway_kernel::DeploymentId;
 use std::time::Duration;
 use tokio::{sync::mpsc, time::Instant};
 
@@ -77,7 +77,8 @@ impl Doorbell {
 #[derive(Debug)]
 pub(super) struct Ring {
     pub(super) id: DeploymentId,
-    pub(super) at: Timestamp,
+    /// When, since the Unix epoch, by the broker's clock.
+    pub(super) appended: Duration,
     /// How many more there are for this service.
     pub(super) pending: u64,
     pub(super) doorbell: Doorbell,
@@ -119,7 +120,7 @@ async fn session(bus: &Bus, view: &View, consumer: WorkConsumer, rings: &mpsc::S
             continue;
         };
         view.wait_applied(stored.sequence, VIEW_BEHIND).await;
-        if rings.send(Ring { id, at: stored.at, pending: delivery.pending, doorbell }).await.is_err() {
+        if rings.send(Ring { id, appended: delivery.appended, pending: delivery.pending, doorbell }).await.is_err() {
             return Ok(());
         }
     }

@@ -106,7 +106,8 @@ impl<A: Actor> Engine<A> {
 
     async fn rung(&mut self, ring: Ring) {
         self.metrics.lag.set(i64::try_from(ring.pending).unwrap_or(i64::MAX));
-        self.metrics.hop.observe(self.bus.clock().now().since(ring.at).as_secs_f64());
+        let hop = self.bus.clock().since_epoch().saturating_sub(ring.appended);
+        self.metrics.hop.observe(hop.as_secs_f64());
         self.look(&ring.id, Reason::Rung(ring.doorbell)).await;
     }
 
