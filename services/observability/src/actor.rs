@@ -2,9 +2,9 @@
 
 use crate::effects::{Effects, Subject};
 use async_trait::async_trait;
-use slipway_bus::{Actor, Done, Due, DutyError, Scene};
+use slipway_bus::{Actor, Done, DutyError, Scene};
 use slipway_kernel::{
-    Answer, Attempt, Deployment, Failed, Generation, Removed, Revision, RevisionId, Service, Slot, Step, Timestamp,
+    Answer, Attempt, Deployment, Due, Failed, Generation, Removed, Revision, RevisionId, Service, Slot, Step, Timestamp,
 };
 
 /// Answers `observability` and `removal-observability`.
@@ -47,7 +47,7 @@ impl<E: Effects> Actor for ObservabilityActor<E> {
     }
 
     fn due(&self, deployment: &Deployment, now: Timestamp) -> Due<Step> {
-        deployment.step(Service::Observability, Slot::Observability, now).into()
+        deployment.step(Service::Observability, Slot::Observability, now)
     }
 
     fn label(&self, duty: &Step) -> &'static str {

@@ -3,17 +3,17 @@
 use crate::{
     domain::{
         choose::{self, Question, choose},
-        due::{self, Duty},
+        due::{Duty, due},
     },
     effects::{Effects, ExamineError, Examined, Order},
     engine::own_engine,
     telemetry::Telemetry,
 };
 use async_trait::async_trait;
-use slipway_bus::{Actor, Done, Due, DutyError, Scene};
+use slipway_bus::{Actor, Done, DutyError, Scene};
 use slipway_kernel::{
-    Answer, Deployment, FactKey, Finding, GenerationState, InfrastructureReady, PlatformRejected, PlatformSelected,
-    Revision, RevisionId, Service, Slot, Timestamp,
+    Answer, Deployment, Due, FactKey, Finding, GenerationState, InfrastructureReady, PlatformRejected,
+    PlatformSelected, Revision, RevisionId, Service, Slot, Timestamp,
 };
 use slipway_runtime::Frame;
 use std::time::Duration;
@@ -103,11 +103,7 @@ impl<E: Effects> Actor for PlatformSelector<E> {
     }
 
     fn due(&self, deployment: &Deployment, now: Timestamp) -> Due<Duty> {
-        match due::due(deployment, now) {
-            due::Due::Nothing => Due::Nothing,
-            due::Due::Wait(until) => Due::Wait(until),
-            due::Due::Now(duty) => Due::Now(duty),
-        }
+        due(deployment, now)
     }
 
     async fn perform(&self, duty: Duty, scene: Scene) -> Result<Done, DutyError> {

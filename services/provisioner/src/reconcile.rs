@@ -4,7 +4,7 @@ use crate::{
     domain::{
         choose::choose,
         demands::Demands,
-        due::{self, Duty},
+        due::{Duty, due},
         surroundings::name,
     },
     effects::Effects,
@@ -12,9 +12,9 @@ use crate::{
     telemetry::Telemetry,
 };
 use async_trait::async_trait;
-use slipway_bus::{Actor, Done, Due, DutyError, Lease, Scene};
+use slipway_bus::{Actor, Done, DutyError, Lease, Scene};
 use slipway_kernel::{
-    Answer, Attempt, Deployment, FactKey, Failed, Finding, FindingKind, Generation, GenerationState,
+    Answer, Attempt, Deployment, Due, FactKey, Failed, Finding, FindingKind, Generation, GenerationState,
     InfrastructureChosen, InfrastructureReady, Removed, Revision, RevisionId, Service, Slot, Timestamp, spec::Target,
 };
 use slipway_runtime::Frame;
@@ -121,11 +121,7 @@ impl<E: Effects> Actor for Provisioner<E> {
     }
 
     fn due(&self, deployment: &Deployment, now: Timestamp) -> Due<Duty> {
-        match due::due(deployment, now) {
-            due::Due::Nothing => Due::Nothing,
-            due::Due::Wait(until) => Due::Wait(until),
-            due::Due::Now(duty) => Due::Now(duty),
-        }
+        due(deployment, now)
     }
 
     async fn perform(&self, duty: Duty, scene: Scene) -> Result<Done, DutyError> {

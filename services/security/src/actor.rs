@@ -1,18 +1,15 @@
-//! The duties of this service: what is due is decided in [`crate::domain`], what is done to the world in [`Effects`].
+//! The duties of this service: what is due is the kernel's [`Step`], what is done to the world in [`Effects`].
 
 use crate::{
-    domain::{
-        self, Duty,
-        policy::{Policy, RULES, Subject, violations},
-    },
+    domain::policy::{Policy, RULES, Subject, violations},
     effects::{Effects, Place, Trouble},
     telemetry::SecurityMetrics,
 };
 use async_trait::async_trait;
-use slipway_bus::{Actor, Done, Due, DutyError, Scene};
+use slipway_bus::{Actor, Done, DutyError, Scene};
 use slipway_kernel::{
-    Answer, Attempt, Deployment, Failed, Finding, Generation, Item, Proof, Ready, Removed, Revision, RevisionId,
-    Service, Slot, Timestamp,
+    Answer, Attempt, Deployment, Due, Failed, Finding, Generation, Item, Proof, Ready, Removed, Revision, RevisionId,
+    Service, Slot, Step, Timestamp,
 };
 use std::time::Duration;
 
@@ -113,37 +110,33 @@ impl<E: Effects> Guard<E> {
 
 #[async_trait]
 impl<E: Effects> Actor for Guard<E> {
-    type Duty = Duty;
+    type Duty = Step;
 
     fn service(&self) -> Service {
         Service::Security
     }
 
-    fn due(&self, deployment: &Deployment, now: Timestamp) -> Due<Duty> {
-        match domain::due(deployment, now) {
-            Ok(Some(duty)) => Due::Now(duty),
-            Ok(None) => Due::Nothing,
-            Err(at) => Due::Wait(at),
-        }
+    fn due(&self, deployment: &Deployment, now: Timestamp) -> Due<Step> {
+        deployment.step(Service::Security, Slot::Security, now)
     }
 
-    fn label(&self, duty: &Duty) -> &'static str {
+    fn label(&self, duty: &Step) -> &'static str {
         match duty {
-            Duty::Secure { .. } => "secure",
-            Duty::Remove { .. } => "remove-security",
+            Step::Configure { .. } => "secure",
+            Step::Remove { .. } => "remove-security",
         }
     }
 
-    async fn perform(&self, duty: Duty, scene: Scene) -> Result<Done, DutyError> {
+    async fn perform(&self, duty: Step, scene: Scene) -> Result<Done, DutyError> {
         // One lease for both: a key is not made while it is removed.
         let Some(lease) = scene.lease("keys", LEASE).await? else { return Ok(Done::Elsewhere) };
         let deployment = &scene.folded.deployment;
         let doing = async {
             let (key, answer) = match duty {
-                Duty::Secure { revision, attempt } => {
+                Step::Configure { revision, attempt } => {
                     (key_of(&scene, revision, Slot::Security, attempt), self.secure(deployment, revision).await?)
                 }
-                Duty::Remove { generation, attempt } => {
+                Step::Remove { generation, attempt } => {
                     (removal_key(&scene, generation, attempt), Some(self.remove(deployment).await?))
                 }
             };

@@ -1,11 +1,10 @@
 //! Histories for tests, fact by fact.
 
 use slipway_kernel::{
-    Abandoned, Answer, Attempt, ByteSize, Candidate, Cause, CommandReason, CpuMillis, Deployed, Deployment,
-    DeploymentId, Digest, Fact, FactKey, Failed, Finding, FindingKind, Generation, InfrastructureChosen,
-    IntakeReference, MachineFacts, ModelFacts, ModelFormat, Plan, Planned, PlatformSelected, Ready, Released, Removed,
-    Requested, RevisionId, RolledBack, Service, Slot, Span, Superseded, Timestamp, ValidationReport, fold,
-    spec::ModelDeployment,
+    Abandoned, Answer, Attempt, ByteSize, Candidate, CommandReason, CpuMillis, Deployed, Deployment, DeploymentId,
+    Digest, Fact, FactKey, Generation, InfrastructureChosen, IntakeReference, MachineFacts, ModelFacts, ModelFormat,
+    Plan, Planned, PlatformSelected, Released, Requested, RevisionId, RolledBack, Slot, Span, Superseded, Timestamp,
+    ValidationReport, fold, spec::ModelDeployment,
 };
 use std::sync::Arc;
 
@@ -146,26 +145,6 @@ impl History {
         self.first((generation, revision), Slot::Deployment, Answer::Deployed(deployed))
     }
 
-    pub(crate) fn secured(self, generation: u32, revision: u32) -> Self {
-        let ready = Ready { configured: Vec::new(), proofs: Vec::new() };
-        self.first((generation, revision), Slot::Security, Answer::SecurityReady(ready))
-    }
-
-    pub(crate) fn security_failed(
-        self,
-        generation: u32,
-        revision: u32,
-        attempt: u32,
-        cause: Cause,
-        kind: FindingKind,
-        time: u64,
-    ) -> Self {
-        let mut finding = Finding::transient(kind, "x");
-        finding.cause = cause;
-        let failed = Answer::SecurityFailed(Failed { findings: vec![finding] });
-        self.with((generation, revision), Slot::Security, attempt, time, failed)
-    }
-
     pub(crate) fn validated(self, generation: u32, revision: u32) -> Self {
         self.first((generation, revision), Slot::Validation, Answer::Validated(report()))
     }
@@ -197,16 +176,5 @@ impl History {
     pub(crate) fn retire_requested(self, generation: u32) -> Self {
         let reason = CommandReason { reason: String::new(), intake: intake() };
         self.first((generation, 0), Slot::Command(0), Answer::RetireRequested(reason))
-    }
-
-    pub(crate) fn removal_failed(self, generation: u32, attempt: u32, time: u64) -> Self {
-        let findings = vec![Finding::transient(FindingKind::DependencyUnavailable, "x")];
-        let failed = Answer::RemovalFailed(Failed { findings });
-        self.with((generation, 0), Slot::Removal(Service::Security), attempt, time, failed)
-    }
-
-    pub(crate) fn removed(self, generation: u32, attempt: u32) -> Self {
-        let removed = Answer::Removed(Removed { items: Vec::new() });
-        self.with((generation, 0), Slot::Removal(Service::Security), attempt, 0, removed)
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::{error::SinkError, outputs::Outputs, sinks::Sink};
 use async_trait::async_trait;
-use slipway_bus::{Actor, Done, Due, DutyError, Scene};
+use slipway_bus::{Actor, Done, DutyError, Scene};
 use slipway_kernel::{
-    Answer, Attempt, Deployment, DeploymentId, Failed, Finding, Generation, Item, Proof, Ready, Removed, Revision,
+    Answer, Attempt, Deployment, DeploymentId, Due, Failed, Finding, Generation, Item, Proof, Ready, Removed, Revision,
     RevisionId, Service, Slot, Step, Timestamp, spec::Output,
 };
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl Actor for OutputsActor {
     }
 
     fn due(&self, deployment: &Deployment, now: Timestamp) -> Due<Step> {
-        deployment.step(Service::SinkWriter, Slot::Outputs, now).into()
+        deployment.step(Service::SinkWriter, Slot::Outputs, now)
     }
 
     fn label(&self, duty: &Step) -> &'static str {

@@ -120,7 +120,7 @@ impl Outputs {
                 () = shutdown.cancelled() => return Ok(()),
             };
             match change {
-                Change::Deployment(id) => self.mark(&id).await?,
+                Change::Deployment { id, .. } => self.mark(&id).await?,
                 Change::All => {
                     for id in self.view.ids() {
                         self.mark(&id).await?;

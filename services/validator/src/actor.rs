@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         assignment::Assignment,
-        due::{self, Duty, Next, findings_of_the_four},
+        due::{Duty, due, findings_of_the_four},
         report::{Told, fit, missing_markdown},
         verdict::{Verdict, verdict},
     },
@@ -11,9 +11,10 @@ use crate::{
     telemetry::ValidatorMetrics,
 };
 use async_trait::async_trait;
-use slipway_bus::{Actor, Done, Due, DutyError, Scene};
+use slipway_bus::{Actor, Done, DutyError, Scene};
 use slipway_kernel::{
-    Answer, Attempt, BlobReference, Check, Deployment, Finding, RevisionId, Service, Slot, Timestamp, ValidationReport,
+    Answer, Attempt, BlobReference, Check, Deployment, Due, Finding, RevisionId, Service, Slot, Timestamp,
+    ValidationReport,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
@@ -158,11 +159,7 @@ impl Actor for Validator {
     }
 
     fn due(&self, deployment: &Deployment, now: Timestamp) -> Due<Duty> {
-        match due::due(deployment, now) {
-            Next::Nothing => Due::Nothing,
-            Next::Wait(at) => Due::Wait(at),
-            Next::Now(duty) => Due::Now(duty),
-        }
+        due(deployment, now)
     }
 
     async fn perform(&self, duty: Duty, scene: Scene) -> Result<Done, DutyError> {

@@ -5,20 +5,20 @@
 
 use super::{
     deadlines::{DEPLOY_GRACE, Deadlines},
-    duty::{Due, Duty},
+    duty::Duty,
     history::History,
     plan::first_plan,
     revise::{NextStep, revise},
     standing::{Standing, demanded_rollback, goes_back_to, standing},
 };
 use slipway_kernel::{
-    Answer, Deployment, Finding, FindingKind, GenerationState, Revision, RevisionId, Service, Slot, Timestamp,
+    Answer, Deployment, Due, Finding, FindingKind, GenerationState, Revision, RevisionId, Service, Slot, Timestamp,
 };
 use std::time::Duration;
 
 /// What is due now.
 #[must_use]
-pub fn due(deployment: &Deployment, now: Timestamp, deadlines: &Deadlines) -> Due {
+pub fn due(deployment: &Deployment, now: Timestamp, deadlines: &Deadlines) -> Due<Duty> {
     if let Some(due) = retirement(deployment, now, deadlines) {
         return due;
     }
@@ -37,7 +37,7 @@ pub fn due(deployment: &Deployment, now: Timestamp, deadlines: &Deadlines) -> Du
 }
 
 /// Retirement: `retired` for every covered generation without an end once the five have answered, the covered one last.
-fn retirement(deployment: &Deployment, now: Timestamp, deadlines: &Deadlines) -> Option<Due> {
+fn retirement(deployment: &Deployment, now: Timestamp, deadlines: &Deadlines) -> Option<Due<Duty>> {
     let covered = deployment.generations.get(&deployment.retiring()?)?;
     if matches!(covered.ended(), Some(Answer::Retired(_) | Answer::Archived(_))) {
         return None;
@@ -91,7 +91,7 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    fn due(&self) -> Due {
+    fn due(&self) -> Due<Duty> {
         let limits = self.deadlines;
         match standing(self.generation) {
             Standing::Choosing { since } => self.until(since, limits.choice.0, "the provisioner did not choose"),
@@ -137,7 +137,7 @@ impl Table<'_> {
     }
 
     /// Waits for somebody else's answer, and gives the generation up when it does not come.
-    fn until(&self, since: Timestamp, limit: Duration, late: &str) -> Due {
+    fn until(&self, since: Timestamp, limit: Duration, late: &str) -> Due<Duty> {
         let deadline = self.deadlines.end(since, limit);
         if self.now < deadline {
             return Due::Wait(deadline);
@@ -146,7 +146,7 @@ impl Table<'_> {
         self.failed(None, vec![Finding::transient(FindingKind::Timeout, message)])
     }
 
-    fn plan_first(&self) -> Due {
+    fn plan_first(&self) -> Due<Duty> {
         let (Some(platform), Some(Answer::InfrastructureReady(infrastructure))) =
             (self.generation.platform(), self.generation.answer(Slot::Infrastructure))
         else {
@@ -172,11 +172,17 @@ impl Table<'_> {
     }
 
     /// What follows the failure of `revision` (`None`: before the first plan).
-    fn failed(&self, revision: Option<RevisionId>, findings: Vec<Finding>) -> Due {
+    fn failed(&self, revision: Option<RevisionId>, findings: Vec<Finding>) -> Due<Duty> {
         after_failure(self.deployment, self.generation, revision, findings).map_or(Due::Nothing, Due::Now)
     }
 
-    fn roll_out(&self, revision: RevisionId, shifted: Option<u8>, since: Timestamp, paused: Option<Timestamp>) -> Due {
+    fn roll_out(
+        &self,
+        revision: RevisionId,
+        shifted: Option<u8>,
+        since: Timestamp,
+        paused: Option<Timestamp>,
+    ) -> Due<Duty> {
         let rollout = &self.generation.spec().rollout;
         if let Some(paused) = paused {
             let deadline = self.deadlines.end(paused, self.deadlines.pause.0);
@@ -205,7 +211,7 @@ impl Table<'_> {
 
     /// A released revision that was found wanting goes back to the last good one at once; without one it is revised,
     /// and if nothing is left to try it keeps serving, for worse is not better than nothing.
-    fn degraded(&self, revision: RevisionId, findings: Vec<Finding>) -> Due {
+    fn degraded(&self, revision: RevisionId, findings: Vec<Finding>) -> Due<Duty> {
         if let Some(to) = self.deployment.last_good_before(revision) {
             let reason = format!("{revision} was found wanting after its release: {}", summary(&findings));
             return Due::Now(Duty::RollBack { revision, to, reason, findings, command: None });

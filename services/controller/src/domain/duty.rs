@@ -5,17 +5,6 @@ use slipway_kernel::{
     Planned, Retired, Revision, RevisionId, RolledBack, Service, Slot, Superseded, Timestamp,
 };
 
-/// What is due for a deployment.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Due {
-    /// Nothing until something happens.
-    Nothing,
-    /// Nothing until then, unless something happens before.
-    Wait(Timestamp),
-    /// This, now.
-    Now(Duty),
-}
-
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Duty {

@@ -27,7 +27,7 @@ pub mod wanted;
 
 pub use deadlines::Deadlines;
 pub use due::due;
-pub use duty::{Due, Duty};
+pub use duty::Duty;
 pub use history::History;
 pub use plan::first_plan;
 pub use revise::{NextStep, revise};

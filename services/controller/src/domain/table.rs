@@ -6,19 +6,19 @@
 
 use super::{
     Deadlines, due,
-    duty::{Due, Duty},
+    duty::Duty,
     scenario::{self, Scenario, finding},
     wanted,
 };
 use slipway_kernel::{
-    Answer, Approved, Cause, Degraded, Failed, FindingKind, PlatformRejected, RevisionId, Service, Slot, Timestamp,
+    Answer, Approved, Cause, Degraded, Due, Failed, FindingKind, PlatformRejected, RevisionId, Service, Slot, Timestamp,
 };
 use std::fmt::Write as _;
 
 const NOW: u64 = 1_000_000;
 
 /// What is due in words.
-fn told(due: &Due) -> String {
+fn told(due: &Due<Duty>) -> String {
     match due {
         Due::Nothing => "nothing".to_owned(),
         Due::Wait(until) => format!("wait {}", slipway_kernel::Span::millis(until.0 - NOW)),

@@ -2,13 +2,13 @@
 
 use super::{decide, group_of, wishes::format_of};
 use crate::{
-    domain::{Deadlines, due, duty, duty::Duty, manifest},
+    domain::{Deadlines, due, duty::Duty, manifest},
     target::{Status, Target},
     telemetry::Telemetry,
 };
 use async_trait::async_trait;
-use slipway_bus::{Actor, Done, Due, DutyError, RouteReport, Scene, Watched};
-use slipway_kernel::{Answer, Deployment, FactKey, Generation, RevisionId, RevisionState, Service, Timestamp};
+use slipway_bus::{Actor, Done, DutyError, RouteReport, Scene, Watched};
+use slipway_kernel::{Answer, Deployment, Due, FactKey, Generation, RevisionId, RevisionState, Service, Timestamp};
 use std::{sync::Arc, time::Duration};
 
 /// How soon to look again at something that other processes are about to finish.
@@ -138,11 +138,7 @@ impl Actor for Controller {
     }
 
     fn due(&self, deployment: &Deployment, now: Timestamp) -> Due<Duty> {
-        match due(deployment, now, &self.deadlines) {
-            duty::Due::Nothing => Due::Nothing,
-            duty::Due::Wait(until) => Due::Wait(until),
-            duty::Due::Now(duty) => Due::Now(duty),
-        }
+        due(deployment, now, &self.deadlines)
     }
 
     async fn perform(&self, duty: Duty, scene: Scene) -> Result<Done, DutyError> {

@@ -78,7 +78,7 @@ impl Wisher {
             tokio::select! {
                 () = frame.shutdown.cancelled() => return,
                 change = changes.next() => match change {
-                    Change::Deployment(id) => self.look(&id),
+                    Change::Deployment { id, .. } => self.look(&id),
                     Change::All => self.look_at_all(),
                 },
                 () = tokio::time::sleep(next) => self.look_at_those_that_wait(),

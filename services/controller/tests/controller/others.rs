@@ -55,7 +55,7 @@ impl Others {
                 self.answer_all(&view, &id).await;
             }
             match tokio::time::timeout(std::time::Duration::from_millis(500), changes.next()).await {
-                Ok(Change::Deployment(_) | Change::All) | Err(_) => {}
+                Ok(Change::Deployment { .. } | Change::All) | Err(_) => {}
             }
         }
     }

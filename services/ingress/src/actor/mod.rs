@@ -8,17 +8,15 @@ mod sample;
 pub use prove::{Effects, RealEffects, Subject};
 
 use crate::{
-    auth,
-    domain::{self, Duty},
-    limits,
+    auth, limits,
     stack::Ingress,
     table::{Door, Target},
 };
 use async_trait::async_trait;
-use slipway_bus::{Actor, Bus, Done, Due, DutyError, RouteError, Scene};
+use slipway_bus::{Actor, Bus, Done, DutyError, RouteError, Scene};
 use slipway_kernel::{
-    Answer, Attempt, Deployment, Failed, Finding, FindingKind, Generation, Item, Proof, Ready, Removed, Revision,
-    RevisionId, Service, Slot, Timestamp,
+    Answer, Attempt, Deployment, Due, Failed, Finding, FindingKind, Generation, Item, Proof, Ready, Removed, Revision,
+    RevisionId, Service, Slot, Step, Timestamp,
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -147,31 +145,27 @@ impl IngressActor {
 
 #[async_trait]
 impl Actor for IngressActor {
-    type Duty = Duty;
+    type Duty = Step;
 
     fn service(&self) -> Service {
         Service::Ingress
     }
 
-    fn due(&self, deployment: &Deployment, now: Timestamp) -> Due<Duty> {
-        match domain::due(deployment, now) {
-            Ok(Some(duty)) => Due::Now(duty),
-            Ok(None) => Due::Nothing,
-            Err(at) => Due::Wait(at),
+    fn due(&self, deployment: &Deployment, now: Timestamp) -> Due<Step> {
+        deployment.step(Service::Ingress, Slot::Ingress, now)
+    }
+
+    fn label(&self, duty: &Step) -> &'static str {
+        match duty {
+            Step::Configure { .. } => "open-ingress",
+            Step::Remove { .. } => "remove-ingress",
         }
     }
 
-    fn label(&self, duty: &Duty) -> &'static str {
+    async fn perform(&self, duty: Step, scene: Scene) -> Result<Done, DutyError> {
         match duty {
-            Duty::Open { .. } => "open-ingress",
-            Duty::Remove { .. } => "remove-ingress",
-        }
-    }
-
-    async fn perform(&self, duty: Duty, scene: Scene) -> Result<Done, DutyError> {
-        match duty {
-            Duty::Open { revision, attempt } => self.open(revision, attempt, &scene).await,
-            Duty::Remove { generation, attempt } => self.remove(generation, attempt, &scene).await,
+            Step::Configure { revision, attempt } => self.open(revision, attempt, &scene).await,
+            Step::Remove { generation, attempt } => self.remove(generation, attempt, &scene).await,
         }
     }
 }

@@ -1,5 +1,4 @@
-//! What is due, decided from the folded log alone: no clock, no network, no randomness.
+//! What is decided for a request by its circumstances alone: no clock, no network, no dice of its own. What is due for a
+//! deployment is the kernel's [`Step`](slipway_kernel::Step).
 
-mod due;
-
-pub use due::{Duty, due};
+pub mod balance;

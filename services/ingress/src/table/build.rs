@@ -156,11 +156,7 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn add(&mut self, revision: RevisionId, slot: Slot, answer: Answer) {
-            self.add_attempt(revision, slot, 0, answer);
-        }
-
-        pub(crate) fn add_attempt(&mut self, revision: RevisionId, slot: Slot, attempt: u32, answer: Answer) {
-            let key = FactKey::new(self.id.clone(), revision, slot).at(slipway_kernel::Attempt(attempt));
+            let key = FactKey::new(self.id.clone(), revision, slot);
             let sequence = self.facts.len() as u64 + 1;
             self.facts.push(Arc::new(Fact {
                 id: key.to_string(),

@@ -60,7 +60,7 @@ impl Routes {
         for change in changes {
             match change {
                 Change::All => return self.look_at_all(),
-                Change::Deployment(id) => ids.push(id),
+                Change::Deployment { id, .. } => ids.push(id),
             }
         }
         ids.sort();

@@ -4,7 +4,6 @@
 //! another; when there is none it waits for one to appear, within its deadline. Every try bears the same request id, so
 //! that its effect happens once.
 
-pub mod balance;
 pub mod pool;
 pub mod retry;
 pub mod worker;

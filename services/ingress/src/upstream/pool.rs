@@ -1,9 +1,7 @@
 //! The live workers by revision, and which of them a request goes to.
 
-use super::{
-    balance::pick_of_two,
-    worker::{Seat, Standing, Taken, Worker},
-};
+use super::worker::{Seat, Standing, Taken, Worker};
+use crate::domain::balance::pick_of_two;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use slipway_kernel::{DeploymentId, RevisionId};
 use slipway_runtime::tls::Reloadable;

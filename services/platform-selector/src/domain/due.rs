@@ -1,7 +1,6 @@
 //! What is due: the folded state of a deployment, turned into a duty.
 
-use slipway_kernel::{Answer, Attempt, Deployment, Generation, Slot, Timestamp};
-use std::time::Duration;
+use slipway_kernel::{Answer, Attempt, Deployment, Due, Generation, Slot, Timestamp};
 
 /// Something the platform-selector has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,23 +14,9 @@ pub enum Duty {
     },
 }
 
-/// When something is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// Never, as things stand.
-    Nothing,
-    /// Then, unless something happens before.
-    Wait(Timestamp),
-    /// Now.
-    Now(Duty),
-}
-
-/// Tries at one artifact. A server that fails three times within seconds needs a person.
-pub const MAX_ATTEMPTS: u32 = 3;
-
 /// What is due for `deployment` at `now`.
 #[must_use]
-pub fn due(deployment: &Deployment, now: Timestamp) -> Due {
+pub fn due(deployment: &Deployment, now: Timestamp) -> Due<Duty> {
     let Some(newest) = deployment.newest() else {
         return Due::Nothing;
     };
@@ -42,22 +27,7 @@ pub fn due(deployment: &Deployment, now: Timestamp) -> Due {
     if !matches!(newest.answer(Slot::Infrastructure), Some(Answer::InfrastructureReady(_))) {
         return Due::Nothing;
     }
-    let attempts = newest.attempts(Slot::Platform);
-    let attempt = attempts.next();
-    let duty = Duty::Select { generation, attempt };
-    match attempts.last() {
-        None => Due::Now(duty),
-        Some(last) if last.answer.failed_transiently() && attempt.0 < MAX_ATTEMPTS => {
-            let then = last.at.after(pause(attempt));
-            if then <= now { Due::Now(duty) } else { Due::Wait(then) }
-        }
-        Some(_) => Due::Nothing,
-    }
-}
-
-/// The pause before `attempt` (from 1): 1, 2, 4… seconds.
-fn pause(attempt: Attempt) -> Duration {
-    Duration::from_secs(1 << attempt.0.saturating_sub(1).min(10))
+    newest.attempts(Slot::Platform).next_try(now).map(|attempt| Duty::Select { generation, attempt })
 }
 
 #[cfg(test)]
@@ -119,12 +89,12 @@ mod tests {
             self.with(1, Slot::Platform, attempt, at, Answer::PlatformRejected(rejected))
         }
 
-        fn due(&self) -> Due {
+        fn due(&self) -> Due<Duty> {
             due(&fold(&id(), self.0.iter().cloned()), NOW)
         }
     }
 
-    fn select(attempt: u32) -> Due {
+    fn select(attempt: u32) -> Due<Duty> {
         Due::Now(Duty::Select { generation: Generation(1), attempt: Attempt(attempt) })
     }
 

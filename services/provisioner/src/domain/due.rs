@@ -1,7 +1,6 @@
 //! What is due: the folded state of a deployment, turned into a duty.
 
-use slipway_kernel::{Answer, Attempt, Deployment, Generation, GenerationState, Service, Slot, Timestamp};
-use std::time::Duration;
+use slipway_kernel::{Answer, Attempt, Deployment, Due, Generation, GenerationState, Service, Slot, Timestamp};
 
 /// Something the provisioner has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,30 +25,12 @@ pub enum Duty {
     },
 }
 
-/// When something is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// Never, as things stand.
-    Nothing,
-    /// Then, unless something happens before.
-    Wait(Timestamp),
-    /// Now.
-    Now(Duty),
-}
-
-/// Tries at one infrastructure. A machine that is full for seven seconds is full.
-pub const MAX_ATTEMPTS: u32 = 3;
-/// The longest pause between two tries at a removal: it is tried until it is done.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
 /// What is due for `deployment` at `now`.
 #[must_use]
-pub fn due(deployment: &Deployment, now: Timestamp) -> Due {
-    if let Some(retiring) = deployment.retiring() {
-        let removal = deployment.generations.get(&retiring).map_or(Due::Nothing, |g| removal(g, now));
-        if removal != Due::Nothing {
-            return removal;
-        }
+pub fn due(deployment: &Deployment, now: Timestamp) -> Due<Duty> {
+    let removal = deployment.removal(Service::Provisioner, now);
+    if removal != Due::Nothing {
+        return removal.map(|(generation, attempt)| Duty::Remove { generation, attempt });
     }
     let Some(newest) = deployment.newest() else {
         return Due::Nothing;
@@ -60,53 +41,23 @@ pub fn due(deployment: &Deployment, now: Timestamp) -> Due {
     provisioning(newest, now)
 }
 
-fn provisioning(newest: &GenerationState, now: Timestamp) -> Due {
+fn provisioning(newest: &GenerationState, now: Timestamp) -> Due<Duty> {
     let generation = newest.generation;
     let Some(Answer::InfrastructureChosen(chosen)) = newest.answer(Slot::Choice) else {
         return Due::Now(Duty::Choose(generation));
     };
-    let infrastructure = newest.attempts(Slot::Infrastructure);
-    let attempt = infrastructure.next();
     if chosen.target.is_empty() {
-        return if attempt == Attempt(0) { Due::Now(Duty::Refuse(generation)) } else { Due::Nothing };
+        return if newest.fact(Slot::Infrastructure).is_none() {
+            Due::Now(Duty::Refuse(generation))
+        } else {
+            Due::Nothing
+        };
     }
     let allowed = !chosen.needs_approval || matches!(newest.answer(Slot::Approval), Some(Answer::Approved(_)));
     if !allowed {
         return Due::Nothing;
     }
-    let duty = Duty::Provision { generation, attempt };
-    match infrastructure.last() {
-        None => Due::Now(duty),
-        Some(last) if last.answer.failed_transiently() && attempt.0 < MAX_ATTEMPTS => {
-            at(last.at.after(pause(attempt)), now, duty)
-        }
-        Some(_) => Due::Nothing,
-    }
-}
-
-fn removal(retiring: &GenerationState, now: Timestamp) -> Due {
-    let ended = matches!(retiring.ended(), Some(Answer::Retired(_) | Answer::Archived(_)));
-    if ended || retiring.removed(Service::Provisioner) {
-        return Due::Nothing;
-    }
-    let attempts = retiring.attempts(Slot::Removal(Service::Provisioner));
-    let attempt = attempts.next();
-    let duty = Duty::Remove { generation: retiring.generation, attempt };
-    match attempts.last() {
-        None => Due::Now(duty),
-        Some(last) if last.answer.failed_transiently() => at(last.at.after(pause(attempt)), now, duty),
-        Some(_) => Due::Nothing,
-    }
-}
-
-fn at(then: Timestamp, now: Timestamp, duty: Duty) -> Due {
-    if then <= now { Due::Now(duty) } else { Due::Wait(then) }
-}
-
-/// The pause before `attempt` (from 1): 1, 2, 4… seconds, at most a minute.
-fn pause(attempt: Attempt) -> Duration {
-    let doubled = Duration::from_secs(1).saturating_mul(1 << attempt.0.saturating_sub(1).min(10));
-    doubled.min(LONGEST_PAUSE)
+    newest.attempts(Slot::Infrastructure).next_try(now).map(|attempt| Duty::Provision { generation, attempt })
 }
 
 #[cfg(test)]
@@ -188,7 +139,7 @@ mod tests {
             self.with(1, Slot::Command(0), 0, 0, Answer::RetireRequested(command))
         }
 
-        fn due(&self) -> Due {
+        fn due(&self) -> Due<Duty> {
             due(&fold(&id(), self.0.iter().cloned()), NOW)
         }
     }
@@ -197,11 +148,11 @@ mod tests {
         Finding::transient(FindingKind::Unschedulable, "full")
     }
 
-    fn provision(attempt: u32) -> Due {
+    fn provision(attempt: u32) -> Due<Duty> {
         Due::Now(Duty::Provision { generation: Generation(1), attempt: Attempt(attempt) })
     }
 
-    fn remove(attempt: u32) -> Due {
+    fn remove(attempt: u32) -> Due<Duty> {
         Due::Now(Duty::Remove { generation: Generation(1), attempt: Attempt(attempt) })
     }
 
@@ -281,11 +232,5 @@ mod tests {
         let removed = Answer::Removed(Removed { items: Vec::new() });
         let again = again.with(1, Slot::Removal(Service::Provisioner), 0, 0, removed);
         assert_eq!(again.due(), Due::Now(Duty::Choose(Generation(2))));
-    }
-
-    #[test]
-    fn pauses_double_up_to_a_minute() {
-        let pauses: Vec<u64> = (1..9).map(|n| pause(Attempt(n)).as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
     }
 }

@@ -1,11 +1,8 @@
-//! What is due, who may have which identity, which authority signs, what the policy says, and what a proof shows. Pure: no
+//! Who may have which identity, which authority signs, what the policy says, and what a proof shows. Pure: no
 //! broker, no file, no clock, no key.
 
 pub mod api_key;
 pub mod authority;
-pub mod due;
 pub mod identity;
 pub mod policy;
 pub mod proof;
-
-pub use due::{Duty, due};

@@ -63,7 +63,7 @@ pub use queue::{
     Accepted, AcceptedRequest, AcceptedRequests, QueueError, QueuedRequest, Recorded, RecordedResult, RequestQueue,
     Requests, ResultQueue, Results,
 };
-pub use react::{Actor, Done, Due, DutyError, Scene, react};
+pub use react::{Actor, Done, DutyError, Scene, react};
 pub use routes::{RevisionStats, RouteError, RouteReport, RouteReports};
 pub use sinks::{SinkAnswer, SinkQuery, SinkRow, Sinks};
 pub use slipway_proto::json::Unknown;

@@ -10,7 +10,7 @@ mod metrics;
 mod scene;
 mod work;
 
-pub use duty::{Actor, Done, Due, DutyError};
+pub use duty::{Actor, Done, DutyError};
 pub use scene::Scene;
 
 pub(crate) use doorbell::open as open_consumer;

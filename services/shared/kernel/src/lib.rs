@@ -9,6 +9,7 @@
 
 mod answer;
 mod blob;
+mod due;
 mod fact;
 mod finding;
 mod fold;
@@ -33,6 +34,7 @@ pub use answer::{
     ValidationReport, Veto,
 };
 pub use blob::{BlobReference, Digest};
+pub use due::{Due, MAX_TRIES};
 pub use fact::{Fact, FactKey, SetAside};
 pub use finding::{Cause, Finding, FindingKind};
 pub use fold::{Answered, Attempts, Deployment, GenerationState, Phase, RevisionState, fold};
@@ -43,5 +45,5 @@ pub use quantity::{ByteSize, CpuMillis, Rate};
 pub use refusal::{Refusal, Refusals};
 pub use routes::{Route, Routes};
 pub use slot::{Slot, SlotError};
-pub use step::{Step, When};
+pub use step::Step;
 pub use time::{Span, Timestamp};

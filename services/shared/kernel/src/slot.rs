@@ -100,6 +100,32 @@ impl Slot {
         }
     }
 
+    /// Whether a fact in this slot can give `service` something to do. Its doorbell rings for no other, so what is not named here
+    /// is found by a sweep only. The controller decides on everything that happens.
+    #[must_use]
+    pub fn concerns(self, service: Service) -> bool {
+        match (service, self) {
+            (Service::Controller, _) => true,
+            // It annuls, retires, revalidates: whatever was decided may be open again.
+            (_, Self::Command(_)) => service != Service::InferenceWorker,
+            (Service::Provisioner, Self::Request | Self::Choice | Self::Approval) => true,
+            (Service::PlatformSelector, Self::Infrastructure) => true,
+            (
+                Service::Ingress
+                | Service::SinkWriter
+                | Service::Observability
+                | Service::Security
+                | Service::Validator,
+                Self::Deployment,
+            ) => true,
+            (Service::Validator, slot) if Self::PARALLEL.contains(&slot) => true,
+            // What it noticed about a released revision is for the controller.
+            (Service::Observability, Self::Degradation) => false,
+            // A failure that may pass is tried again.
+            (service, slot) => slot.answered_by() == service,
+        }
+    }
+
     /// Whether the slot may stand at revision 0 (`false`: only at 1 and above).
     #[must_use]
     pub const fn fits_revision(self, revision: u32) -> bool {

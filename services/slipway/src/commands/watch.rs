@@ -24,7 +24,7 @@ pub(crate) async fn run(args: WatchArgs, global: &Global) -> Result<(), Failure>
     loop {
         tokio::select! {
             change = changes.next() => match change {
-                Change::Deployment(id) => show(&view, &id, wanted.as_ref(), &mut shown, true, global.output),
+                Change::Deployment { id, .. } => show(&view, &id, wanted.as_ref(), &mut shown, true, global.output),
                 Change::All => for id in view.ids() {
                     show(&view, &id, wanted.as_ref(), &mut shown, true, global.output);
                 },

@@ -1,7 +1,7 @@
 //! The join of the four, and when the question `validation` is to be answered.
 
 use slipway_kernel::{
-    Answer, Attempt, Deployment, Finding, GenerationState, RevisionId, RevisionState, Slot, Timestamp,
+    Answer, Attempt, Deployment, Due, Finding, GenerationState, MAX_TRIES, RevisionId, RevisionState, Slot, Timestamp,
 };
 use std::time::Duration;
 
@@ -11,8 +11,6 @@ pub const FOUR_DEADLINE: Duration = Duration::from_secs(60);
 pub const FOUR_GRACE: Duration = Duration::from_secs(20);
 /// The most attempts that end without an answer; after them the controller treats the revision as failed.
 pub const MAX_ATTEMPTS: u32 = 3;
-/// How often one of the four tries again by itself after a transient failure. Until then its failure is not its last word.
-pub const MAX_TRIES_OF_THE_FOUR: u32 = 3;
 /// Pauses before the second and the third attempt: long enough for a neighbour's build or a broker's election to pass.
 const BACKOFF: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
 
@@ -44,17 +42,6 @@ pub enum Duty {
     },
 }
 
-/// What is due, and when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Nothing, until another fact comes.
-    Nothing,
-    /// Nothing before then.
-    Wait(Timestamp),
-    /// This.
-    Now(Duty),
-}
-
 /// How the four stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Join {
@@ -78,7 +65,7 @@ pub fn join(revision: &RevisionState) -> Join {
                 | Answer::ObservabilityReady(_)
                 | Answer::SecurityReady(_),
             ) => {}
-            Some(answer) if answer.failed_transiently() && revision.attempts(slot).next().0 < MAX_TRIES_OF_THE_FOUR => {
+            Some(answer) if answer.failed_transiently() && revision.attempts(slot).next().0 < MAX_TRIES => {
                 waiting.push(slot);
             }
             Some(_) => failed.push(slot),
@@ -104,37 +91,37 @@ pub fn findings_of_the_four(revision: &RevisionState) -> Vec<Finding> {
 /// What is due for the deployment. Only the latest revision of the newest generation is ever proved: an older one is
 /// superseded, released or taken back.
 #[must_use]
-pub fn due(deployment: &Deployment, now: Timestamp) -> Next {
+pub fn due(deployment: &Deployment, now: Timestamp) -> Due<Duty> {
     let Some(generation) = deployment.newest() else {
-        return Next::Nothing;
+        return Due::Nothing;
     };
     if generation.is_terminal() || deployment.is_retiring(generation.generation) {
-        return Next::Nothing;
+        return Due::Nothing;
     }
     let Some(revision) = generation.latest() else {
-        return Next::Nothing;
+        return Due::Nothing;
     };
     let Some(deployed) = revision.fact(Slot::Deployment) else {
-        return Next::Nothing;
+        return Due::Nothing;
     };
     if !revision.is_deployed() || revision.is_rolled_back() {
-        return Next::Nothing;
+        return Due::Nothing;
     }
     match Window::of(generation, revision, deployed.at) {
-        None => Next::Nothing,
-        Some(window) if now < window.begin => Next::Wait(window.begin),
+        None => Due::Nothing,
+        Some(window) if now < window.begin => Due::Wait(window.begin),
         Some(window) => within(revision, &window, now),
     }
 }
 
-fn within(revision: &RevisionState, window: &Window, now: Timestamp) -> Next {
+fn within(revision: &RevisionState, window: &Window, now: Timestamp) -> Due<Duty> {
     let attempt = revision.attempts(Slot::Validation).next();
     let revision_id = revision.id;
     match join(revision) {
-        Join::Ready => Next::Now(Duty::Prove { revision: revision_id, attempt }),
-        Join::Failed(_) => Next::Now(Duty::Refuse { revision: revision_id, attempt }),
-        Join::Waiting(_) if now < window.deadline => Next::Wait(window.deadline),
-        Join::Waiting(missing) => Next::Now(Duty::ReportMissing { revision: revision_id, attempt, missing }),
+        Join::Ready => Due::Now(Duty::Prove { revision: revision_id, attempt }),
+        Join::Failed(_) => Due::Now(Duty::Refuse { revision: revision_id, attempt }),
+        Join::Waiting(_) if now < window.deadline => Due::Wait(window.deadline),
+        Join::Waiting(missing) => Due::Now(Duty::ReportMissing { revision: revision_id, attempt, missing }),
     }
 }
 
@@ -198,22 +185,22 @@ mod tests {
         Timestamp(seconds * SECOND)
     }
 
-    fn prove(attempt: u32) -> Next {
-        Next::Now(Duty::Prove { revision: RevisionId::new(1, 1), attempt: Attempt(attempt) })
+    fn prove(attempt: u32) -> Due<Duty> {
+        Due::Now(Duty::Prove { revision: RevisionId::new(1, 1), attempt: Attempt(attempt) })
     }
 
     #[test]
     fn nothing_is_due_before_the_revision_is_deployed() {
-        assert_eq!(due(&History::new().fold(), at(0)), Next::Nothing);
-        assert_eq!(due(&History::new().requested().planned().fold(), at(0)), Next::Nothing);
-        assert_eq!(due(&History::new().requested().planned().deploy_failed().fold(), at(0)), Next::Nothing);
+        assert_eq!(due(&History::new().fold(), at(0)), Due::Nothing);
+        assert_eq!(due(&History::new().requested().planned().fold(), at(0)), Due::Nothing);
+        assert_eq!(due(&History::new().requested().planned().deploy_failed().fold(), at(0)), Due::Nothing);
     }
 
     #[test]
     fn the_proof_is_due_when_all_four_are_ready_and_not_before() {
         let mut history = History::new().requested().planned().deployed(at(100));
         for slot in Slot::PARALLEL {
-            assert_eq!(due(&history.fold(), at(101)), Next::Wait(at(160)), "before {slot}");
+            assert_eq!(due(&history.fold(), at(101)), Due::Wait(at(160)), "before {slot}");
             history = history.ready(slot);
         }
         assert_eq!(due(&history.fold(), at(101)), prove(0));
@@ -226,7 +213,7 @@ mod tests {
             let history =
                 History::new().requested().planned().deployed(at(100)).failed(slot, FindingKind::Misconfigured);
             let duty = Duty::Refuse { revision: RevisionId::new(1, 1), attempt: Attempt(0) };
-            assert_eq!(due(&history.fold(), at(101)), Next::Now(duty), "{slot}");
+            assert_eq!(due(&history.fold(), at(101)), Due::Now(duty), "{slot}");
         }
     }
 
@@ -234,12 +221,12 @@ mod tests {
     fn one_that_will_try_again_is_waited_for_until_its_last_try() {
         let deployed = History::new().requested().planned().deployed(at(100));
         let mut history = deployed.ready(Slot::Ingress).ready(Slot::Outputs).ready(Slot::Observability);
-        for _ in 1..MAX_TRIES_OF_THE_FOUR {
+        for _ in 1..MAX_TRIES {
             history = history.failed_for_now(Slot::Security);
-            assert_eq!(due(&history.fold(), at(101)), Next::Wait(at(160)));
+            assert_eq!(due(&history.fold(), at(101)), Due::Wait(at(160)));
         }
         history = history.failed_for_now(Slot::Security);
-        assert!(matches!(due(&history.fold(), at(101)), Next::Now(Duty::Refuse { .. })));
+        assert!(matches!(due(&history.fold(), at(101)), Due::Now(Duty::Refuse { .. })));
     }
 
     #[test]
@@ -247,29 +234,29 @@ mod tests {
         let history = History::new().requested().planned().deployed(at(100)).ready(Slot::Ingress).ready(Slot::Outputs);
         let missing = vec![Slot::Observability, Slot::Security];
         let duty = Duty::ReportMissing { revision: RevisionId::new(1, 1), attempt: Attempt(0), missing };
-        assert_eq!(due(&history.fold(), at(159)), Next::Wait(at(160)));
-        assert_eq!(due(&history.fold(), at(160)), Next::Now(duty));
+        assert_eq!(due(&history.fold(), at(159)), Due::Wait(at(160)));
+        assert_eq!(due(&history.fold(), at(160)), Due::Now(duty));
     }
 
     #[test]
     fn an_inconclusive_attempt_is_repeated_after_a_pause_and_only_so_often() {
         let mut history = History::new().requested().planned().deployed(at(100)).four_ready();
         history = history.validation(inconclusive(), at(200));
-        assert_eq!(due(&history.fold(), at(201)), Next::Wait(at(205)));
+        assert_eq!(due(&history.fold(), at(201)), Due::Wait(at(205)));
         assert_eq!(due(&history.fold(), at(205)), prove(1));
         history = history.validation(inconclusive(), at(300));
-        assert_eq!(due(&history.fold(), at(301)), Next::Wait(at(315)));
+        assert_eq!(due(&history.fold(), at(301)), Due::Wait(at(315)));
         assert_eq!(due(&history.fold(), at(315)), prove(2));
         history = history.validation(inconclusive(), at(400));
-        assert_eq!(due(&history.fold(), at(10_000)), Next::Nothing);
+        assert_eq!(due(&history.fold(), at(10_000)), Due::Nothing);
     }
 
     #[test]
     fn a_later_attempt_waits_again_for_who_was_missing() {
         let history = History::new().requested().planned().deployed(at(100)).validation(inconclusive(), at(160));
-        assert_eq!(due(&history.fold(), at(161)), Next::Wait(at(165)));
-        assert_eq!(due(&history.fold(), at(165)), Next::Wait(at(185)));
-        assert!(matches!(due(&history.fold(), at(185)), Next::Now(Duty::ReportMissing { .. })));
+        assert_eq!(due(&history.fold(), at(161)), Due::Wait(at(165)));
+        assert_eq!(due(&history.fold(), at(165)), Due::Wait(at(185)));
+        assert!(matches!(due(&history.fold(), at(185)), Due::Now(Duty::ReportMissing { .. })));
         assert_eq!(due(&history.four_ready().fold(), at(166)), prove(1));
     }
 
@@ -277,19 +264,19 @@ mod tests {
     fn an_answer_is_not_asked_for_again_unless_a_person_wants_it() {
         let history =
             History::new().requested().planned().deployed(at(100)).four_ready().validation(validated(), at(200));
-        assert_eq!(due(&history.fold(), at(300)), Next::Nothing);
+        assert_eq!(due(&history.fold(), at(300)), Due::Nothing);
         let again = history.revalidation_requested();
         assert_eq!(due(&again.fold(), at(300)), prove(1));
         let answered = again.validation(validated(), at(400));
-        assert_eq!(due(&answered.fold(), at(500)), Next::Nothing);
+        assert_eq!(due(&answered.fold(), at(500)), Due::Nothing);
         assert_eq!(due(&answered.revalidation_requested().fold(), at(500)), prove(2));
     }
 
     #[test]
     fn nothing_is_proved_that_is_going_away() {
         let ready = || History::new().requested().planned().deployed(at(100)).four_ready();
-        assert_eq!(due(&ready().retire_requested().fold(), at(101)), Next::Nothing);
-        assert_eq!(due(&ready().abandoned().fold(), at(101)), Next::Nothing);
-        assert_eq!(due(&ready().rolled_back().fold(), at(101)), Next::Nothing);
+        assert_eq!(due(&ready().retire_requested().fold(), at(101)), Due::Nothing);
+        assert_eq!(due(&ready().abandoned().fold(), at(101)), Due::Nothing);
+        assert_eq!(due(&ready().rolled_back().fold(), at(101)), Due::Nothing);
     }
 }

@@ -2,13 +2,13 @@
 
 use crate::domain::{
     Deadlines, due,
-    duty::{Due, Duty},
+    duty::Duty,
     invariants::breaches,
     scenario::{self, Scenario},
 };
 use proptest::prelude::*;
 use slipway_kernel::{
-    Answer, Approved, Cause, Deployed, Deployment, FactKey, Failed, Finding, FindingKind, GenerationState,
+    Answer, Approved, Cause, Deployed, Deployment, Due, FactKey, Failed, Finding, FindingKind, GenerationState,
     PlatformRejected, Released, RevisionId, RollbackRequested, Service, Shifted, Slot, Timestamp,
 };
 use std::collections::BTreeSet;

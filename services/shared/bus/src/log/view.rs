@@ -34,7 +34,12 @@ pub struct Folded {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// One deployment.
-    Deployment(DeploymentId),
+    Deployment {
+        /// Which.
+        id: DeploymentId,
+        /// The question that was answered; `None` for a message that is set aside or skipped.
+        slot: Option<Slot>,
+    },
     /// Perhaps everything: look at all.
     All,
 }
@@ -216,8 +221,8 @@ impl View {
                 }
                 loop {
                     match changes.next().await {
-                        Change::Deployment(other) if other != *id => {}
-                        Change::Deployment(_) | Change::All => break,
+                        Change::Deployment { id: other, .. } if other != *id => {}
+                        Change::Deployment { .. } | Change::All => break,
                     }
                 }
             }
@@ -300,8 +305,12 @@ impl Reader {
             rebuilding.entry(id).or_default().note(entry);
             return;
         }
+        let slot = match &entry.content {
+            Content::Fact(fact) => Some(fact.key.slot),
+            Content::SetAside(_) | Content::UnknownType(_) => None,
+        };
         lock(&self.shared.facts_or_new(&id)).note(entry);
-        self.shared.changed(Change::Deployment(id));
+        self.shared.changed(Change::Deployment { id, slot });
         self.shared.reached(sequence);
     }
 

@@ -3,29 +3,8 @@
 use super::Scene;
 use crate::{blobs::BlobError, error::BusError, lease::LeaseError, log::AppendError};
 use async_trait::async_trait;
-use slipway_kernel::{Deployment, Service, Timestamp, When};
+use slipway_kernel::{Deployment, Due, Service, Timestamp};
 use std::{fmt::Debug, sync::Arc, time::Duration};
-
-/// What is to be done about a deployment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due<D> {
-    /// Nothing, until something changes.
-    Nothing,
-    /// Nothing before this time.
-    Wait(Timestamp),
-    /// This, now.
-    Now(D),
-}
-
-impl<D> From<When<D>> for Due<D> {
-    fn from(when: When<D>) -> Self {
-        match when {
-            When::Never => Self::Nothing,
-            When::At(at) => Self::Wait(at),
-            When::Now(duty) => Self::Now(duty),
-        }
-    }
-}
 
 /// How a duty ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The loop that asks what is due, begins it, and stops it when it is due no more. One per replica of a service.
 
 use super::{
-    Actor, Done, Due, DutyError, Scene,
+    Actor, Done, DutyError, Scene,
     doorbell::{BEAT, Doorbell, Ring, listen},
     hold::{Hold, pause},
     metrics::{End, ReactMetrics, Started},
@@ -12,11 +12,11 @@ use crate::{
     dead::DeadLetter,
     flags::IntegrityFlag,
     log::{Change, Folded, View},
-    topology::{WorkConsumer, parse_nudge},
+    topology::{WorkConsumer, parse_nudge, rings},
     watched::Watched,
 };
 use futures::StreamExt as _;
-use slipway_kernel::{DeploymentId, Service, Timestamp};
+use slipway_kernel::{DeploymentId, Due, Service, Slot, Timestamp};
 use slipway_runtime::{CancellationToken, Frame};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -111,10 +111,16 @@ impl<A: Actor> Engine<A> {
         self.look(&ring.id, Reason::Rung(ring.doorbell)).await;
     }
 
-    /// The doorbell rings for one replica; the others only look whether what they do is still wanted.
+    /// The doorbell rings for one replica; the others only look whether what they do is still wanted. Only a command is heard of
+    /// here by all of them, since no doorbell can be made to ring for it.
     async fn changed(&mut self, change: Change) {
         match change {
-            Change::Deployment(id) => {
+            Change::Deployment { id, slot: Some(slot @ Slot::Command(_)) }
+                if slot.concerns(self.service) && !rings(self.service, slot) =>
+            {
+                self.look(&id, Reason::Looked).await;
+            }
+            Change::Deployment { id, .. } => {
                 if self.running.contains_key(&id) {
                     self.look(&id, Reason::Moved).await;
                 }

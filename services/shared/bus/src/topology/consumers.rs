@@ -1,8 +1,11 @@
 //! The durable consumers. They are made at installation, so that no service needs the right to make or change one.
 
-use super::{StreamName, subjects::request_queue};
+use super::{
+    StreamName,
+    subjects::{LIFECYCLE, facts_in_slot, request_queue},
+};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull::Config};
-use slipway_kernel::{DeploymentId, RevisionId, Service};
+use slipway_kernel::{DeploymentId, RevisionId, Service, Slot};
 use std::time::Duration;
 
 /// How long a delivery may go without a sign of life before another replica gets it: the failover time of work. Handlers say
@@ -77,6 +80,10 @@ impl WorkConsumer {
             // From the beginning: a service installed later is rung for everything that is still open. Doorbells for what is done
             // cost one look each.
             deliver_policy: DeliverPolicy::All,
+            filter_subjects: match self {
+                Self::Duties(service) => facts_that_ring(service),
+                Self::Gate | Self::Results => Vec::new(),
+            },
             ack_wait: WORK_ACK_WAIT,
             // Never skipped in silence: the service itself writes the dead letter.
             max_deliver: -1,
@@ -90,6 +97,22 @@ impl WorkConsumer {
             ..Config::default()
         }
     }
+}
+
+/// Whether the doorbell of `service` rings for facts in `slot`. A token with a number in it cannot be filtered for, and the filters of a
+/// consumer may not overlap: so only the controller, which hears everything, is rung for commands.
+pub(crate) fn rings(service: Service, slot: Slot) -> bool {
+    service == Service::Controller || (slot.concerns(service) && !matches!(slot, Slot::Command(_) | Slot::Shift(_)))
+}
+
+/// The subjects that ring at `service`. A fact that rings at all eight costs as much again as reading it everywhere.
+fn facts_that_ring(service: Service) -> Vec<String> {
+    if service == Service::Controller {
+        return vec![LIFECYCLE.to_owned()];
+    }
+    let slots =
+        Slot::FIXED.into_iter().chain(Service::REMOVERS.map(Slot::Removal)).filter(|slot| rings(service, *slot));
+    slots.map(|slot| facts_in_slot(&slot.to_string())).collect()
 }
 
 /// The shared consumer of one revision's queue: name and configuration. Workers make it, since revisions come and go.
@@ -125,6 +148,19 @@ mod tests {
         for consumer in all {
             assert_eq!(consumer.config().max_deliver, -1, "{consumer:?}");
             assert!(consumer.config().max_ack_pending > 0, "{consumer:?}");
+        }
+    }
+
+    #[test]
+    fn a_doorbell_rings_for_what_concerns_its_service_and_no_share_of_the_traffic_concerns_any_but_the_controller() {
+        let heard = WorkConsumer::Duties(Service::Ingress).config().filter_subjects;
+        assert_eq!(heard, ["deployment", "ingress", "removal-ingress"].map(facts_in_slot));
+        assert_eq!(WorkConsumer::Duties(Service::Controller).config().filter_subjects, [LIFECYCLE]);
+        // These cannot be named by a filter, so they must not be needed.
+        for service in Service::ALL.into_iter().filter(|service| *service != Service::Controller) {
+            assert!((1..100).all(|percent| !Slot::Shift(percent).concerns(service)), "{service}");
+            let others = Service::REMOVERS.into_iter().filter(|other| *other != service);
+            assert!(others.map(Slot::Removal).all(|slot| !slot.concerns(service)), "{service}");
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::support::{LONG, deployment, draft, key, recovered, request};
 use async_trait::async_trait;
-use slipway_bus::{Actor, Bus, Done, Due, DutyError, Scene, react};
-use slipway_kernel::{Attempt, Deployment, RevisionId, Service, Slot, Timestamp};
+use slipway_bus::{Actor, Bus, Done, DutyError, Scene, react};
+use slipway_kernel::{Attempt, Deployment, Due, RevisionId, Service, Slot, Timestamp};
 use slipway_runtime::Frame;
 use slipway_testkit::{NatsServer, eventually, frame};
 use std::{

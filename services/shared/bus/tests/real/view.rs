@@ -16,7 +16,8 @@ async fn a_view_has_what_was_there_and_what_comes() {
     let mut changes = view.changes();
     let written = request(&bus.log(), "after").await.into_fact();
     assert!(view.wait_applied(written.sequence, LONG).await);
-    assert_eq!(changes.next().await, Change::Deployment(deployment("after")));
+    let change = Change::Deployment { id: deployment("after"), slot: Some(Slot::Request) };
+    assert_eq!(changes.next().await, change);
     let folded = view.get(&deployment("after")).unwrap();
     assert_eq!(folded.last_sequence, written.sequence);
     assert_eq!(folded.deployment.newest().unwrap().requested().intake.id, "after");
