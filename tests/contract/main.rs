@@ -7,3 +7,5 @@ mod asyncapi;
 mod doorbells;
 mod facts;
 mod golden;
+mod history;
+mod routes;

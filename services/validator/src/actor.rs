@@ -56,7 +56,7 @@ impl Validator {
             () = lease.lost() => return Ok(Done::Elsewhere),
         };
         drop(guard);
-        let written = self.write(scene, &assignment, &proof).await;
+        let written = Box::pin(self.write(scene, &assignment, &proof)).await;
         if let Err(error) = lease.release().await {
             tracing::debug!(%error, "the lease is left to expire");
         }
@@ -76,8 +76,11 @@ impl Validator {
             repeats: &proof.repeats,
             took: proof.took,
         };
-        let report = scene.bus.blobs().put(told.markdown(), "text/markdown").await?;
-        let figures = scene.bus.blobs().put(told.json().to_string(), "application/json").await?;
+        let blobs = scene.bus.blobs();
+        let (report, figures) = tokio::try_join!(
+            blobs.put(told.markdown(), "text/markdown"),
+            blobs.put(told.json().to_string(), "application/json")
+        )?;
         for finding in &mut findings {
             finding.evidence.push(format!("figures sha256:{}", figures.digest));
         }

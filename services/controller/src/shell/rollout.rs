@@ -61,12 +61,12 @@ impl Controller {
     }
 
     fn reported(&self, revision: RevisionId, scene: &Scene) -> Reported {
-        summed(&self.routes.get(), &scene.id.to_string(), revision, scene.folded.last_sequence)
+        summed(&self.routes.get(), &scene.id.to_string(), revision, scene.folded.deployment.routed_at())
     }
 
     /// The same, after waiting a moment for replicas that are behind: they follow the log within milliseconds.
     async fn arrived(&self, revision: RevisionId, scene: &Scene) -> Reported {
-        let sequence = scene.folded.last_sequence;
+        let sequence = scene.folded.deployment.routed_at();
         let all_there = |reports: &Vec<RouteReport>| reports.iter().all(|report| report.applied >= sequence);
         // Whoever is behind still is named by what follows.
         let _ = self.routes.clone().wait(ARRIVAL, all_there).await;

@@ -9,7 +9,7 @@ use crate::{
     target::{Desired, Target},
     telemetry::Telemetry,
 };
-use slipway_bus::{Change, Folded, RouteReport, View, Watched};
+use slipway_bus::{Change, RouteReport, View, Watched};
 use slipway_kernel::{Deployment, DeploymentId, Generation, ModelFormat, RevisionId, Timestamp};
 use slipway_runtime::{Clock, Frame};
 use std::{
@@ -37,8 +37,8 @@ pub(super) fn format_of(deployment: &Deployment, generation: Generation) -> Mode
 #[derive(Debug, Default)]
 struct Told {
     desired: Vec<Desired>,
-    /// Revisions that are told still and wanted no more: since when they wait, and for which part of the log.
-    leaving: Option<(Instant, u64)>,
+    /// Since when revisions wait that are told still and wanted no more.
+    leaving: Option<Instant>,
     /// When time alone changes what is wanted.
     changes_at: Option<Timestamp>,
     /// Breaches that were reported.
@@ -119,10 +119,11 @@ impl Wisher {
             .into_iter()
             .map(|wanted| Desired { format: format_of(&folded.deployment, wanted.revision.generation), wanted })
             .collect();
-        let arrived = arrived(&self.routes.get(), &folded);
+        let routed_at = folded.deployment.routed_at();
+        let arrived = self.routes.get().iter().all(|report| report.applied >= routed_at);
         let told = self.told.entry(id.clone()).or_default();
         told.changes_at = changes_at;
-        let (tell, leaving) = step(&told.desired, desired, told.leaving, arrived, folded.last_sequence, Instant::now());
+        let (tell, leaving) = step(&told.desired, desired, told.leaving, arrived, Instant::now());
         told.leaving = leaving;
         if told.desired != tell {
             let names: Vec<String> = tell.iter().map(|one| one.wanted.revision.to_string()).collect();
@@ -134,33 +135,28 @@ impl Wisher {
     }
 }
 
-fn arrived(reports: &[RouteReport], folded: &Folded) -> bool {
-    reports.iter().all(|report| report.applied >= folded.last_sequence)
-}
-
 /// What to tell, and what waits: those who are wanted, and those who were told and leave only when the routes have
 /// arrived.
 fn step(
     told: &[Desired],
     desired: Vec<Desired>,
-    leaving: Option<(Instant, u64)>,
+    leaving: Option<Instant>,
     arrived: bool,
-    sequence: u64,
     now: Instant,
-) -> (Vec<Desired>, Option<(Instant, u64)>) {
+) -> (Vec<Desired>, Option<Instant>) {
     let wanted: BTreeSet<RevisionId> = desired.iter().map(|one| one.wanted.revision).collect();
     let gone: Vec<&Desired> = told.iter().filter(|one| !wanted.contains(&one.wanted.revision)).collect();
     if gone.is_empty() {
         return (desired, None);
     }
-    let since = leaving.map_or(now, |(since, _)| since);
+    let since = leaving.unwrap_or(now);
     if arrived || now.duration_since(since) >= ROUTES {
         return (desired, None);
     }
     let mut both: Vec<Desired> = desired;
     both.extend(gone.into_iter().cloned());
     both.sort_by_key(|one| one.wanted.revision);
-    (both, Some((since, sequence)))
+    (both, Some(since))
 }
 
 fn report(id: &DeploymentId, deployment: &Deployment, told: &mut Told, telemetry: &Telemetry) {
@@ -185,21 +181,21 @@ mod tests {
     #[test]
     fn what_is_new_is_told_at_once_and_what_leaves_waits_for_the_routes() {
         let now = Instant::now();
-        let (tell, leaving) = step(&[desired(1)], vec![desired(1), desired(2)], None, false, 5, now);
+        let (tell, leaving) = step(&[desired(1)], vec![desired(1), desired(2)], None, false, now);
         assert_eq!((tell.len(), leaving), (2, None));
-        let (tell, leaving) = step(&[desired(1), desired(2)], vec![desired(2)], None, false, 6, now);
-        assert_eq!((tell.len(), leaving), (2, Some((now, 6))));
+        let (tell, leaving) = step(&[desired(1), desired(2)], vec![desired(2)], None, false, now);
+        assert_eq!((tell.len(), leaving), (2, Some(now)));
         let later = now + Duration::from_secs(1);
-        let (tell, waits) = step(&tell, vec![desired(2)], leaving, false, 7, later);
-        assert_eq!((tell.len(), waits), (2, Some((now, 7))), "the wait counts from its beginning");
-        assert_eq!(step(&tell, vec![desired(2)], leaving, true, 7, later), (vec![desired(2)], None));
-        assert_eq!(step(&tell, vec![desired(2)], leaving, false, 7, now + ROUTES), (vec![desired(2)], None));
+        let (tell, waits) = step(&tell, vec![desired(2)], leaving, false, later);
+        assert_eq!((tell.len(), waits), (2, Some(now)), "the wait counts from its beginning");
+        assert_eq!(step(&tell, vec![desired(2)], leaving, true, later), (vec![desired(2)], None));
+        assert_eq!(step(&tell, vec![desired(2)], leaving, false, now + ROUTES), (vec![desired(2)], None));
     }
 
     #[test]
     fn another_try_of_the_same_revision_waits_for_nobody() {
         let again = Desired { wanted: Wanted { attempt: 1, ..desired(1).wanted }, ..desired(1) };
-        let (tell, leaving) = step(&[desired(1)], vec![again.clone()], None, false, 5, Instant::now());
+        let (tell, leaving) = step(&[desired(1)], vec![again.clone()], None, false, Instant::now());
         assert_eq!((tell, leaving), (vec![again], None));
     }
 }

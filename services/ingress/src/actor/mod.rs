@@ -69,7 +69,8 @@ impl IngressActor {
     }
 
     async fn configure(&self, revision: RevisionId, scene: &Scene) -> Result<Ready, Finding> {
-        let replicas = self.everywhere(scene.folded.last_sequence).await.map_err(|error| {
+        let routed_at = scene.folded.deployment.routed_at();
+        let replicas = self.everywhere(routed_at).await.map_err(|error| {
             Finding::transient(
                 FindingKind::DependencyUnavailable,
                 format!("not all replicas route by the log: {error}"),
@@ -86,7 +87,7 @@ impl IngressActor {
         let subject = Subject { ingress: &self.ingress, id: &scene.id, target: &target, door: &self.door };
         let mut proofs = vec![Proof {
             name: "routes applied".to_owned(),
-            detail: format!("{replicas} replicas route by the log up to {}", scene.folded.last_sequence),
+            detail: format!("{replicas} replicas route by the log up to {routed_at}"),
         }];
         proofs.extend(self.effects.prove(subject).await?);
         Ok(Ready { configured: self.configured(&door, &target), proofs })
@@ -133,7 +134,8 @@ impl IngressActor {
 
     async fn remove(&self, generation: Generation, attempt: Attempt, scene: &Scene) -> Result<Done, DutyError> {
         // The fold has taken the routes away; what remains is to know that no replica serves by an older one.
-        let replicas = self.everywhere(scene.folded.last_sequence).await.map_err(DutyError::transient)?;
+        let routed_at = scene.folded.deployment.routed_at();
+        let replicas = self.everywhere(routed_at).await.map_err(DutyError::transient)?;
         let path = format!("/v2/namespaces/{}/models/{}", scene.id.namespace, scene.id.name);
         let items = vec![Item { name: path, value: format!("no route at {replicas} replicas") }];
         let at = RevisionId { generation, revision: Revision(0) };

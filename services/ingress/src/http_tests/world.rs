@@ -115,7 +115,7 @@ impl World {
         self.applied += 1;
         let entry = build(&self.history.fold());
         let id = self.history.id.clone();
-        self.ingress.routing.apply(&self.ingress.admission, [(id, entry)], self.applied);
+        self.ingress.routing.apply(&self.ingress.admission, [(id, entry)], self.applied, self.applied);
     }
 
     pub(super) fn worker(&self, revision: RevisionId, instance: &str) -> Worker {

@@ -60,6 +60,8 @@ impl Routes {
         for change in changes {
             match change {
                 Change::All => return self.look_at_all(),
+                // What cannot have moved anything is applied by being known.
+                Change::Deployment { slot: Some(slot), .. } if !slot.moves_routes() => {}
                 Change::Deployment { id, .. } => ids.push(id),
             }
         }
@@ -83,19 +85,23 @@ impl Routes {
     }
 
     fn rebuild(&mut self, ids: Vec<DeploymentId>, applied: u64) {
+        let mut routed_at = 0;
         let entries: Vec<(DeploymentId, Option<Entry>)> = ids
             .into_iter()
             .map(|id| {
                 let folded = self.view.get(&id);
                 match &folded {
-                    Some(folded) => self.built.insert(id.clone(), folded.last_sequence),
+                    Some(folded) => {
+                        routed_at = folded.deployment.routed_at().max(routed_at);
+                        self.built.insert(id.clone(), folded.last_sequence)
+                    }
                     None => self.built.remove(&id),
                 };
                 (id, folded.and_then(|folded| build(&folded.deployment)))
             })
             .collect();
         let any = !entries.is_empty();
-        self.ingress.routing.apply(&self.ingress.admission, entries, applied);
+        self.ingress.routing.apply(&self.ingress.admission, entries, routed_at, applied);
         if any {
             let table = self.ingress.routing.load();
             let wanted = auth::locations(table.doors().map(|door| &door.entry));

@@ -53,6 +53,8 @@ pub struct State {
 pub struct Table {
     /// The log is applied up to this sequence.
     pub applied: u64,
+    /// The newest fact that can have moved a route: others wait for this replica to be past it.
+    pub routed_at: u64,
     doors: HashMap<DeploymentId, Arc<Door>>,
 }
 
@@ -74,12 +76,11 @@ impl Table {
 pub struct Routing {
     current: ArcSwap<Table>,
     changed: watch::Sender<u64>,
-    moved: watch::Sender<u64>,
 }
 
 impl Default for Routing {
     fn default() -> Self {
-        Self { current: ArcSwap::default(), changed: watch::Sender::new(0), moved: watch::Sender::new(0) }
+        Self { current: ArcSwap::default(), changed: watch::Sender::new(0) }
     }
 }
 
@@ -96,36 +97,26 @@ impl Routing {
         self.changed.subscribe()
     }
 
-    /// Sees each change of anybody's routes.
-    #[must_use]
-    pub fn moves(&self) -> watch::Receiver<u64> {
-        self.moved.subscribe()
-    }
-
-    /// Applies what the log says about these deployments now (`None`: nothing is left of it). With it the whole table stands at
-    /// `applied`. Called by one task only.
+    /// Applies what the log says about these deployments now (`None`: nothing is left of it), and which fact was the last to move a route
+    /// of theirs. With it the whole table stands at `applied`. Called by one task only.
     pub fn apply(
         &self,
         admission: &Admission,
         entries: impl IntoIterator<Item = (DeploymentId, Option<Entry>)>,
+        routed_at: u64,
         applied: u64,
     ) {
         let before = self.current.load_full();
         let mut doors = before.doors.clone();
-        let mut moved = false;
         for (id, entry) in entries {
             let old = before.door(&id);
-            moved |= old.map(|door| &door.entry.routes) != entry.as_ref().map(|entry| &entry.routes);
             match entry {
                 Some(entry) => doors.insert(id, Arc::new(door(entry, old.map(Arc::as_ref), admission))),
                 None => doors.remove(&id),
             };
         }
-        self.current.store(Arc::new(Table { applied, doors }));
+        self.current.store(Arc::new(Table { applied, routed_at: routed_at.max(before.routed_at), doors }));
         self.changed.send_modify(|version| *version += 1);
-        if moved {
-            self.moved.send_modify(|version| *version += 1);
-        }
     }
 }
 
@@ -161,28 +152,26 @@ mod tests {
         let id: DeploymentId = "default.digits".parse().unwrap();
         let mut history = History::new();
         let apply = |history: &History, applied| {
-            let moves = routing.moves();
-            routing.apply(&admission, [(id.clone(), build::build(&history.fold()))], applied);
-            moves.has_changed().unwrap()
+            let deployment = history.fold();
+            routing.apply(&admission, [(id.clone(), build::build(&deployment))], deployment.routed_at(), applied);
         };
         history.release(1, 1);
-        assert!(apply(&history, 1));
+        apply(&history, 1);
         let first = Arc::clone(routing.load().door(&id).unwrap());
         first.counts[&RevisionId::new(1, 1)].record(true, std::time::Duration::ZERO);
         history.deploy(2, 1);
-        assert!(apply(&history, 2), "a revision more can be reached");
-        assert!(!apply(&history, 2), "the same again");
+        apply(&history, 2);
         let second = Arc::clone(routing.load().door(&id).unwrap());
         assert!(Arc::ptr_eq(&first.state, &second.state));
         assert_eq!(second.counts[&RevisionId::new(1, 1)].summary().requests, 1);
         history.shift(2, 1, 25);
-        assert!(apply(&history, 3));
+        apply(&history, 3);
         let third = Arc::clone(routing.load().door(&id).unwrap());
         assert_eq!(third.counts.len(), 2);
         assert_eq!(third.counts[&RevisionId::new(1, 1)].summary().requests, 0);
-        assert_eq!(routing.load().applied, 3);
-        routing.apply(&admission, [(id.clone(), None)], 4);
+        assert_eq!((routing.load().applied, routing.load().routed_at), (3, history.fold().routed_at()));
+        routing.apply(&admission, [(id.clone(), None)], 0, 4);
         assert!(routing.load().door(&id).is_none());
-        assert_eq!(routing.load().applied, 4);
+        assert_eq!((routing.load().applied, routing.load().routed_at), (4, history.fold().routed_at()));
     }
 }

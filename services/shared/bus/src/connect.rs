@@ -9,7 +9,9 @@ use crate::{
     log::View,
     metrics::BusMetrics,
     principal::Principal,
+    routes::Known,
     topology::{StreamName, nudge},
+    watched::Watched,
     wire,
 };
 use async_nats::{
@@ -82,6 +84,7 @@ struct Inner {
     violations: broadcast::Sender<Arc<str>>,
     view: OnceCell<View>,
     blobs: OnceCell<ObjectStore>,
+    routes: OnceCell<Watched<Known>>,
 }
 
 impl std::fmt::Debug for Bus {
@@ -133,6 +136,7 @@ impl Bus {
             violations: listener.violations.clone(),
             view: OnceCell::new(),
             blobs: OnceCell::new(),
+            routes: OnceCell::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -248,6 +252,11 @@ impl Bus {
         &self.inner.view
     }
 
+    pub(crate) fn routes_cell(&self) -> &OnceCell<Watched<Known>> {
+        &self.inner.routes
+    }
+
+    /// The own object store, opened by the first who needs it.
     pub(crate) fn blobs_cell(&self) -> &OnceCell<ObjectStore> {
         &self.inner.blobs
     }

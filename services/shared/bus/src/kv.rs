@@ -6,7 +6,7 @@ use crate::{
     follow::{Course, Followed, MANY, Mode, follow},
     topology::{Bucket, bucket_key, parse_bucket_key},
     watched::Watched,
-    wire::{self, MOVED, Stored},
+    wire::{self, EXPECTED, MOVED, Stored},
 };
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -20,7 +20,6 @@ use tokio::{
 const OPERATION: &str = "KV-Operation";
 const MARKER: &str = "Nats-Marker-Reason";
 const TTL: &str = "Nats-TTL";
-const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 
 /// A bucket of this connection.
 #[derive(Clone, Debug)]
@@ -130,6 +129,14 @@ impl Table {
         Ok(stored.map(|stored| Value { live: is_live(&stored), stored }))
     }
 
+    /// The sequence of the newest write to the bucket, by its leader.
+    pub(crate) async fn newest(&self) -> Result<u64, BusError> {
+        let what = format!("STREAM.INFO.{}", self.bucket.stream());
+        let info = wire::api(&self.bus, &what, &serde_json::json!({})).await?;
+        let last = info.pointer("/state/last_seq").and_then(serde_json::Value::as_u64);
+        last.ok_or_else(|| BusError::Unreadable { action: what, reason: "no last sequence in it".to_owned() })
+    }
+
     /// Reads and decodes the live value of a key.
     pub(crate) async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, BusError> {
         match self.read(key).await? {
@@ -174,6 +181,15 @@ impl Table {
         filter: &str,
         project: impl Fn(&BTreeMap<String, Stored>) -> T + Send + 'static,
     ) -> Result<Watched<T>, BusError> {
+        self.follow_marked(filter, move |entries, _| project(entries)).await
+    }
+
+    /// The same, with the sequence up to which the bucket was read.
+    pub(crate) async fn follow_marked<T: Send + Sync + 'static>(
+        &self,
+        filter: &str,
+        project: impl Fn(&BTreeMap<String, Stored>, u64) -> T + Send + 'static,
+    ) -> Result<Watched<T>, BusError> {
         let mut told = self.follow_raw(filter);
         let mut view = Latest::new(self.bucket);
         let first = async {
@@ -190,7 +206,7 @@ impl Table {
         if !tokio::time::timeout(budget, first).await.unwrap_or(false) {
             return Err(BusError::Timeout { action: format!("follow {}", self.bucket.as_str()), waited: budget });
         }
-        let (sender, receiver) = watch::channel(Arc::new(project(&view.known)));
+        let (sender, receiver) = watch::channel(Arc::new(project(&view.known, view.read)));
         self.bus.background(async move { view.run(&mut told, &sender, project).await });
         Ok(Watched::new(receiver))
     }
@@ -209,14 +225,24 @@ struct Latest {
     settled: bool,
     /// Until then an expiry is the broker's doing: it was away while the owners could not renew.
     forgiving: Option<Instant>,
+    /// The sequence up to which the bucket was read.
+    read: u64,
 }
 
 impl Latest {
     const fn new(bucket: Bucket) -> Self {
-        Self { bucket, known: BTreeMap::new(), fresh: None, doubtful: BTreeMap::new(), settled: false, forgiving: None }
+        Self {
+            bucket,
+            known: BTreeMap::new(),
+            fresh: None,
+            doubtful: BTreeMap::new(),
+            settled: false,
+            forgiving: None,
+            read: 0,
+        }
     }
 
-    /// Whether what is known may have changed.
+    /// Whether there is something to tell.
     fn hear(&mut self, what: Followed) -> bool {
         match what {
             Followed::Anew { .. } => {
@@ -228,9 +254,15 @@ impl Latest {
                     note(self.bucket, fresh, stored);
                     false
                 }
-                None => self.changed(stored),
+                None => {
+                    self.read = stored.sequence;
+                    self.changed(stored)
+                }
             },
-            Followed::CaughtUp { .. } => self.settle(),
+            Followed::CaughtUp { last } => {
+                self.read = last;
+                self.settle()
+            }
         }
     }
 
@@ -241,7 +273,7 @@ impl Latest {
             let forgiven = self.forgiving.filter(|until| is_expiry(&stored) && Instant::now() < *until);
             if let Some(until) = forgiven.filter(|_| self.known.contains_key(&key)) {
                 self.doubtful.insert(key, until);
-                return false;
+                return true;
             }
             self.doubtful.remove(&key);
         }
@@ -284,7 +316,7 @@ impl Latest {
         mut self,
         told: &mut mpsc::Receiver<Followed>,
         sender: &watch::Sender<Arc<T>>,
-        project: impl Fn(&BTreeMap<String, Stored>) -> T,
+        project: impl Fn(&BTreeMap<String, Stored>, u64) -> T,
     ) {
         loop {
             let overdue = self.doubtful.values().min().copied();
@@ -301,7 +333,7 @@ impl Latest {
                 changed |= self.hear(what);
             }
             if changed {
-                sender.send_replace(Arc::new(project(&self.known)));
+                sender.send_replace(Arc::new(project(&self.known, self.read)));
             }
         }
     }
@@ -404,8 +436,8 @@ mod tests {
         // It was away for longer than a lifetime: `a` is gone already, `b` and `c` go now.
         session(&mut view, &["b", "c"]);
         assert_eq!(keys(&view), ["a", "b", "c"]);
-        assert!(!view.hear(told("b", &[(MARKER, "MaxAge")])), "nothing to tell yet");
-        assert!(view.hear(told("c", &[(OPERATION, "DEL")])), "its owner took it away");
+        view.hear(told("b", &[(MARKER, "MaxAge")]));
+        view.hear(told("c", &[(OPERATION, "DEL")]));
         assert_eq!(keys(&view), ["a", "b"]);
         tokio::time::advance(WORKER_TTL / 2).await;
         view.hear(told("a", &[]));
@@ -413,7 +445,7 @@ mod tests {
         assert!(view.drop_overdue());
         assert_eq!(keys(&view), ["a"], "who said it again stays");
         // From now on an expiry is what it says.
-        assert!(view.hear(told("a", &[(MARKER, "MaxAge")])));
+        view.hear(told("a", &[(MARKER, "MaxAge")]));
         assert!(keys(&view).is_empty());
     }
 

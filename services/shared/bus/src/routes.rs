@@ -59,6 +59,19 @@ pub enum RouteError {
     Bus(#[from] BusError),
 }
 
+/// What the live replicas said, as far as it was read.
+#[derive(Debug)]
+pub(crate) struct Known {
+    reports: Vec<RouteReport>,
+    read: u64,
+}
+
+impl Known {
+    fn behind(&self, sequence: u64) -> impl Iterator<Item = &RouteReport> {
+        self.reports.iter().filter(move |report| report.applied < sequence)
+    }
+}
+
 /// The reports.
 #[derive(Clone, Debug)]
 pub struct RouteReports {
@@ -125,12 +138,22 @@ impl RouteReports {
     /// # Errors
     /// [`RouteError::Behind`] when `timeout` is over, naming the replicas that are not there.
     pub async fn wait_all(&self, sequence: u64, timeout: Duration) -> Result<usize, RouteError> {
-        let mut watched = self.follow().await?;
-        let all_there = |reports: &Vec<RouteReport>| reports.iter().all(|report| report.applied >= sequence);
-        if let Some(reports) = watched.wait(timeout, all_there).await {
-            return Ok(reports.len());
+        // What was reported before this was asked counts, though the broker may not have told of it here yet.
+        let newest = self.table.newest().await?;
+        let mut known = self.bus.routes_cell().get_or_try_init(|| self.follow_known()).await?.clone();
+        let all_there = |known: &Known| known.read >= newest && known.behind(sequence).next().is_none();
+        if let Some(known) = known.wait(timeout, all_there).await {
+            return Ok(known.reports.len());
         }
-        let behind = watched.get().iter().filter(|r| r.applied < sequence).map(|r| r.instance.clone()).collect();
+        let behind = known.get().behind(sequence).map(|report| report.instance.clone()).collect();
         Err(RouteError::Behind { instances: behind })
+    }
+
+    async fn follow_known(&self) -> Result<Watched<Known>, BusError> {
+        let known = self.table.follow_marked(">", |entries, read| Known {
+            reports: decode_all(entries).into_iter().map(|(_, report)| report).collect(),
+            read,
+        });
+        known.await
     }
 }

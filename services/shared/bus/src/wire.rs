@@ -17,6 +17,8 @@ use tokio::sync::broadcast::Receiver;
 
 /// The store refused. Among its reasons is that the subject has all the messages it may have.
 const STORE_REFUSED: u64 = 10_077;
+/// The header of a write that holds only on top of this sequence of its subject; 0: of none.
+pub(crate) const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 /// The expected last sequence is not the last one any more. The broker has two codes for it.
 pub(crate) const MOVED: [u64; 2] = [10_071, 10_164];
 /// No message found.

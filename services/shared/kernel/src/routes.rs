@@ -43,6 +43,13 @@ impl Routes {
 }
 
 impl Deployment {
+    /// The sequence of the newest fact that can have changed where requests go: whoever has applied the log up to it routes by all of
+    /// it.
+    #[must_use]
+    pub fn routed_at(&self) -> u64 {
+        self.facts().filter(|fact| fact.key.slot.moves_routes()).map(|fact| fact.sequence).max().unwrap_or(0)
+    }
+
     /// The revision that is on its way into production: the newest one of the newest generation, neither released nor
     /// taken back, of a generation that goes on.
     #[must_use]

@@ -126,6 +126,33 @@ impl Slot {
         }
     }
 
+    /// Whether a fact in this slot can change where requests go or by which rules: [`Deployment::routes`](crate::Deployment::routes),
+    /// and the spec and model of those who are in them.
+    #[must_use]
+    pub const fn moves_routes(self) -> bool {
+        match self {
+            Self::Request
+            | Self::Platform
+            | Self::Plan
+            | Self::Deployment
+            | Self::Shift(_)
+            | Self::Release
+            | Self::Rollback
+            | Self::Command(_)
+            | Self::End => true,
+            Self::Choice
+            | Self::Approval
+            | Self::Infrastructure
+            | Self::Ingress
+            | Self::Outputs
+            | Self::Observability
+            | Self::Security
+            | Self::Validation
+            | Self::Degradation
+            | Self::Removal(_) => false,
+        }
+    }
+
     /// Whether the slot may stand at revision 0 (`false`: only at 1 and above).
     #[must_use]
     pub const fn fits_revision(self, revision: u32) -> bool {

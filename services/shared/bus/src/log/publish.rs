@@ -7,7 +7,7 @@ use crate::{
     error::BusError,
     metrics::Outcome,
     topology::{self, MAX_FACT_BYTES, StreamName},
-    wire::{self, MOVED},
+    wire::{self, EXPECTED, MOVED},
 };
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -21,7 +21,6 @@ const BUDGET: Duration = Duration::from_secs(20);
 /// How long a taken subject may look empty before it counts as damage: on a cluster the first write may be agreed on and not yet
 /// applied by the one who answers the read.
 const EMPTY_GRACE: Duration = Duration::from_secs(5);
-const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 const EXPECTED_OVER: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 
 /// A fact to be written.

@@ -1,6 +1,7 @@
 //! Subjects as functions and parsers. Ids are validated where they are made, so none of them can leave its token.
 
 use crate::principal::Principal;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use sha2::{Digest, Sha256};
 use slipway_kernel::{DeploymentId, FactKey, Namespace, RequestId, RevisionId, Service};
 
@@ -157,6 +158,12 @@ pub fn inbox(principal: Principal) -> String {
 #[must_use]
 pub fn object_pieces(bucket: &str, nuid: &str) -> String {
     format!("$O.{bucket}.C.{nuid}")
+}
+
+/// The description of one object.
+#[must_use]
+pub fn object_info(bucket: &str, name: &str) -> String {
+    format!("$O.{bucket}.M.{}", URL_SAFE.encode(name))
 }
 
 /// One key of a bucket.

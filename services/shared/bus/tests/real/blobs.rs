@@ -4,6 +4,7 @@ use slipway_bus::BlobError;
 use slipway_kernel::{Digest, Service};
 use slipway_testkit::NatsServer;
 use std::fs;
+use tokio::io::AsyncReadExt as _;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_are_stored_once_and_read_back() {
@@ -66,4 +67,37 @@ async fn a_users_own_object_is_fetched_up_to_a_size() {
     assert!(matches!(large, Err(BlobError::TooLarge { .. })));
     assert!(matches!(blobs.fetch_object("models", "no", &to, 1).await, Err(BlobError::NotFound { .. })));
     assert!(matches!(blobs.fetch_object("nowhere", "no", &to, 1).await, Err(BlobError::Store { .. })));
+}
+
+/// What the library puts, this reads, and the other way round: users look into the bucket with the broker's own tools.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_blob_has_the_form_of_the_library() {
+    let server = NatsServer::ready().await;
+    let blobs = server.bus_as(Service::Controller).await.blobs();
+    let stored = blobs.put("kind: Plan\n", "application/yaml").await.unwrap();
+    let foreign = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let store = foreign.get_object_store("slipway-blobs").await.unwrap();
+    let mut object = store.get(stored.digest.as_str()).await.unwrap();
+    let mut content = String::new();
+    object.read_to_string(&mut content).await.unwrap();
+    assert_eq!(content, "kind: Plan\n");
+    let info = object.info();
+    assert_eq!((info.size, info.chunks, info.bucket.as_str()), (11, 1, "slipway-blobs"));
+    assert_eq!(info.metadata["media-type"], "application/yaml");
+    assert!(info.modified.is_some() && info.digest.is_some());
+}
+
+/// A crash between the two writes of a small blob leaves a description of what is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_was_half_written_is_written_again() {
+    let server = NatsServer::ready().await;
+    let blobs = server.bus_as(Service::Controller).await.blobs();
+    let stored = blobs.put("a report", "text/markdown").await.unwrap();
+    let foreign = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let stream = foreign.get_stream("OBJ_slipway-blobs").await.unwrap();
+    stream.purge().filter("$O.slipway-blobs.C.>").await.unwrap();
+    let half = blobs.get(&stored.digest).await;
+    assert!(matches!(half, Err(BlobError::Corrupt { .. })), "{half:?}");
+    assert_eq!(blobs.put("a report", "text/markdown").await.unwrap(), stored);
+    assert_eq!(blobs.get(&stored.digest).await.unwrap(), "a report");
 }

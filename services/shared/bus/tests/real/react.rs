@@ -1,9 +1,12 @@
 //! How a service lives: doorbells, cancelling, trying again, dead letters, the death of a replica, a thousand deployments.
 
-use super::support::{LONG, deployment, draft, key, recovered, request};
+use super::support::{LONG, deployment, draft, key, request};
 use async_trait::async_trait;
 use slipway_bus::{Actor, Bus, Done, DutyError, Scene, react};
-use slipway_kernel::{Attempt, Deployment, Due, RevisionId, Service, Slot, Timestamp};
+use slipway_kernel::{
+    Answer, Attempt, CommandReason, Deployment, Due, Failed, Finding, FindingKind, Generation, IntakeReference,
+    Removed, RevisionId, Service, Slot, Timestamp,
+};
 use slipway_runtime::Frame;
 use slipway_testkit::{NatsServer, eventually, frame};
 use std::{
@@ -13,7 +16,7 @@ use std::{
 };
 use tokio::task::JoinHandle;
 
-/// What the double does: observability answers `degradation` up to attempt `wanted` of every deployment.
+/// What the double does: the provisioner answers `infrastructure` up to attempt `wanted` of every deployment.
 struct Double {
     wanted: u32,
     script: Script,
@@ -71,14 +74,12 @@ impl Actor for Double {
     type Duty = u32;
 
     fn service(&self) -> Service {
-        Service::Observability
+        Service::Provisioner
     }
 
     fn due(&self, deployment: &Deployment, now: Timestamp) -> Due<u32> {
         let Some(generation) = deployment.newest() else { return Due::Nothing };
-        // Answers without a plan are set aside by the fold, and counted here all the same.
-        let answered = deployment.set_aside.iter().filter(|aside| aside.subject.contains(".degradation.")).count();
-        let answered = u32::try_from(answered).unwrap() + counted(deployment);
+        let answered = counted(deployment);
         if generation.ended().is_some() || answered >= self.wanted {
             return Due::Nothing;
         }
@@ -126,7 +127,7 @@ impl Actor for Double {
 }
 
 fn counted(deployment: &Deployment) -> u32 {
-    let facts = deployment.facts().filter(|fact| fact.key.slot == Slot::Degradation);
+    let facts = deployment.facts().filter(|fact| fact.key.slot == Slot::Infrastructure);
     u32::try_from(facts.count()).unwrap()
 }
 
@@ -135,9 +136,15 @@ fn anyhow_like() -> std::io::Error {
 }
 
 async fn write(scene: &Scene, attempt: u32) -> Result<Done, DutyError> {
-    let key = scene.key(RevisionId::new(1, 1), Slot::Degradation).at(Attempt(attempt));
-    scene.append(&key, recovered()).await?;
+    let key = scene.key(RevisionId::new(1, 0), Slot::Infrastructure).at(Attempt(attempt));
+    scene.append(&key, full()).await?;
     Ok(Done::Wrote)
+}
+
+/// A failure that may pass: another attempt may follow it.
+fn full() -> Answer {
+    let findings = vec![Finding::transient(FindingKind::Unschedulable, "on purpose")];
+    Answer::InfrastructureFailed(Failed { findings })
 }
 
 struct Replica {
@@ -148,8 +155,8 @@ struct Replica {
 }
 
 async fn replica(server: &NatsServer, wanted: u32, script: Script) -> Replica {
-    let frame = frame(Service::Observability.into());
-    let bus = server.bus_in(Service::Observability.into(), &frame).await;
+    let frame = frame(Service::Provisioner.into());
+    let bus = server.bus_in(Service::Provisioner.into(), &frame).await;
     let seen = Arc::new(Seen::default());
     let actor = Double { wanted, script, seen: Arc::clone(&seen) };
     let task = tokio::spawn({
@@ -161,7 +168,7 @@ async fn replica(server: &NatsServer, wanted: u32, script: Script) -> Replica {
 
 async fn answers(bus: &Bus, name: &str) -> usize {
     let entries = bus.log().read(&deployment(name)).await.unwrap();
-    entries.iter().filter(|entry| entry.subject.contains(".degradation.")).count()
+    entries.iter().filter(|entry| entry.subject.contains(".infrastructure.")).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,10 +184,67 @@ async fn a_fact_rings_and_what_is_due_is_done_step_by_step() {
     assert_eq!(replica.seen.begun(), 5);
     let entries = gate.log().read(&deployment("digits")).await.unwrap();
     let last = entries.last().unwrap().content.fact().unwrap().clone();
-    assert_eq!(last.actor, "observability");
+    assert_eq!(last.actor, "provisioner");
     assert_eq!(last.correlation, "correlation");
     replica.frame.shutdown.cancel();
     replica.task.await.unwrap();
+}
+
+/// Removes for security what a retirement demands.
+struct Remover;
+
+#[async_trait]
+impl Actor for Remover {
+    type Duty = (Generation, Attempt);
+
+    fn service(&self) -> Service {
+        Service::Security
+    }
+
+    fn due(&self, deployment: &Deployment, now: Timestamp) -> Due<Self::Duty> {
+        deployment.removal(Service::Security, now)
+    }
+
+    async fn perform(&self, (_, attempt): Self::Duty, scene: Scene) -> Result<Done, DutyError> {
+        let key = scene.key(RevisionId::new(1, 0), Slot::Removal(Service::Security)).at(attempt);
+        scene.append(&key, Answer::Removed(Removed { items: Vec::new() })).await?;
+        Ok(Done::Wrote)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_for_which_no_doorbell_can_ring_is_heard_all_the_same() {
+    let server = NatsServer::ready().await;
+    let gate = server.bus_as(Service::Controller).await;
+    let retire = |name: &'static str| {
+        let log = gate.log();
+        async move {
+            request(&log, name).await;
+            let intake = IntakeReference { source: "test".to_owned(), id: "retire".to_owned() };
+            let retire = Answer::RetireRequested(CommandReason { reason: String::new(), intake });
+            log.append(&key(name, Slot::Command(0), 0), draft(retire)).await.unwrap();
+        }
+    };
+    let removed = |name: &'static str| {
+        let log = gate.log();
+        async move {
+            let entries = log.read(&deployment(name)).await.unwrap();
+            entries.iter().any(|entry| entry.subject.contains(".removal-security."))
+        }
+    };
+    retire("before").await;
+    let frame = frame(Service::Security.into());
+    let bus = server.bus_in(Service::Security.into(), &frame).await;
+    tokio::spawn({
+        let frame = frame.clone();
+        async move { react(&bus, &frame, Remover).await.unwrap() }
+    });
+    // Found by the look at everything with which it starts.
+    eventually(LONG, || removed("before")).await;
+    let began = tokio::time::Instant::now();
+    retire("after").await;
+    eventually(LONG, || removed("after")).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "not by the sweep: {:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,7 +269,7 @@ async fn a_duty_that_is_due_no_more_is_dropped() {
     request(&gate.log(), "digits").await;
     eventually(LONG, || async { replica.seen.begun() == 1 }).await;
     // Somebody else answers.
-    gate.log().append(&key("digits", Slot::Degradation, 0), draft(recovered())).await.unwrap();
+    gate.log().append(&key("digits", Slot::Infrastructure, 0), draft(full())).await.unwrap();
     eventually(LONG, || async { *replica.seen.dropped.lock().unwrap() == 1 }).await;
     assert_eq!(replica.seen.begun(), 1);
 }
@@ -293,7 +357,7 @@ async fn an_effect_under_a_lease_happens_once_with_two_replicas() {
     let replicas = [replica(&server, 3, Script::Lease).await, replica(&server, 3, Script::Lease).await];
     request(&gate.log(), "digits").await;
     for replica in &replicas {
-        gate.nudge(Service::Observability, &deployment("digits")).await.unwrap();
+        gate.nudge(Service::Provisioner, &deployment("digits")).await.unwrap();
         assert!(replica.seen.begun() < 100);
     }
     eventually(LONG, || async { answers(&gate, "digits").await == 3 }).await;
