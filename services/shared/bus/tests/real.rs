@@ -12,5 +12,6 @@ mod real {
     mod react;
     mod registries;
     mod support;
+    mod topology;
     mod view;
 }

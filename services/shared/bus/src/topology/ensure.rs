@@ -2,9 +2,12 @@
 
 use super::{Bucket, StreamName, WorkConsumer, buckets::blobs_config};
 use crate::{connect::Bus, error::BusError, wire};
-use async_nats::jetstream::{consumer::IntoConsumerConfig, stream::Config};
+use async_nats::jetstream::{
+    consumer::IntoConsumerConfig,
+    stream::{Config, PersistenceMode},
+};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -64,10 +67,14 @@ async fn retry<F: Future<Output = Result<(), BusError>>>(
 async fn ensure_stream(bus: &Bus, config: &Config) -> Result<(), BusError> {
     match wire::api(bus, &format!("STREAM.INFO.{}", config.name), &json!({})).await {
         Ok(info) => {
-            let there = info.pointer("/config/max_consumers").and_then(serde_json::Value::as_i64);
-            let there = there.and_then(|count| i32::try_from(count).ok());
-            // This one cannot be changed, so a stream made by an earlier version keeps it.
-            let config = Config { max_consumers: there.unwrap_or(config.max_consumers), ..config.clone() };
+            let there = |field: &str| info.pointer(&format!("/config/{field}")).unwrap_or(&Value::Null);
+            let max_consumers = there("max_consumers").as_i64().and_then(|count| i32::try_from(count).ok());
+            // These two cannot be changed, so a stream made by an earlier version keeps them.
+            let config = Config {
+                max_consumers: max_consumers.unwrap_or(config.max_consumers),
+                persist_mode: PersistenceMode::deserialize(there("persist_mode")).ok(),
+                ..config.clone()
+            };
             wire::api(bus, &format!("STREAM.UPDATE.{}", config.name), &config).await.map(drop)
         }
         Err(BusError::Refused { code: NOT_FOUND, .. }) => {

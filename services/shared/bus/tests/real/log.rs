@@ -223,19 +223,3 @@ async fn a_broker_without_the_log_is_told_from_one_that_refuses() {
     let bus = server.bus_as(Service::Controller).await;
     assert!(matches!(bus.probe().await, Err(BusError::Refused { code: 10_059, .. })));
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_topology_can_be_made_again_over_one_of_an_earlier_version() {
-    let server = NatsServer::start().await;
-    let admin = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
-    let earlier = slipway_bus::topology::StreamName::Requests.config(1);
-    let earlier = async_nats::jetstream::stream::Config { max_consumers: -1, max_messages_per_subject: 10, ..earlier };
-    admin.create_stream(earlier).await.unwrap();
-    let bus = server.bus(Principal::Bootstrap).await;
-    for _ in 0..2 {
-        slipway_bus::topology::ensure(&bus, &slipway_bus::topology::TopologyConfig::default()).await.unwrap();
-    }
-    let info = admin.get_stream("REQUESTS").await.unwrap();
-    assert_eq!(info.cached_info().config.max_messages_per_subject, slipway_bus::topology::MAX_QUEUED_REQUESTS);
-    assert_eq!(admin.get_stream("LIFECYCLE").await.unwrap().cached_info().state.consumer_count, 8);
-}
