@@ -3,9 +3,9 @@
 //! Counts lie: a flipped bit can leave them right. So a verification reads every fact and compares digests.
 
 use crate::{sinks::open_sqlite, telemetry::SinkMetrics};
-use slipway_bus::{Bus, BusError, Damage, Entry, Verdict};
-use slipway_kernel::DeploymentId;
-use slipway_runtime::Frame;
+use slipway_bus::{Bus, BusError, Damage, Entry, TailEvent, Verdict};
+use slipway_kernel::{DeploymentId, Timestamp};
+use slipway_runtime::{CancellationToken, Frame};
 use sqlx::{Row as _, SqlitePool};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -13,11 +13,14 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// Damages reported by one verification. Who sees a thousand needs a restore, not a longer list.
 const MAX_DAMAGES: usize = 1_000;
 /// Facts written in one transaction while catching up.
 const BATCH: usize = 500;
+/// How long a fact may wait for others to be written with. A write of the disk for each would take it from those who decide.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the ledger could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -55,22 +58,12 @@ impl Keeper {
         Ok(Self { pool, bus, metrics })
     }
 
-    /// Copies what is new on every change, and verifies now and then; each in its own task.
+    /// Copies what is new, and verifies now and then; each in its own task.
     pub(crate) fn spawn(self: &Arc<Self>, frame: &Frame, every: Duration) {
         let (keeper, shutdown) = (Arc::clone(self), frame.shutdown.clone());
         frame.tasks.spawn_restarting("ledger", move || {
             let (keeper, shutdown) = (Arc::clone(&keeper), shutdown.clone());
-            async move {
-                let view = keeper.bus.log().follow().await?;
-                let mut changes = view.changes();
-                loop {
-                    keeper.catch_up().await?;
-                    tokio::select! {
-                        _ = changes.next() => {}
-                        () = shutdown.cancelled() => return Ok::<(), LedgerError>(()),
-                    }
-                }
-            }
+            async move { keeper.copy(&shutdown).await }
         });
         let (keeper, shutdown) = (Arc::clone(self), frame.shutdown.clone());
         frame.tasks.spawn_restarting("ledger-verification", move || {
@@ -87,51 +80,53 @@ impl Keeper {
         });
     }
 
-    /// Copies every fact the ledger has not seen. A stream that was made anew is read from its beginning; a fact that is there
-    /// already keeps the digest it was first seen with.
-    pub(crate) async fn catch_up(&self) -> Result<(), LedgerError> {
-        let state = self.bus.log().state().await?;
-        let created = i64::try_from(state.created.0).unwrap_or(i64::MAX);
-        let known: Option<(i64, i64)> =
-            sqlx::query_as("SELECT created, sequence FROM position WHERE one = 1").fetch_optional(&self.pool).await?;
-        let from = match known {
-            // A last sequence below ours: the broker lost its tail and counts on from there. Read it all again.
-            Some((same, sequence)) if same == created && u64::try_from(sequence).is_ok_and(|s| s <= state.last) => {
-                u64::try_from(sequence).unwrap_or(0)
-            }
-            _ => 0,
-        };
-        if from >= state.last {
-            return Ok(());
-        }
-        // The reader calls back without waiting, so entries are collected first; what is new since the last time is little.
-        let fresh: Arc<Mutex<Vec<Entry>>> = Arc::default();
-        let collected = Arc::clone(&fresh);
-        let last = self
-            .bus
-            .log()
-            .read_all(from + 1, move |entry| {
-                if let Ok(mut entries) = collected.lock() {
-                    entries.push(entry);
+    /// Copies every fact the ledger has not seen, until shutdown. A log that was made anew is read from its beginning; a fact that is
+    /// there already keeps the digest it was first seen with.
+    async fn copy(&self, shutdown: &CancellationToken) -> Result<(), LedgerError> {
+        let mut tail = self.bus.log().tail(self.first_unseen().await?);
+        let mut created = None;
+        while !shutdown.is_cancelled() {
+            let mut fresh: Vec<Entry> = Vec::new();
+            let mut until = None;
+            while fresh.len() < BATCH {
+                let event = tokio::select! {
+                    event = tail.next() => event,
+                    () = over(until) => break,
+                    () = shutdown.cancelled() => break,
+                };
+                match event {
+                    Some(TailEvent::Anew { created: birth }) => created = Some(birth),
+                    Some(TailEvent::Entry(entry)) => {
+                        fresh.push(entry);
+                        until.get_or_insert_with(|| Instant::now() + PAUSE);
+                    }
+                    Some(TailEvent::CaughtUp { .. }) => {}
+                    None => return Ok(()),
                 }
-            })
-            .await?;
-        let entries = fresh.lock().map(|mut entries| std::mem::take(&mut *entries)).unwrap_or_default();
-        for chunk in entries.chunks(BATCH) {
-            self.record(chunk).await?;
+            }
+            if let (Some(created), false) = (created, fresh.is_empty()) {
+                self.record(created, &fresh).await?;
+            }
         }
-        sqlx::query(
-            "INSERT INTO position (one, created, sequence) VALUES (1, ?1, ?2)
-             ON CONFLICT (one) DO UPDATE SET created = ?1, sequence = ?2",
-        )
-        .bind(created)
-        .bind(i64::try_from(last).unwrap_or(i64::MAX))
-        .execute(&self.pool)
-        .await?;
         Ok(())
     }
 
-    async fn record(&self, entries: &[Entry]) -> Result<(), LedgerError> {
+    /// The sequence from which on nothing was copied.
+    async fn first_unseen(&self) -> Result<u64, LedgerError> {
+        let state = self.bus.log().state().await?;
+        let known: Option<(i64, i64)> =
+            sqlx::query_as("SELECT created, sequence FROM position WHERE one = 1").fetch_optional(&self.pool).await?;
+        Ok(match known.map(|(created, sequence)| (created, u64::try_from(sequence).unwrap_or(0))) {
+            // A last sequence below ours: the broker lost its tail and counts on from there. Read it all again.
+            Some((created, sequence)) if created == milliseconds(state.created) && sequence <= state.last => {
+                sequence + 1
+            }
+            _ => 1,
+        })
+    }
+
+    /// Copies entries of the log that was made at `created`, and notes how far it got.
+    async fn record(&self, created: Timestamp, entries: &[Entry]) -> Result<(), LedgerError> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         for entry in entries {
             sqlx::query(
@@ -141,12 +136,21 @@ impl Keeper {
             .bind(&entry.subject)
             .bind(entry.digest.as_str())
             .bind(i64::try_from(entry.sequence).unwrap_or(i64::MAX))
-            .bind(i64::try_from(entry.at.0).unwrap_or(i64::MAX))
+            .bind(milliseconds(entry.at))
             .bind(serde_json::to_string(&entry.raw.headers).unwrap_or_default())
             .bind(entry.raw.payload.as_ref())
             .execute(&mut *transaction)
             .await?;
         }
+        let last = entries.iter().map(|entry| entry.sequence).max().unwrap_or(0);
+        sqlx::query(
+            "INSERT INTO position (one, created, sequence) VALUES (1, ?1, ?2)
+             ON CONFLICT (one) DO UPDATE SET created = ?1, sequence = ?2",
+        )
+        .bind(milliseconds(created))
+        .bind(i64::try_from(last).unwrap_or(i64::MAX))
+        .execute(&mut *transaction)
+        .await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -202,6 +206,17 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+async fn over(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn milliseconds(at: Timestamp) -> i64 {
+    i64::try_from(at.0).unwrap_or(i64::MAX)
 }
 
 /// What the ledger has and the log has not, or has differently, in the order it was written.

@@ -120,6 +120,8 @@ impl Outputs {
                 () = shutdown.cancelled() => return Ok(()),
             };
             match change {
+                // What is taken back has no route.
+                Change::Deployment { slot: Some(slot), .. } if !slot.moves_routes() => {}
                 Change::Deployment { id, .. } => self.mark(&id).await?,
                 Change::All => {
                     for id in self.view.ids() {
