@@ -55,7 +55,8 @@ pub struct Table {
     pub applied: u64,
     /// The newest fact that can have moved a route: others wait for this replica to be past it.
     pub routed_at: u64,
-    doors: HashMap<DeploymentId, Arc<Door>>,
+    /// Shared with the table before it while no door changes.
+    doors: Arc<HashMap<DeploymentId, Arc<Door>>>,
 }
 
 impl Table {
@@ -107,9 +108,10 @@ impl Routing {
         applied: u64,
     ) {
         let before = self.current.load_full();
-        let mut doors = before.doors.clone();
+        let mut doors = Arc::clone(&before.doors);
         for (id, entry) in entries {
             let old = before.door(&id);
+            let doors = Arc::make_mut(&mut doors);
             match entry {
                 Some(entry) => doors.insert(id, Arc::new(door(entry, old.map(Arc::as_ref), admission))),
                 None => doors.remove(&id),
