@@ -60,7 +60,8 @@ fn moved(choices: &[u32]) -> Table {
 
 #[test]
 fn a_service_is_rung_for_all_that_gives_it_something_to_do_and_for_nothing_else() {
-    let mut runner = TestRunner::new(ProptestConfig { cases: 10_000, ..ProptestConfig::default() });
+    let config = ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = TestRunner::new(config);
     let seen = RefCell::new(Table::new());
     let choices = proptest::collection::vec(any::<u32>(), 0..240);
     let held = runner.run(&choices, |choices| {
