@@ -67,7 +67,9 @@ impl Report {
     pub fn hops(&mut self, hops: &Hops) {
         let (p50, p99) = (hops.events.percentile(50), hops.events.percentile(99));
         self.line("\n## From a fact to the services that are told of it, one deployment at a time\n\nFrom the broker's time of the append to the moment at which a service has the fact in its view and asks what is due: the services'");
-        self.line("own metric `slipway_hop_seconds`, every fact at every service. Nothing is answered yet.\n");
+        self.line(
+            "own metric `slipway_hop_seconds`, every fact at every service it rings at. Nothing is answered yet.\n",
+        );
         self.line(&format!(
             "| p50 | p99 | samples |\n|--:|--:|--:|\n| {} | {} | {} |",
             ms(p50),

@@ -117,7 +117,9 @@ impl Routing {
                 None => doors.remove(&id),
             };
         }
-        self.current.store(Arc::new(Table { applied, routed_at: routed_at.max(before.routed_at), doors }));
+        // A log that was made anew counts from its beginning.
+        let earlier = if applied < before.applied { 0 } else { before.routed_at };
+        self.current.store(Arc::new(Table { applied, routed_at: routed_at.max(earlier), doors }));
         self.changed.send_modify(|version| *version += 1);
     }
 }
@@ -175,5 +177,7 @@ mod tests {
         routing.apply(&admission, [(id.clone(), None)], 0, 4);
         assert!(routing.load().door(&id).is_none());
         assert_eq!((routing.load().applied, routing.load().routed_at), (4, history.fold().routed_at()));
+        routing.apply(&admission, [(id.clone(), None)], 2, 2);
+        assert_eq!((routing.load().applied, routing.load().routed_at), (2, 2), "another log");
     }
 }
