@@ -57,7 +57,7 @@ const HOPS: [(&str, Kind, &[Slot], Slot); 11] = [
     ("provisioner → platform-selector: lease", Kind::Working, &[Slot::Infrastructure], Slot::Platform),
     ("platform-selector → controller: plan, manifest stored", Kind::Working, &[Slot::Platform], Slot::Plan),
     ("controller: (no) workers start", Kind::Inside, &[Slot::Plan], Slot::Deployment),
-    ("controller → ingress: lease, all replicas route by it", Kind::Working, &[Slot::Deployment], Slot::Ingress),
+    ("controller → ingress: all replicas route by it", Kind::Working, &[Slot::Deployment], Slot::Ingress),
     (
         "controller → sink-writer: real database, written and read back",
         Kind::Working,
@@ -66,7 +66,7 @@ const HOPS: [(&str, Kind, &[Slot], Slot); 11] = [
     ),
     ("controller → observability: beside the other three", Kind::Working, &[Slot::Deployment], Slot::Observability),
     ("controller → security: lease", Kind::Working, &[Slot::Deployment], Slot::Security),
-    ("last of the four → validator: lease, two reports stored", Kind::Working, &Slot::PARALLEL, Slot::Validation),
+    ("last of the four → validator: lease, report stored", Kind::Working, &Slot::PARALLEL, Slot::Validation),
     ("validator → controller: all ingress replicas report", Kind::Working, &[Slot::Validation], Slot::Release),
 ];
 

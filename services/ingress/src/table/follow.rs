@@ -6,7 +6,6 @@ use crate::{
     stack::Ingress,
     upstream::Seat,
 };
-use futures::FutureExt as _;
 use slipway_bus::{ApiKeyRecord, Change, View, Watched, WorkerRecord, WorkerState};
 use slipway_kernel::DeploymentId;
 use std::{
@@ -47,9 +46,7 @@ impl Routes {
             }
             // Read first: every change up to it was told before, so none of them is missed below.
             let applied = *applied.borrow_and_update();
-            while let Some(change) = changes.next().now_or_never() {
-                told.push(change);
-            }
+            told.extend(std::iter::from_fn(|| changes.try_next()));
             self.take(told, applied);
         }
     }

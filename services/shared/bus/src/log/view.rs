@@ -51,6 +51,16 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// The next change if it was told already. Every one that was, is found: polling [`next`](Self::next) once is not the same, since
+    /// the runtime lets a task that takes many in a row wait although there are more.
+    pub fn try_next(&mut self) -> Option<Change> {
+        match self.receiver.try_recv() {
+            Ok(change) => Some(change),
+            Err(broadcast::error::TryRecvError::Lagged(_)) => Some(Change::All),
+            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => None,
+        }
+    }
+
     /// The next change. Never ends; after the bus is closed it waits for ever.
     pub async fn next(&mut self) -> Change {
         match self.receiver.recv().await {
@@ -354,5 +364,25 @@ impl Reader {
         }
         self.shared.changed(Change::All);
         self.shared.applied.send_replace(last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_that_was_told_is_found_at_once() {
+        let sender = broadcast::Sender::new(PENDING_CHANGES);
+        let mut changes = Changes { receiver: sender.subscribe() };
+        for n in 0..PENDING_CHANGES {
+            let id = format!("default.d{n}").parse().unwrap();
+            sender.send(Change::Deployment { id, slot: None }).unwrap();
+        }
+        assert_eq!(std::iter::from_fn(|| changes.try_next()).count(), PENDING_CHANGES);
+        for _ in 0..=PENDING_CHANGES {
+            sender.send(Change::All).unwrap();
+        }
+        assert_eq!(changes.try_next(), Some(Change::All), "too many: look at all");
     }
 }
