@@ -95,7 +95,13 @@ impl Keeper {
                     () = shutdown.cancelled() => break,
                 };
                 match event {
-                    Some(TailEvent::Anew { created: birth }) => created = Some(birth),
+                    Some(TailEvent::Anew { created: birth }) => {
+                        // What came before belongs to the log as it was, whose sequences say nothing about this one.
+                        if let Some(before) = created.replace(birth) {
+                            self.record(before, &std::mem::take(&mut fresh)).await?;
+                            until = None;
+                        }
+                    }
                     Some(TailEvent::Entry(entry)) => {
                         fresh.push(entry);
                         until.get_or_insert_with(|| Instant::now() + PAUSE);
@@ -104,7 +110,7 @@ impl Keeper {
                     None => return Ok(()),
                 }
             }
-            if let (Some(created), false) = (created, fresh.is_empty()) {
+            if let Some(created) = created {
                 self.record(created, &fresh).await?;
             }
         }
@@ -127,6 +133,7 @@ impl Keeper {
 
     /// Copies entries of the log that was made at `created`, and notes how far it got.
     async fn record(&self, created: Timestamp, entries: &[Entry]) -> Result<(), LedgerError> {
+        let Some(last) = entries.last().map(|entry| entry.sequence) else { return Ok(()) };
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         for entry in entries {
             sqlx::query(
@@ -142,7 +149,6 @@ impl Keeper {
             .execute(&mut *transaction)
             .await?;
         }
-        let last = entries.iter().map(|entry| entry.sequence).max().unwrap_or(0);
         sqlx::query(
             "INSERT INTO position (one, created, sequence) VALUES (1, ?1, ?2)
              ON CONFLICT (one) DO UPDATE SET created = ?1, sequence = ?2",

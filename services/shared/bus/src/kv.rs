@@ -436,8 +436,8 @@ mod tests {
         // It was away for longer than a lifetime: `a` is gone already, `b` and `c` go now.
         session(&mut view, &["b", "c"]);
         assert_eq!(keys(&view), ["a", "b", "c"]);
-        view.hear(told("b", &[(MARKER, "MaxAge")]));
-        view.hear(told("c", &[(OPERATION, "DEL")]));
+        assert!(view.hear(told("b", &[(MARKER, "MaxAge")])), "it was read, and that is told");
+        assert!(view.hear(told("c", &[(OPERATION, "DEL")])), "its owner took it away");
         assert_eq!(keys(&view), ["a", "b"]);
         tokio::time::advance(WORKER_TTL / 2).await;
         view.hear(told("a", &[]));
@@ -445,7 +445,7 @@ mod tests {
         assert!(view.drop_overdue());
         assert_eq!(keys(&view), ["a"], "who said it again stays");
         // From now on an expiry is what it says.
-        view.hear(told("a", &[(MARKER, "MaxAge")]));
+        assert!(view.hear(told("a", &[(MARKER, "MaxAge")])));
         assert!(keys(&view).is_empty());
     }
 
