@@ -6,10 +6,11 @@ use toml::Table;
 
 /// What a crate of the workspace may depend on besides the kernel. `None`: on any.
 fn may_name(package: &str) -> Option<&'static [&'static str]> {
-    const SERVICE: &[&str] = &["slipway-kernel", "slipway-proto", "slipway-bus", "slipway-runtime"];
+    const SERVICE: &[&str] = &["slipway-kernel", "slipway-proto", "slipway-oip", "slipway-bus", "slipway-runtime"];
     Some(match package {
         "slipway-kernel" | "slipway-loadtest" => &[],
         "slipway-proto" | "slipway-runtime" => &["slipway-kernel"],
+        "slipway-oip" => &["slipway-kernel", "slipway-proto"],
         "slipway-bus" => &["slipway-kernel", "slipway-proto", "slipway-runtime"],
         "slipway-testkit" => &["slipway-kernel", "slipway-proto", "slipway-bus", "slipway-runtime"],
         // The validator loads what it validates with the same generator that people use.

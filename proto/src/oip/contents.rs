@@ -30,7 +30,7 @@ pub fn contents_to_raw(data_type: DataType, count: usize, contents: &InferTensor
         DataType::Uint16 => narrow(data_type, &contents.uint_contents, u16::to_le_bytes)?,
         DataType::Uint32 => spread(&contents.uint_contents, u32::to_le_bytes),
         DataType::Uint64 => spread(&contents.uint64_contents, u64::to_le_bytes),
-        DataType::Fp16 => return Err(Problem::RawOnly(data_type)),
+        DataType::Fp16 | DataType::Bf16 => return Err(Problem::RawOnly(data_type)),
         DataType::Fp32 => spread(&contents.fp32_contents, f32::to_le_bytes),
         DataType::Fp64 => spread(&contents.fp64_contents, f64::to_le_bytes),
         DataType::Bytes => join_bytes_elements(contents.bytes_contents.iter().map(|element| &element[..]))?,
@@ -58,7 +58,7 @@ pub fn raw_to_contents(data_type: DataType, raw: &[u8]) -> Result<InferTensorCon
         DataType::Uint16 => contents.uint_contents = gather(raw, |b| u16::from_le_bytes(b).into())?,
         DataType::Uint32 => contents.uint_contents = gather(raw, u32::from_le_bytes)?,
         DataType::Uint64 => contents.uint64_contents = gather(raw, u64::from_le_bytes)?,
-        DataType::Fp16 => return Err(Problem::RawOnly(data_type)),
+        DataType::Fp16 | DataType::Bf16 => return Err(Problem::RawOnly(data_type)),
         DataType::Fp32 => contents.fp32_contents = gather(raw, f32::from_le_bytes)?,
         DataType::Fp64 => contents.fp64_contents = gather(raw, f64::from_le_bytes)?,
         DataType::Bytes => {
@@ -77,7 +77,7 @@ const fn own_field(data_type: DataType) -> Option<&'static str> {
         DataType::Int64 => Some("int64_contents"),
         DataType::Uint8 | DataType::Uint16 | DataType::Uint32 => Some("uint_contents"),
         DataType::Uint64 => Some("uint64_contents"),
-        DataType::Fp16 => None,
+        DataType::Fp16 | DataType::Bf16 => None,
         DataType::Fp32 => Some("fp32_contents"),
         DataType::Fp64 => Some("fp64_contents"),
         DataType::Bytes => Some("bytes_contents"),
@@ -178,7 +178,8 @@ mod tests {
     }
 
     fn any_raw() -> impl Strategy<Value = (DataType, usize, Vec<u8>)> {
-        let types: Vec<_> = DataType::ALL.into_iter().filter(|data_type| *data_type != DataType::Fp16).collect();
+        let raw_only = [DataType::Fp16, DataType::Bf16];
+        let types: Vec<_> = DataType::ALL.into_iter().filter(|data_type| !raw_only.contains(data_type)).collect();
         (proptest::sample::select(types), 0_usize..16, any::<u64>()).prop_map(|(data_type, count, seed)| {
             // The bits of the seed, over and over: every pattern, cheaply.
             let byte = |index: usize| seed.rotate_left(u32::try_from(index % 64).unwrap()).to_le_bytes()[0];

@@ -24,8 +24,10 @@ pub enum DataType {
     Uint32,
     /// Unsigned, 64 bits.
     Uint64,
-    /// IEEE 754 half precision. Exists only in raw form.
+    /// IEEE 754 half precision. Has no field among typed contents.
     Fp16,
+    /// The upper half of IEEE 754 single precision. Has no field among typed contents.
+    Bf16,
     /// IEEE 754 single precision.
     Fp32,
     /// IEEE 754 double precision.
@@ -36,7 +38,7 @@ pub enum DataType {
 
 impl DataType {
     /// Every type.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Bool,
         Self::Int8,
         Self::Int16,
@@ -47,6 +49,7 @@ impl DataType {
         Self::Uint32,
         Self::Uint64,
         Self::Fp16,
+        Self::Bf16,
         Self::Fp32,
         Self::Fp64,
         Self::Bytes,
@@ -66,6 +69,7 @@ impl DataType {
             Self::Uint32 => "UINT32",
             Self::Uint64 => "UINT64",
             Self::Fp16 => "FP16",
+            Self::Bf16 => "BF16",
             Self::Fp32 => "FP32",
             Self::Fp64 => "FP64",
             Self::Bytes => "BYTES",
@@ -77,7 +81,7 @@ impl DataType {
     pub const fn element_size(self) -> Option<usize> {
         match self {
             Self::Bool | Self::Int8 | Self::Uint8 => Some(1),
-            Self::Int16 | Self::Uint16 | Self::Fp16 => Some(2),
+            Self::Int16 | Self::Uint16 | Self::Fp16 | Self::Bf16 => Some(2),
             Self::Int32 | Self::Uint32 | Self::Fp32 => Some(4),
             Self::Int64 | Self::Uint64 | Self::Fp64 => Some(8),
             Self::Bytes => None,
@@ -87,7 +91,7 @@ impl DataType {
     /// Whether elements can be NaN or infinite.
     #[must_use]
     pub const fn is_float(self) -> bool {
-        matches!(self, Self::Fp16 | Self::Fp32 | Self::Fp64)
+        matches!(self, Self::Fp16 | Self::Bf16 | Self::Fp32 | Self::Fp64)
     }
 }
 
@@ -123,7 +127,7 @@ mod tests {
             assert_eq!(data_type.as_str().parse(), Ok(data_type));
             assert!(data_type.as_str().to_lowercase().parse::<DataType>().is_err());
         }
-        assert!("BF16".parse::<DataType>().is_err());
+        assert!("FP8".parse::<DataType>().is_err());
         assert!("".parse::<DataType>().is_err());
     }
 }

@@ -274,10 +274,12 @@ pub fn check_raw(data_type: DataType, count: usize, raw: &[u8]) -> Result<(), Pr
 pub fn first_non_finite(data_type: DataType, raw: &[u8]) -> Option<usize> {
     /// All bits of the exponent: what NaN and the infinities have in common in half precision.
     const HALF_EXPONENT: u16 = 0x7c00;
+    /// The same in bfloat16.
+    const BF16_EXPONENT: u16 = 0x7f80;
+    let with_all = |bits: u16| raw.as_chunks::<2>().0.iter().position(|two| u16::from_le_bytes(*two) & bits == bits);
     match data_type {
-        DataType::Fp16 => {
-            raw.as_chunks::<2>().0.iter().position(|half| u16::from_le_bytes(*half) & HALF_EXPONENT == HALF_EXPONENT)
-        }
+        DataType::Fp16 => with_all(HALF_EXPONENT),
+        DataType::Bf16 => with_all(BF16_EXPONENT),
         DataType::Fp32 => raw.as_chunks::<4>().0.iter().position(|single| !f32::from_le_bytes(*single).is_finite()),
         DataType::Fp64 => raw.as_chunks::<8>().0.iter().position(|double| !f64::from_le_bytes(*double).is_finite()),
         _ => None,
@@ -337,6 +339,11 @@ mod tests {
         for bits in [0x7e00_u16, 0x7c00, 0xfc00] {
             let raw = [[0, 0x3c], bits.to_le_bytes()].concat();
             assert_eq!(first_non_finite(DataType::Fp16, &raw), Some(1));
+            assert_eq!(first_non_finite(DataType::Bf16, &raw), None);
+        }
+        for bits in [0x7fc0_u16, 0x7f80, 0xff80] {
+            let raw = [0x3f80_u16.to_le_bytes(), bits.to_le_bytes()].concat();
+            assert_eq!(first_non_finite(DataType::Bf16, &raw), Some(1));
         }
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let raw = [1_f32.to_le_bytes(), value.to_le_bytes()].concat();

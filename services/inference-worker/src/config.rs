@@ -130,18 +130,29 @@ impl ServiceConfig for Config {
         require("worker.model_digest", "", worker.model_digest.is_some(), "64 hexadecimal digits (sha256)");
         let onnx = worker.model_format == ModelFormat::Onnx;
         require("worker.model_format", &worker.model_format.to_string(), onnx, "onnx");
-        let delay = worker.max_delay <= Span::seconds(1);
-        require("worker.max_delay", &worker.max_delay.to_string(), delay, "up to 1s");
+        refusals.extend(worker.check_serving());
+        refusals
+    }
+}
+
+impl WorkerConfig {
+    /// Holds what batcher and engine are told to its bounds.
+    #[must_use]
+    pub fn check_serving(&self) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        if self.max_delay > Span::seconds(1) {
+            refusals.push(Refusal::new("worker.max_delay", self.max_delay, "up to 1s"));
+        }
         let mut bounded = |path: &str, value: usize, most: usize| {
             if !(1..=most).contains(&value) {
                 refusals.push(Refusal::new(path, value, format!("1 to {most}")));
             }
         };
-        bounded("worker.max_batch", worker.max_batch, MOST);
-        bounded("worker.threads", worker.threads, MOST);
-        bounded("worker.queue_limit", worker.queue_limit, 100_000);
-        bounded("worker.request_rows", worker.request_rows, 1_000_000);
-        bounded("worker.queued_in_hand", worker.queued_in_hand, 10_000);
+        bounded("worker.max_batch", self.max_batch, MOST);
+        bounded("worker.threads", self.threads, MOST);
+        bounded("worker.queue_limit", self.queue_limit, 100_000);
+        bounded("worker.request_rows", self.request_rows, 1_000_000);
+        bounded("worker.queued_in_hand", self.queued_in_hand, 10_000);
         refusals
     }
 }

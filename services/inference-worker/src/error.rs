@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use slipway_bus::{BlobError, BusError};
 use slipway_kernel::{ByteSize, Digest};
@@ -17,6 +18,14 @@ pub enum WorkerError {
     /// NATS is not there.
     #[error("the bus cannot be used")]
     Bus(#[from] BusError),
+    /// The model file cannot be read.
+    #[error("the model file {} cannot be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The artifact is not in the store.
     #[error("the artifact {digest} cannot be fetched")]
     Artifact {

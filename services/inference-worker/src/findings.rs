@@ -37,7 +37,7 @@ const fn classify(error: &WorkerError) -> (FindingKind, Cause) {
     match error {
         WorkerError::Bus(_) | WorkerError::Disk(_) => (FindingKind::DependencyUnavailable, Transient),
         WorkerError::Artifact { .. } => (FindingKind::ImageUnavailable, Transient),
-        WorkerError::Corrupt { .. } => (FindingKind::ArtifactInvalid, Deterministic),
+        WorkerError::Corrupt { .. } | WorkerError::Unreadable { .. } => (FindingKind::ArtifactInvalid, Deterministic),
         WorkerError::Model(error) | WorkerError::Measure(error) => (model(error), Deterministic),
         WorkerError::OutOfMemory { .. } => (FindingKind::OutOfMemory, Deterministic),
         WorkerError::Thread(_) | WorkerError::Listen { .. } => (FindingKind::Unschedulable, Transient),

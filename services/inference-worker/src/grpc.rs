@@ -5,11 +5,12 @@
 //! that a client has seen is never missing in the sinks.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use slipway_kernel::Timestamp;
+use slipway_oip::grpc;
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceService;
-use slipway_proto::inference::model_metadata_response::TensorMetadata;
 use slipway_proto::inference::{
     ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest,
     ModelReadyResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse,
@@ -17,12 +18,13 @@ use slipway_proto::inference::{
 };
 use slipway_proto::slipway::inference::v1::inference_result::Outcome;
 use slipway_runtime::trace;
-use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
-use crate::inference::{Call, Inference, Phase, Recorder, Refusal};
-use crate::signature::TensorSpec;
+use crate::inference::{Call, Inference, Phase, SERVER};
+use crate::recorder::Recorder;
+use crate::refusal::Refusal;
 use crate::telemetry::Path;
 
 /// Metadata keys of the direct path.
@@ -43,34 +45,79 @@ pub mod metadata {
     pub const ATTEMPT: &str = "slipway-attempt";
     /// W3C trace context.
     pub const TRACEPARENT: &str = "traceparent";
-    /// In a refusal: the failure code as a word.
-    pub const FAILURE: &str = "slipway-failure";
-    /// In a refusal: seconds after which trying again may help.
-    pub const RETRY_AFTER: &str = "retry-after";
 }
 
 /// The gRPC service.
 #[derive(Clone)]
 pub struct Direct {
     inference: Arc<Inference>,
-    recorder: Arc<dyn Recorder>,
+    callers: Callers,
+}
+
+/// Who asks, and so what is believed of what goes with a request.
+#[derive(Clone)]
+enum Callers {
+    /// Ingress and the validator: all of it; results are recorded.
+    Mesh(Arc<dyn Recorder>),
+    /// Anyone who reaches the port: nothing of it; results are theirs alone.
+    Anyone {
+        /// How long a request may take that does not say otherwise.
+        timeout: Duration,
+    },
 }
 
 impl Direct {
-    /// A service over a model and a place for its results.
+    /// A service over a model and a place for its results, for the mesh.
     #[must_use]
     pub fn new(inference: Arc<Inference>, recorder: Arc<dyn Recorder>) -> Self {
-        Self { inference, recorder }
+        Self { inference, callers: Callers::Mesh(recorder) }
     }
 
-    async fn infer(&self, call: Call) -> Result<ModelInferResponse, Refusal> {
-        let response = self.inference.compute(Path::Direct, &call).await?;
-        let result = self.inference.result(&call, Outcome::Response(response.clone()));
-        if let Err(unrecorded) = self.recorder.record(&result).await {
+    /// A service over a model for anyone.
+    #[must_use]
+    pub fn open(inference: Arc<Inference>, timeout: Duration) -> Self {
+        Self { inference, callers: Callers::Anyone { timeout } }
+    }
+
+    async fn recorded(
+        &self,
+        recorder: &dyn Recorder,
+        call: &Call,
+        message: ModelInferRequest,
+    ) -> Result<ModelInferResponse, Refusal> {
+        let asked = self.inference.read(call, message);
+        let response = self.inference.compute(Path::Direct, asked).await?.into_message();
+        let result = self.inference.result(call, Outcome::Response(response.clone()));
+        if let Err(unrecorded) = recorder.record(&result).await {
             self.inference.telemetry().record_failures.inc();
             return Err(unrecorded.into());
         }
         Ok(response)
+    }
+
+    async fn for_the_mesh(
+        &self,
+        recorder: &dyn Recorder,
+        metadata: MetadataMap,
+        message: ModelInferRequest,
+    ) -> Result<ModelInferResponse, Refusal> {
+        let span = tracing::info_span!(
+            "infer",
+            otel.kind = "server",
+            deployment = %self.inference.assignment().deployment,
+            revision = %self.inference.assignment().revision,
+            request_id = tracing::field::Empty,
+        );
+        if let Some(traceparent) = text(&metadata, metadata::TRACEPARENT) {
+            // A traceparent that cannot be read begins a new trace, as the W3C recommendation wants.
+            trace::parent_from(&span, traceparent);
+        }
+        let work = async {
+            let call = read_call(&metadata, self.inference.clock().now())?;
+            tracing::Span::current().record("request_id", call.request_id.as_str());
+            self.recorded(recorder, &call, message).await
+        };
+        work.instrument(span).await
     }
 
     fn is_serving(&self) -> bool {
@@ -98,11 +145,7 @@ impl GrpcInferenceService for Direct {
         &self,
         _: Request<ServerMetadataRequest>,
     ) -> Result<Response<ServerMetadataResponse>, Status> {
-        Ok(Response::new(ServerMetadataResponse {
-            name: "slipway-inference-worker".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            extensions: Vec::new(),
-        }))
+        Ok(Response::new(SERVER.message()))
     }
 
     async fn model_metadata(
@@ -111,44 +154,24 @@ impl GrpcInferenceService for Direct {
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let request = request.into_inner();
         self.inference.is_meant(&request.name, &request.version).map_err(|refusal| status(&refusal))?;
-        let model = self.inference.model();
-        let tensors = |specs: &[TensorSpec]| specs.iter().map(tensor_metadata).collect();
-        Ok(Response::new(ModelMetadataResponse {
-            name: self.inference.assignment().deployment.name.to_string(),
-            versions: vec![self.inference.assignment().revision.to_string()],
-            platform: model.platform().to_owned(),
-            inputs: tensors(&model.signature().inputs),
-            outputs: tensors(&model.signature().outputs),
-        }))
+        Ok(Response::new(self.inference.document().message()))
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
-        let span = tracing::info_span!(
-            "infer",
-            otel.kind = "server",
-            deployment = %self.inference.assignment().deployment,
-            revision = %self.inference.assignment().revision,
-            request_id = tracing::field::Empty,
-        );
-        let (metadata, _, body) = request.into_parts();
-        if let Some(traceparent) = text(&metadata, metadata::TRACEPARENT) {
-            // A traceparent that cannot be read begins a new trace, as the W3C recommendation wants.
-            trace::parent_from(&span, traceparent);
-        }
-        let work = async {
-            let call = read_call(&metadata, body, self.inference.clock().now())?;
-            tracing::Span::current().record("request_id", call.request_id.as_str());
-            self.infer(call).await
+        let (metadata, _, message) = request.into_parts();
+        let answered = match &self.callers {
+            Callers::Mesh(recorder) => self.for_the_mesh(recorder.as_ref(), metadata, message).await,
+            Callers::Anyone { timeout } => {
+                let timeout = grpc::timeout(&metadata).unwrap_or(*timeout);
+                let asked = self.inference.ask(message, Instant::now().checked_add(timeout), false);
+                self.inference.compute(Path::Direct, asked).await.map(slipway_oip::Response::into_message)
+            }
         };
-        work.instrument(span).await.map(Response::new).map_err(|refusal| status(&refusal))
+        answered.map(Response::new).map_err(|refusal| status(&refusal))
     }
 }
 
-fn tensor_metadata(spec: &TensorSpec) -> TensorMetadata {
-    TensorMetadata { name: spec.name.clone(), datatype: spec.data_type.to_string(), shape: spec.shape.clone() }
-}
-
-fn read_call(metadata: &MetadataMap, body: ModelInferRequest, now: Timestamp) -> Result<Call, Refusal> {
+fn read_call(metadata: &MetadataMap, now: Timestamp) -> Result<Call, Refusal> {
     let request_id = text(metadata, metadata::REQUEST_ID)
         .ok_or_else(|| malformed(metadata::REQUEST_ID, "it is missing"))?
         .parse()
@@ -163,7 +186,6 @@ fn read_call(metadata: &MetadataMap, body: ModelInferRequest, now: Timestamp) ->
         probe: text(metadata, metadata::PROBE) == Some("1"),
         attempt: number(metadata, metadata::ATTEMPT)?.unwrap_or(1),
         trace_id: trace::current_trace_id().unwrap_or_default(),
-        body,
     })
 }
 
@@ -182,20 +204,14 @@ fn malformed(name: &str, what: &str) -> Refusal {
 }
 
 fn status(refusal: &Refusal) -> Status {
-    let mut metadata = MetadataMap::new();
-    metadata.insert(metadata::FAILURE, MetadataValue::from_static(refusal.code.as_str()));
-    if let Some(after) = refusal.retry_after {
-        // Rounded up: a caller that comes back a moment too early has come for nothing.
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        metadata.insert(metadata::RETRY_AFTER, MetadataValue::from(seconds));
-    }
-    Status::with_metadata(refusal.code.grpc_code(), refusal.message.clone(), metadata)
+    grpc::status(refusal.code, refusal.message.clone(), refusal.retry_after)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::{Unrecorded, fixtures};
+    use crate::inference::fixtures;
+    use crate::recorder::Unrecorded;
     use async_trait::async_trait;
     use slipway_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
     use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
@@ -251,7 +267,7 @@ mod tests {
     }
 
     fn request(rows: usize, pairs: &[(&'static str, &str)]) -> Request<ModelInferRequest> {
-        let mut request = Request::new(fixtures::call(rows).body);
+        let mut request = Request::new(fixtures::message(rows));
         for (name, value) in pairs {
             request.metadata_mut().insert(*name, value.parse().unwrap());
         }
@@ -295,7 +311,7 @@ mod tests {
             *served.recorded.failure.lock().unwrap() = Some(failure);
             let status = served.client.model_infer(request(1, &[ID])).await.unwrap_err();
             assert_eq!(status.code(), code);
-            assert_eq!(text(status.metadata(), metadata::FAILURE), Some(word));
+            assert_eq!(text(status.metadata(), grpc::FAILURE), Some(word));
         }
         assert_eq!(served.inference.telemetry().record_failures.get(), 2);
     }
@@ -313,18 +329,18 @@ mod tests {
             (request(1, &bad_id), Code::InvalidArgument, "invalid-argument", "slipway-request-id"),
             (request(1, &bad_deadline), Code::InvalidArgument, "invalid-argument", "`soon` is no number"),
             (request(1, &late), Code::DeadlineExceeded, "deadline-exceeded", "deadline"),
-            (wrong, Code::InvalidArgument, "invalid-argument", "16 bytes where type and shape need 20"),
+            (wrong, Code::InvalidArgument, "invalid-argument", "inputs[0].shape: [1, 5]"),
         ];
         for (request, code, word, message) in cases {
             let status = served.client.model_infer(request).await.unwrap_err();
             assert_eq!(status.code(), code, "{status:?}");
-            assert_eq!(text(status.metadata(), metadata::FAILURE), Some(word));
+            assert_eq!(text(status.metadata(), grpc::FAILURE), Some(word));
             assert!(status.message().contains(message), "{status:?}");
         }
         served.inference.enter(Phase::Draining);
         let status = served.client.model_infer(request(1, &[ID])).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
-        assert_eq!(text(status.metadata(), metadata::RETRY_AFTER), Some("1"));
+        assert_eq!(text(status.metadata(), grpc::RETRY_AFTER), Some("1"));
         assert!(served.recorded.results.lock().unwrap().is_empty());
     }
 

@@ -5,25 +5,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use async_trait::async_trait;
 use slipway_kernel::{RequestId, Timestamp};
+use slipway_oip::{Request, Response, Rules, Signature, Wanted, documents, message};
 use slipway_proto::failure::FailureCode;
-use slipway_proto::inference::{ModelInferRequest, ModelInferResponse};
-use slipway_proto::oip::raw_response;
+use slipway_proto::inference::ModelInferRequest;
+use slipway_proto::oip::Tensor;
 use slipway_proto::slipway::inference::v1::InferenceResult;
 use slipway_proto::slipway::inference::v1::inference_result::Outcome;
 use slipway_runtime::Clock;
 
-use crate::batcher::{Batcher, Refused, Unanswered, Work};
+use crate::batcher::{Batcher, Refused, Work};
 use crate::config::Assignment;
-use crate::engine::{EngineError, Model};
-use crate::signature::{Misfit, Rules, check};
+use crate::engine::Model;
+use crate::refusal::{Refusal, SHORTEST_RETRY};
 use crate::telemetry::{self, Path, Telemetry};
 
-/// Refused callers are told to come back after at least this: sooner, they would only be refused again.
-const SHORTEST_RETRY: Duration = Duration::from_secs(1);
+/// What the worker says about itself.
+pub const SERVER: documents::Server = documents::Server {
+    name: "slipway-inference-worker",
+    version: env!("CARGO_PKG_VERSION"),
+    extensions: &documents::EXTENSIONS,
+};
 
 /// How far the worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +41,7 @@ pub enum Phase {
     Draining = 2,
 }
 
-/// A request and everything known about it.
+/// Everything known about a request beside its tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
     /// Its identity within the deployment.
@@ -56,102 +60,36 @@ pub struct Call {
     pub attempt: u32,
     /// Trace id, 32 hex digits; empty without one.
     pub trace_id: String,
+}
+
+/// A request that fits the model, and the terms on which it is computed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
     /// The request.
-    pub body: ModelInferRequest,
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Refusal {
-    /// In the vocabulary that all doors share.
-    pub code: FailureCode,
-    /// For a person.
-    pub message: String,
-    /// When to come back, for codes that can be retried.
-    pub retry_after: Option<Duration>,
-}
-
-impl Refusal {
-    /// A refusal without a time to come back.
-    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None }
-    }
-
-    fn later(code: FailureCode, message: impl Into<String>, after: Duration) -> Self {
-        Self { retry_after: Some(after.max(SHORTEST_RETRY)), ..Self::new(code, message) }
-    }
-}
-
-impl From<Misfit> for Refusal {
-    fn from(misfit: Misfit) -> Self {
-        Self::new(FailureCode::InvalidArgument, misfit.to_string())
-    }
-}
-
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
-        let message = refused.to_string();
-        match refused {
-            Refused::Full { retry_after, .. } => Self::later(FailureCode::Overloaded, message, retry_after),
-            Refused::Late => Self::new(FailureCode::DeadlineExceeded, message),
-            Refused::Draining => Self::later(FailureCode::Unavailable, message, SHORTEST_RETRY),
-        }
-    }
-}
-
-impl From<Unanswered> for Refusal {
-    fn from(unanswered: Unanswered) -> Self {
-        let message = unanswered.to_string();
-        match unanswered {
-            Unanswered::Late => Self::new(FailureCode::DeadlineExceeded, message),
-            Unanswered::Stopped => Self::later(FailureCode::Unavailable, message, SHORTEST_RETRY),
-            Unanswered::Failed(EngineError::UnsupportedType { .. }) => Self::new(FailureCode::Unimplemented, message),
-            Unanswered::Failed(_) => Self::new(FailureCode::Internal, message),
-        }
-    }
-}
-
-/// Where results go before they are answered.
-#[async_trait]
-pub trait Recorder: Send + Sync {
-    /// Stores the result durably. A result that is there already under the same request is fine.
-    ///
-    /// # Errors
-    /// When it is not certain that the result is stored.
-    async fn record(&self, result: &InferenceResult) -> Result<(), Unrecorded>;
-}
-
-/// Why a result is not stored.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unrecorded {
-    /// The store cannot be reached or gives no answer; the result may be stored or not.
-    #[error("the result could not be recorded: {0}")]
-    Unavailable(String),
-    /// The result is larger than the store takes; trying again is no use.
-    #[error("the result is too large to be recorded: {0}")]
-    TooLarge(String),
-}
-
-impl From<Unrecorded> for Refusal {
-    fn from(unrecorded: Unrecorded) -> Self {
-        let message = unrecorded.to_string();
-        match unrecorded {
-            Unrecorded::Unavailable(_) => Self::later(FailureCode::Unavailable, message, SHORTEST_RETRY),
-            Unrecorded::TooLarge(_) => Self::new(FailureCode::PayloadTooLarge, message),
-        }
-    }
+    pub request: Request,
+    /// Nobody waits after this.
+    pub deadline: Option<Instant>,
+    /// It shares a run with nobody.
+    pub alone: bool,
 }
 
 /// A model that is being served.
 pub struct Inference {
     assignment: Assignment,
+    /// The version that requests may name.
+    version: String,
     model: Arc<dyn Model>,
     batcher: Batcher,
     rules: Rules,
     clock: Clock,
     telemetry: Telemetry,
     phase: AtomicU8,
+}
+
+impl std::fmt::Debug for Inference {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Inference").field("assignment", &self.assignment).finish_non_exhaustive()
+    }
 }
 
 impl Inference {
@@ -165,13 +103,20 @@ impl Inference {
         clock: Clock,
         telemetry: Telemetry,
     ) -> Self {
-        Self { assignment, model, batcher, rules, clock, telemetry, phase: AtomicU8::new(Phase::Warm as u8) }
+        let version = assignment.revision.to_string();
+        Self { assignment, version, model, batcher, rules, clock, telemetry, phase: AtomicU8::new(Phase::Warm as u8) }
     }
 
-    /// The model.
+    /// Goes by another version than the revision of its assignment.
     #[must_use]
-    pub fn model(&self) -> &dyn Model {
-        self.model.as_ref()
+    pub fn with_version(self, version: impl Into<String>) -> Self {
+        Self { version: version.into(), ..self }
+    }
+
+    /// What the model takes and gives.
+    #[must_use]
+    pub fn signature(&self) -> &Signature {
+        self.model.signature()
     }
 
     /// Whom it works for.
@@ -218,6 +163,13 @@ impl Inference {
         self.batcher.waiting()
     }
 
+    /// What is said about the model.
+    #[must_use]
+    pub fn document(&self) -> documents::Model<'_> {
+        let (platform, signature) = (self.model.platform(), self.model.signature());
+        documents::Model::new(self.assignment.deployment.name.as_str(), self.version.clone(), platform, signature)
+    }
+
     /// Whether requests name this model: by the deployment's name and, if any, by the revision.
     ///
     /// # Errors
@@ -230,25 +182,47 @@ impl Inference {
                 format!("there is no model `{name}` here; this worker serves `{own}`"),
             ));
         }
-        let revision = self.assignment.revision.to_string();
-        if !version.is_empty() && version != revision {
+        if !version.is_empty() && version != self.version {
+            let found = &self.version;
             return Err(Refusal::new(
                 FailureCode::NotFound,
-                format!("there is no version `{version}` of `{own}` here; this worker serves `{revision}`"),
+                format!("there is no version `{version}` of `{own}` here; this worker serves `{found}`"),
             ));
         }
         Ok(())
     }
 
-    /// Computes the answer.
+    /// Reads a message that came with a call.
+    ///
+    /// # Errors
+    /// As [`Inference::ask`], and when it is too late.
+    pub fn read(&self, call: &Call, message: ModelInferRequest) -> Result<Asked, Refusal> {
+        let deadline = self.instant(call.deadline)?;
+        self.ask(message, deadline, call.attempt > 1)
+    }
+
+    /// Reads a message of the protocol as a request for this model.
+    ///
+    /// # Errors
+    /// [`Refusal`], when it is for another model or does not fit this one.
+    pub fn ask(&self, message: ModelInferRequest, deadline: Option<Instant>, alone: bool) -> Result<Asked, Refusal> {
+        self.is_meant(&message.model_name, &message.model_version)?;
+        let request = message::read(message, self.model.signature(), self.rules)?;
+        Ok(Asked { request, deadline, alone })
+    }
+
+    /// Computes the answer. A request that could not be read is counted like one that is refused.
     ///
     /// # Errors
     /// [`Refusal`], in the words of all doors.
-    pub async fn compute(&self, path: Path, call: &Call) -> Result<ModelInferResponse, Refusal> {
+    pub async fn compute(&self, path: Path, asked: Result<Asked, Refusal>) -> Result<Response, Refusal> {
         let started = Instant::now();
         // Counted even when the caller goes away half-way and drops this future.
         let mut counted = Counted { telemetry: &self.telemetry, path, started, outcome: telemetry::Outcome::Cancelled };
-        let result = self.answer(call).await;
+        let result = match asked {
+            Ok(asked) => self.answer(asked).await,
+            Err(refusal) => Err(refusal),
+        };
         counted.outcome = match &result {
             Ok(_) => telemetry::Outcome::Answered,
             Err(refusal) => outcome(refusal.code),
@@ -256,19 +230,12 @@ impl Inference {
         result
     }
 
-    async fn answer(&self, call: &Call) -> Result<ModelInferResponse, Refusal> {
+    async fn answer(&self, asked: Asked) -> Result<Response, Refusal> {
         if self.phase() != Phase::Serving {
             return Err(Refusal::later(FailureCode::Unavailable, "this worker is not serving", SHORTEST_RETRY));
         }
-        self.is_meant(&call.body.model_name, &call.body.model_version)?;
-        let deadline = self.instant(call.deadline)?;
-        let accepted = check(self.model.signature(), self.rules, &call.body)?;
-        let pending = self.batcher.submit(Work {
-            rows: accepted.rows,
-            inputs: accepted.inputs,
-            deadline,
-            alone: call.attempt > 1,
-        })?;
+        let Asked { request: Request { id, inputs, rows, outputs: wanted, .. }, deadline, alone } = asked;
+        let pending = self.batcher.submit(Work { rows, inputs, deadline, alone })?;
         let computed = match deadline {
             // The run itself cannot be stopped, but nobody is kept waiting for it beyond the deadline.
             Some(deadline) => tokio::time::timeout_at(deadline.into(), pending).await.map_err(|_| {
@@ -276,13 +243,15 @@ impl Inference {
             })??,
             None => pending.await?,
         };
-        let outputs = accepted.outputs.iter().filter_map(|&position| computed.outputs.get(position).cloned());
-        Ok(raw_response(
-            self.assignment.deployment.name.as_str(),
-            self.assignment.revision.to_string(),
-            &call.body.id,
-            outputs,
-        ))
+        let mut outputs: Vec<Option<Tensor>> = computed.outputs.into_iter().map(Some).collect();
+        let mut take = |wanted: &Wanted| outputs.get_mut(wanted.position).and_then(Option::take);
+        Ok(Response {
+            model_name: self.assignment.deployment.name.to_string(),
+            model_version: self.version.clone(),
+            id,
+            // Each is wanted once; that was checked when the request was read.
+            outputs: wanted.iter().filter_map(&mut take).collect(),
+        })
     }
 
     fn instant(&self, deadline: Option<Timestamp>) -> Result<Option<Instant>, Refusal> {
@@ -295,6 +264,12 @@ impl Inference {
         }
         // A deadline too far away to be represented is none.
         Ok(Instant::now().checked_add(deadline.since(now)))
+    }
+
+    /// What requests are held to besides the signature.
+    #[must_use]
+    pub const fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// The result to record for a call.
@@ -364,7 +339,8 @@ pub(crate) mod fixtures {
     use crate::engine::tract::{TractEngine, fixtures};
     use crate::engine::{Engine as _, LoadOptions};
     use slipway_kernel::{DeploymentId, Digest, RevisionId};
-    use slipway_proto::oip::{Tensor, raw_request};
+    use slipway_proto::oip::raw_request;
+    use std::time::Duration;
 
     pub(crate) fn assignment(artifact: &[u8]) -> Assignment {
         Assignment {
@@ -395,9 +371,13 @@ pub(crate) mod fixtures {
         inference
     }
 
-    pub(crate) fn call(rows: usize) -> Call {
+    pub(crate) fn message(rows: usize) -> ModelInferRequest {
         let values: Vec<f32> = (0..rows * 4).map(|i| (i % 5) as f32).collect();
         let input = Tensor::from_f32("X", vec![rows, 4], &values).unwrap();
+        raw_request("digits", "mine", [input])
+    }
+
+    pub(crate) fn call() -> Call {
         Call {
             request_id: "r-1".parse().unwrap(),
             correlation_id: "c-1".into(),
@@ -407,69 +387,72 @@ pub(crate) mod fixtures {
             probe: true,
             attempt: 1,
             trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
-            body: raw_request("digits", "mine", [input]),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::fixtures::{call, serving};
+    use super::fixtures::{call, message, serving};
     use super::*;
     use slipway_proto::inference::model_infer_request::InferRequestedOutputTensor;
-    use slipway_proto::oip::response_tensors;
+    use std::time::Duration;
 
-    fn code(result: Result<ModelInferResponse, Refusal>) -> FailureCode {
-        result.unwrap_err().code
+    async fn compute(inference: &Inference, message: ModelInferRequest) -> Result<Response, Refusal> {
+        inference.compute(Path::Direct, inference.read(&call(), message)).await
     }
 
     #[tokio::test]
     async fn an_answer_carries_the_callers_id_the_revision_and_the_outputs() {
         let inference = serving(Clock::system());
-        let response = inference.compute(Path::Direct, &call(3)).await.unwrap();
+        let response = compute(&inference, message(3)).await.unwrap();
         assert_eq!(response.model_name, "digits");
         assert_eq!(response.model_version, "2-1");
         assert_eq!(response.id, "mine");
-        let outputs = response_tensors(&response).unwrap();
-        assert_eq!(outputs[0].shape(), [3]);
-        assert_eq!(outputs[1].shape(), [3, 3]);
+        assert_eq!(response.outputs[0].shape(), [3]);
+        assert_eq!(response.outputs[1].shape(), [3, 3]);
     }
 
     #[tokio::test]
     async fn only_the_wanted_outputs_are_answered() {
         let inference = serving(Clock::system());
-        let mut call = call(1);
-        call.body
+        let mut message = message(1);
+        message
             .outputs
             .push(InferRequestedOutputTensor { name: "probabilities".into(), ..InferRequestedOutputTensor::default() });
-        let response = inference.compute(Path::Direct, &call).await.unwrap();
+        let response = compute(&inference, message).await.unwrap();
         assert_eq!(response.outputs.len(), 1);
-        assert_eq!(response.outputs[0].name, "probabilities");
-        assert_eq!(response.raw_output_contents.len(), 1);
+        assert_eq!(response.outputs[0].name(), "probabilities");
     }
 
     #[tokio::test]
     async fn each_refusal_has_its_code() {
         let (clock, hand) = Clock::manual(Timestamp(10_000));
         let inference = serving(clock);
-        let late = Call { deadline: Some(Timestamp(10_000)), ..call(1) };
-        assert_eq!(code(inference.compute(Path::Direct, &late).await), FailureCode::DeadlineExceeded);
-        let in_time = Call { deadline: Some(Timestamp(60_000)), ..call(1) };
-        assert!(inference.compute(Path::Direct, &in_time).await.is_ok());
+        let late = |inference: &Inference, at| {
+            let call = Call { deadline: Some(Timestamp(at)), ..call() };
+            inference.read(&call, message(1)).err().map(|refusal| refusal.code)
+        };
+        assert_eq!(late(&inference, 10_000), Some(FailureCode::DeadlineExceeded));
+        assert_eq!(late(&inference, 60_000), None);
         hand.advance(Duration::from_secs(60));
-        assert_eq!(code(inference.compute(Path::Direct, &in_time).await), FailureCode::DeadlineExceeded);
-        let mut other = call(1);
-        other.body.model_name = "cats".into();
-        assert_eq!(code(inference.compute(Path::Direct, &other).await), FailureCode::NotFound);
-        let mut old = call(1);
-        old.body.model_version = "1-1".into();
-        assert_eq!(code(inference.compute(Path::Direct, &old).await), FailureCode::NotFound);
-        let mut wrong = call(1);
-        wrong.body.inputs[0].name = "Y".into();
-        assert_eq!(code(inference.compute(Path::Direct, &wrong).await), FailureCode::InvalidArgument);
-        assert_eq!(code(inference.compute(Path::Direct, &call(65)).await), FailureCode::InvalidArgument);
+        assert_eq!(late(&inference, 60_000), Some(FailureCode::DeadlineExceeded));
+        let mut other = message(1);
+        other.model_name = "cats".into();
+        let mut old = message(1);
+        old.model_version = "1-1".into();
+        let mut wrong = message(1);
+        wrong.inputs[0].name = "Y".into();
+        for (message, code) in [
+            (other, FailureCode::NotFound),
+            (old, FailureCode::NotFound),
+            (wrong, FailureCode::InvalidArgument),
+            (message(65), FailureCode::InvalidArgument),
+        ] {
+            assert_eq!(compute(&inference, message).await.unwrap_err().code, code);
+        }
         inference.enter(Phase::Draining);
-        let refusal = inference.compute(Path::Direct, &call(1)).await.unwrap_err();
+        let refusal = compute(&inference, message(1)).await.unwrap_err();
         assert_eq!(refusal.code, FailureCode::Unavailable);
         assert_eq!(refusal.retry_after, Some(SHORTEST_RETRY));
     }
@@ -486,7 +469,7 @@ mod tests {
     fn a_result_says_who_when_and_with_what() {
         let inference = serving(Clock::manual(Timestamp(5_000)).0);
         let failure = FailureCode::Internal.with("no");
-        let result = inference.result(&call(1), Outcome::Failure(failure.clone()));
+        let result = inference.result(&call(), Outcome::Failure(failure.clone()));
         assert_eq!(result.namespace, "default");
         assert_eq!(result.revision, "2-1");
         assert_eq!(result.request_id, "r-1");
@@ -500,17 +483,20 @@ mod tests {
     #[tokio::test]
     async fn requests_are_counted_by_how_they_ended_even_when_the_caller_left() {
         let inference = serving(Clock::system());
-        inference.compute(Path::Direct, &call(1)).await.unwrap();
-        let one = call(1);
+        compute(&inference, message(1)).await.unwrap();
         {
-            let future = inference.compute(Path::Queued, &one);
+            let future = inference.compute(Path::Queued, inference.read(&call(), message(1)));
             let mut future = std::pin::pin!(future);
             assert!(futures::poll!(&mut future).is_pending());
         }
+        let mut wrong = message(1);
+        wrong.inputs.clear();
+        compute(&inference, wrong).await.unwrap_err();
         let count = |path, outcome| {
             inference.telemetry().requests.get_or_create(&crate::telemetry::RequestLabels { path, outcome }).get()
         };
         assert_eq!(count(Path::Direct, telemetry::Outcome::Answered), 1);
+        assert_eq!(count(Path::Direct, telemetry::Outcome::Misfit), 1);
         assert_eq!(count(Path::Queued, telemetry::Outcome::Cancelled), 1);
     }
 }

@@ -23,6 +23,7 @@ pub mod door;
 pub mod engine;
 pub mod error;
 pub mod findings;
+pub mod front;
 pub mod grpc;
 pub mod identity;
 pub mod inference;
@@ -31,14 +32,17 @@ pub mod load;
 pub mod memory;
 pub mod queue;
 pub mod recorder;
+pub mod refusal;
 pub mod registration;
 pub mod serve;
-pub mod signature;
+pub mod standalone;
 pub mod telemetry;
 
 use slipway_runtime::Frame;
 
 pub use config::Config;
+pub(crate) use slipway_oip::signature;
+
 /// Runs the worker until it has drained.
 ///
 /// # Errors

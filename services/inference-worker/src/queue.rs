@@ -12,6 +12,7 @@ use slipway_bus::topology::request_queue;
 use slipway_bus::{Bus, DeadLetter, QueuedRequest, RequestQueue};
 use slipway_kernel::{Service, Timestamp};
 use slipway_proto::failure::FailureCode;
+use slipway_proto::inference::ModelInferRequest;
 use slipway_proto::slipway::inference::v1::inference_result::Outcome;
 use slipway_proto::slipway::inference::v1::{InferenceRequest, InferenceResult};
 use slipway_runtime::{CancellationToken, trace};
@@ -19,7 +20,9 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::inference::{Call, Inference, Recorder, Refusal, Unrecorded};
+use crate::inference::{Call, Inference};
+use crate::recorder::{Recorder, Unrecorded};
+use crate::refusal::Refusal;
 use crate::telemetry::Path;
 
 /// How long one look into the queue waits. Draining waits for a look that is under way, so it is short; an empty look costs the
@@ -170,8 +173,8 @@ impl Consumer {
     }
 
     async fn work(&self, request: &QueuedRequest, stop: &CancellationToken) -> Settled {
-        let call = match self.read(request) {
-            Ok(call) => call,
+        let (call, message) = match self.read(request) {
+            Ok(read) => read,
             Err(reason) => return self.bury(request, &reason).await,
         };
         if request.attempt > 1 && self.is_recorded(&call).await {
@@ -182,7 +185,7 @@ impl Consumer {
             tracing::error!(%reason, "a request is given up");
             Outcome::Failure(FailureCode::Internal.with(reason))
         } else {
-            match self.outcome(&call, stop).await {
+            match self.outcome(&call, &message, stop).await {
                 Some(outcome) => outcome,
                 None => return Settled::GivenBack,
             }
@@ -190,7 +193,7 @@ impl Consumer {
         self.record(self.inference.result(&call, outcome), stop).await
     }
 
-    fn read(&self, request: &QueuedRequest) -> Result<Call, String> {
+    fn read(&self, request: &QueuedRequest) -> Result<(Call, ModelInferRequest), String> {
         let envelope = InferenceRequest::decode(request.payload.clone())
             .map_err(|error| format!("not an inference request: {error}"))?;
         let own = &self.inference.assignment().deployment;
@@ -201,7 +204,7 @@ impl Consumer {
         // Which revision answers was decided by the queue: after a rollback, requests are moved to the good one.
         body.model_version.clear();
         let at = |unix_ms: i64| u64::try_from(unix_ms).ok().filter(|ms| *ms > 0).map(Timestamp);
-        Ok(Call {
+        let call = Call {
             request_id: request.request_id.clone(),
             correlation_id: envelope.correlation_id,
             principal: envelope.principal,
@@ -210,15 +213,17 @@ impl Consumer {
             probe: envelope.probe,
             attempt: u32::try_from(request.attempt).unwrap_or(u32::MAX),
             trace_id: trace::current_trace_id().unwrap_or_default(),
-            body,
-        })
+        };
+        Ok((call, body))
     }
 
     /// The final outcome; `None` when the worker is to stop before there is one.
-    async fn outcome(&self, call: &Call, stop: &CancellationToken) -> Option<Outcome> {
+    async fn outcome(&self, call: &Call, message: &ModelInferRequest, stop: &CancellationToken) -> Option<Outcome> {
         loop {
-            match self.inference.compute(Path::Queued, call).await {
-                Ok(response) => return Some(Outcome::Response(response)),
+            // A message is cheap to copy: its tensors are shared.
+            let asked = self.inference.read(call, message.clone());
+            match self.inference.compute(Path::Queued, asked).await {
+                Ok(response) => return Some(Outcome::Response(response.into_message())),
                 Err(Refusal { code, retry_after: Some(after), .. }) if code.is_retryable() => {
                     // The direct path has filled the batcher. The request was accepted long ago and waits its turn here.
                     tokio::select! {

@@ -1,4 +1,4 @@
-//! Results into the results stream, once per request.
+//! Where results go, once per request.
 
 use async_trait::async_trait;
 use prost::Message as _;
@@ -7,7 +7,26 @@ use slipway_kernel::{DeploymentId, RequestId};
 use slipway_proto::slipway::inference::v1::InferenceResult;
 use slipway_runtime::trace;
 
-use crate::inference::{Recorder, Unrecorded};
+/// Where results go before they are answered.
+#[async_trait]
+pub trait Recorder: Send + Sync {
+    /// Stores the result durably. A result that is there already under the same request is fine.
+    ///
+    /// # Errors
+    /// When it is not certain that the result is stored.
+    async fn record(&self, result: &InferenceResult) -> Result<(), Unrecorded>;
+}
+
+/// Why a result is not stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unrecorded {
+    /// The store cannot be reached or gives no answer; the result may be stored or not.
+    #[error("the result could not be recorded: {0}")]
+    Unavailable(String),
+    /// The result is larger than the store takes; trying again is no use.
+    #[error("the result is too large to be recorded: {0}")]
+    TooLarge(String),
+}
 
 /// Writes to JetStream.
 #[derive(Debug, Clone)]

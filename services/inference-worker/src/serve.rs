@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use slipway_bus::{Bus, Principal, Registration, WorkerRecord, WorkerState};
 use slipway_kernel::Service;
+use slipway_oip::Rules;
 use slipway_runtime::tls::Reloadable;
-use slipway_runtime::{CancellationToken, Frame};
+use slipway_runtime::{CancellationToken, Clock, Frame};
 
 use crate::batcher::{Batcher, BatcherOptions};
 use crate::config::{Assignment, Config, WorkerConfig};
@@ -16,11 +17,10 @@ use crate::engine::tract::TractEngine;
 use crate::error::WorkerError;
 use crate::grpc::Direct;
 use crate::identity::Applicant;
-use crate::inference::{Inference, Phase, Recorder};
+use crate::inference::{Inference, Phase};
 use crate::load::{Loaded, load};
 use crate::queue::Consumer;
-use crate::recorder::BusRecorder;
-use crate::signature::Rules;
+use crate::recorder::{BusRecorder, Recorder};
 use crate::telemetry::Telemetry;
 use crate::{artifact, lifetime, memory, registration, telemetry};
 
@@ -100,12 +100,13 @@ impl Worker<'_> {
         self.frame.status.set("measurement", &loaded.measurement);
         model_ready.set_ready();
 
-        let inference = self.inference(loaded, telemetry)?;
+        let inference = inference(loaded, telemetry, self.config, self.assignment.clone(), self.frame.clock.clone())
+            .map(Arc::new)?;
         // Boxed: it holds two servers, and this future is moved around before it runs.
         let served = Box::pin(self.serve(door, &registration, &inference)).await;
         // Whatever happened, nobody shall be sent here any more.
         deregister(registration).await;
-        self.finish(inference).await;
+        finish(inference).await;
         served
     }
 
@@ -119,43 +120,10 @@ impl Worker<'_> {
         };
         let loaded = tokio::select! {
             () = self.leave.cancelled() => return Ok(None),
-            loaded = load(Arc::new(TractEngine), bytes, self.config) => loaded?,
+            loaded = load_model(bytes, self.config, telemetry) => loaded?,
         };
-        telemetry.load_seconds.set(loaded.measurement.load_ms / 1e3);
-        telemetry.useful_batch.set(i64::try_from(loaded.measurement.useful_batch).unwrap_or(i64::MAX));
-        tracing::info!(
-            load_ms = loaded.measurement.load_ms,
-            useful_batch = loaded.measurement.useful_batch,
-            max_rows = loaded.max_rows,
-            plan = %loaded.measurement.plan,
-            alone = %loaded.measurement.alone,
-            "the model is loaded"
-        );
         Ok(Some(loaded))
     }
-
-    fn inference(&self, loaded: Loaded, telemetry: Telemetry) -> Result<Arc<Inference>, WorkerError> {
-        let alone = *loaded.model.batching() != crate::engine::Batching::Rows;
-        let options = BatcherOptions {
-            max_rows: if alone { 1 } else { loaded.max_rows },
-            // Who may not share a run has nothing to wait for.
-            max_delay: if alone || loaded.max_rows == 1 { Duration::ZERO } else { self.config.max_delay.0 },
-            queue_requests: self.config.queue_limit,
-            queue_bytes: usize::try_from(self.config.queue_bytes.0).unwrap_or(usize::MAX),
-            threads: self.config.threads,
-        };
-        let batcher = Batcher::start(&loaded.model, options, telemetry.batcher.clone()).map_err(WorkerError::Thread)?;
-        let rules = Rules { allow_non_finite: self.config.allow_non_finite, max_rows: self.config.request_rows };
-        Ok(Arc::new(Inference::new(
-            self.assignment.clone(),
-            loaded.model,
-            batcher,
-            rules,
-            self.frame.clock.clone(),
-            telemetry,
-        )))
-    }
-
     /// From warm to drained.
     async fn serve(
         &self,
@@ -226,15 +194,63 @@ impl Worker<'_> {
         });
         Some(identity)
     }
+}
 
-    /// Lets what still waits in the batcher run.
-    async fn finish(&self, inference: Arc<Inference>) {
-        inference.enter(Phase::Draining);
-        if let Some(inference) = Arc::into_inner(inference) {
-            let drained = tokio::task::spawn_blocking(|| inference.drain()).await;
-            if drained.is_err() {
-                tracing::error!("draining the batcher failed");
-            }
+/// Loads and measures the model, and says so.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) async fn load_model(
+    bytes: Vec<u8>,
+    config: &WorkerConfig,
+    telemetry: &Telemetry,
+) -> Result<Loaded, WorkerError> {
+    let loaded = load(Arc::new(TractEngine), bytes, config).await?;
+    telemetry.load_seconds.set(loaded.measurement.load_ms / 1e3);
+    telemetry.useful_batch.set(i64::try_from(loaded.measurement.useful_batch).unwrap_or(i64::MAX));
+    tracing::info!(
+        load_ms = loaded.measurement.load_ms,
+        useful_batch = loaded.measurement.useful_batch,
+        max_rows = loaded.max_rows,
+        plan = %loaded.measurement.plan,
+        alone = %loaded.measurement.alone,
+        "the model is loaded"
+    );
+    Ok(loaded)
+}
+
+/// A model behind its batcher, warm.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(crate) fn inference(
+    loaded: Loaded,
+    telemetry: Telemetry,
+    config: &WorkerConfig,
+    assignment: Assignment,
+    clock: Clock,
+) -> Result<Inference, WorkerError> {
+    let alone = *loaded.model.batching() != crate::engine::Batching::Rows;
+    let options = BatcherOptions {
+        max_rows: if alone { 1 } else { loaded.max_rows },
+        // Who may not share a run has nothing to wait for.
+        max_delay: if alone || loaded.max_rows == 1 { Duration::ZERO } else { config.max_delay.0 },
+        queue_requests: config.queue_limit,
+        queue_bytes: usize::try_from(config.queue_bytes.0).unwrap_or(usize::MAX),
+        threads: config.threads,
+    };
+    let batcher = Batcher::start(&loaded.model, options, telemetry.batcher.clone()).map_err(WorkerError::Thread)?;
+    let rules = Rules { allow_non_finite: config.allow_non_finite, max_rows: config.request_rows };
+    Ok(Inference::new(assignment, loaded.model, batcher, rules, clock, telemetry))
+}
+
+/// Lets what still waits in the batcher run.
+pub(crate) async fn finish(inference: Arc<Inference>) {
+    inference.enter(Phase::Draining);
+    if let Some(inference) = Arc::into_inner(inference) {
+        let drained = tokio::task::spawn_blocking(|| inference.drain()).await;
+        if drained.is_err() {
+            tracing::error!("draining the batcher failed");
         }
     }
 }

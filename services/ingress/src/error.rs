@@ -114,7 +114,7 @@ pub enum RequestError {
     },
     /// The worker's answer cannot be passed on.
     #[error("the answer of the worker cannot be written")]
-    BadAnswer(#[from] crate::oip::response::EncodeError),
+    BadAnswer(#[source] anyhow::Error),
     /// A fault of this service.
     #[error("internal error")]
     Internal(#[source] anyhow::Error),

@@ -27,7 +27,6 @@ pub mod identity;
 pub mod limits;
 pub mod mailbox;
 mod observe;
-pub mod oip;
 pub mod respond;
 pub mod routes;
 pub mod stack;

@@ -45,6 +45,10 @@ pub const BODY_BLOCK_BYTES: usize = 16 * 1024;
 /// body of a spec (64 MiB) becomes at most 256 MiB.
 pub const MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 
+/// How long a message of gRPC may take to arrive. Whose it is stands in the message, so no deployment's own figure can hold; it is
+/// their usual one.
+pub const MESSAGE_ARRIVAL: Duration = Duration::from_secs(30);
+
 /// Callers that are told apart per deployment by the rate limit. An entry is about 100 bytes: 1 MiB per deployment. Entries
 /// that are full again are dropped first; beyond that, new callers share one allowance.
 pub const RATE_CALLERS: usize = 10_000;

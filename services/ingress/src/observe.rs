@@ -32,7 +32,7 @@ pub(crate) async fn observe(State(metrics): State<IngressMetrics>, mut request: 
     request.extensions_mut().insert(Arc::clone(&trail));
     let mut inside = Inside::enter(metrics, Arc::clone(&trail));
     let mut response = next.run(request).instrument(span.clone()).await;
-    let status = response.status().as_u16();
+    let status = trail.status().unwrap_or_else(|| response.status().as_u16());
     span.record("http.response.status_code", status);
     if status >= 500 {
         span.record("otel.status_code", "ERROR");

@@ -13,11 +13,9 @@ use http::{
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
-use slipway_kernel::Refusal;
+use slipway_oip::{documents::Refused, http::JSON, json::Written};
 use slipway_proto::failure::FailureCode;
 use std::{error::Error as _, time::Duration};
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What the sender of a request that failed is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,29 +67,13 @@ pub fn verdict(error: &RequestError) -> Verdict {
     }
 }
 
-#[derive(Serialize)]
-struct Refused<'a> {
-    error: String,
-    code: &'static str,
-    #[serde(skip_serializing_if = "<[Refusal]>::is_empty")]
-    refusals: &'a [Refusal],
-}
-
 /// The answer to a request that failed.
 #[must_use]
 pub fn failure(error: &RequestError) -> Response {
     let verdict = verdict(error);
-    if verdict.status == 500 {
-        // The chain is printed here, once; its sender sees only the sentence.
-        let cause = error.source().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(error = %error, cause, "a request failed by our fault");
-    }
+    log_fault(error, verdict);
     let refusals = if let RequestError::Invalid(refusals) = error { &refusals.0[..] } else { &[] };
-    let sentence = match error {
-        RequestError::Invalid(_) => "the request is not accepted".to_owned(),
-        other => other.to_string(),
-    };
-    let mut response = json(verdict.status, &Refused { error: sentence, code: verdict.code, refusals });
+    let mut response = json(verdict.status, &Refused { error: &error.to_string(), code: verdict.code, refusals });
     let headers = response.headers_mut();
     if let Some(after) = verdict.retry_after {
         // Whole seconds, rounded up: the header knows no fractions, and too early would only be refused again.
@@ -110,6 +92,24 @@ pub fn failure(error: &RequestError) -> Response {
     response
 }
 
+/// The same to a request of gRPC.
+#[must_use]
+pub fn status(error: &RequestError) -> tonic::Status {
+    let verdict = verdict(error);
+    log_fault(error, verdict);
+    // The words that only HTTP has are about paths and bodies of HTTP.
+    let code = verdict.code.parse().unwrap_or(FailureCode::Internal);
+    slipway_oip::grpc::status(code, error.to_string(), verdict.retry_after)
+}
+
+/// The chain is printed here, once; its sender sees only the sentence.
+fn log_fault(error: &RequestError, verdict: Verdict) {
+    if verdict.status == 500 {
+        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(error = %error, cause, "a request failed by our fault");
+    }
+}
+
 /// An answer of JSON.
 #[must_use]
 pub fn json(status: u16, document: &impl Serialize) -> Response {
@@ -117,9 +117,13 @@ pub fn json(status: u16, document: &impl Serialize) -> Response {
     raw(status, serde_json::to_vec(document).unwrap_or_default())
 }
 
-/// An answer whose JSON is written already.
+/// An answer to an inference.
 #[must_use]
-pub fn raw(status: u16, document: Vec<u8>) -> Response {
+pub fn written(written: Written) -> Response {
+    slipway_oip::http::response(written).map(Body::new)
+}
+
+fn raw(status: u16, document: Vec<u8>) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(CONTENT_TYPE, JSON)], Body::from(document)).into_response()
 }

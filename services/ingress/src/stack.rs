@@ -5,6 +5,7 @@
 //! | `observe` | every request has a span, figures and identifying headers, also the refused one |
 //! | `panicked` | a panic is the failure of one request |
 //! | `refuse_ambiguous` | what two parsers could read differently goes no further |
+//! | `metered` | gRPC only: who sends a message stands in the message, so its memory is counted before that is known |
 //! | the routes | one file per resource; the order inside an inference is that of `routes/infer.rs` |
 //!
 //! Below all of it, `channels/http.rs` bounds connections, heads, streams and stalls.
@@ -12,11 +13,12 @@
 use crate::{
     admission::Admission,
     auth::Authenticator,
+    channels::metered,
     config::LimitsConfig,
-    framing,
+    framing, limits,
     mailbox::Mailbox,
     observe,
-    routes::{self, health, infer, models, requests},
+    routes::{self, grpc::Grpc, health, infer, models, requests},
     table::Routing,
     telemetry::IngressMetrics,
     upstream::Pool,
@@ -25,8 +27,10 @@ use axum::{
     Router, middleware,
     routing::{MethodRouter, get, post},
 };
+use slipway_proto::inference::grpc_inference_service_server::{self, GrpcInferenceServiceServer};
 use slipway_runtime::{Clock, Health};
 use std::{sync::Arc, time::Duration};
+use tonic::codec::CompressionEncoding;
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// What all handlers share.
@@ -62,7 +66,19 @@ impl std::fmt::Debug for Ingress {
 /// The layers.
 pub fn stack(ingress: Arc<Ingress>) -> Router {
     let metrics = ingress.metrics.clone();
+    let grpc = GrpcInferenceServiceServer::new(Grpc::new(Arc::clone(&ingress)))
+        .max_decoding_message_size(limits::MESSAGE_BYTES)
+        .max_encoding_message_size(limits::MESSAGE_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate)
+        .send_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Deflate);
+    let calls = format!("/{}/{{call}}", grpc_inference_service_server::SERVICE_NAME);
+    let grpc = Router::new()
+        .route_service(&calls, grpc)
+        .layer(middleware::from_fn_with_state(Arc::clone(&ingress), metered::metered));
     resources()
+        .merge(grpc)
         .fallback(routes::unknown)
         .with_state(ingress)
         // A layer added later is further out.

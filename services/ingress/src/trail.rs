@@ -33,6 +33,7 @@ struct Known {
     subject: Subject,
     request_id: Option<RequestId>,
     correlation_id: Option<String>,
+    status: Option<u16>,
 }
 
 impl Trail {
@@ -75,6 +76,17 @@ impl Trail {
         let mut known = self.known();
         known.request_id = Some(request_id.clone());
         known.correlation_id = Some(correlation_id.to_owned());
+    }
+
+    /// How it ended, in the numbers of HTTP: in gRPC every answer bears the number 200.
+    pub fn ended(&self, status: u16) {
+        self.known().status = Some(status);
+    }
+
+    /// How it ended, if that is not what its response says.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.known().status
     }
 
     /// Which series it belongs to; none if it is no inference request.

@@ -50,6 +50,8 @@ pub enum Command {
     Up(Box<UpArgs>),
     /// Show on a mesh of its own what Slipway does: a model released, one healed, a wrong one taken back, under traffic.
     Demo(DemoArgs),
+    /// Serve one model file by itself, with no mesh: Open Inference Protocol v2 over HTTP and gRPC.
+    Serve(ServeArgs),
     /// Hand in a document and wait until the model is released, or until Slipway gave up and says why.
     Deploy(DeployArgs),
     /// Show what would be decided for a document. Changes nothing.
@@ -122,6 +124,44 @@ pub struct UpArgs {
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp: Option<String>,
     /// What is logged: `info`, `debug`, `slipway_controller=debug,info`…
+    #[arg(long, env = "SLIPWAY_LOG", default_value = "warn", value_name = "FILTER")]
+    pub log: String,
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The model file (ONNX).
+    #[arg(value_name = "FILE")]
+    pub model: PathBuf,
+    /// The name that requests call it by; the file's name without its ending if not given.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<Label>,
+    /// Where HTTP is spoken. gRPC is understood there too.
+    #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
+    pub http: SocketAddr,
+    /// Where gRPC is spoken. HTTP is understood there too.
+    #[arg(long, default_value = "127.0.0.1:8001", value_name = "ADDRESS")]
+    pub grpc: SocketAddr,
+    /// Where health, metrics and status answer.
+    #[arg(long, default_value = "127.0.0.1:8002", value_name = "ADDRESS")]
+    pub admin: SocketAddr,
+    /// Most rows in a run, 1 to 256. Without it, what a measurement at the start finds useful, up to 32.
+    #[arg(long, value_name = "ROWS")]
+    pub max_batch: Option<usize>,
+    /// How long the first row of a batch waits for others: `2ms`, `0s`.
+    #[arg(long, default_value = "0s", value_name = "TIME")]
+    pub max_delay: slipway_kernel::Span,
+    /// Runs at once, each on a thread of its own.
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    pub instances: usize,
+    /// Most bytes of a request.
+    #[arg(long, default_value = "64Mi", value_name = "SIZE")]
+    pub max_body: slipway_kernel::ByteSize,
+    /// How long a request may take that does not say otherwise.
+    #[arg(long, default_value = "30s", value_name = "TIME")]
+    pub timeout: slipway_kernel::Span,
+    /// What is logged: `info`, `debug`, `slipway_inference_worker=debug,info`…
     #[arg(long, env = "SLIPWAY_LOG", default_value = "warn", value_name = "FILTER")]
     pub log: String,
 }

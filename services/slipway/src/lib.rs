@@ -43,6 +43,7 @@ pub fn run(cli: Cli) -> ExitCode {
 async fn dispatch(command: Command, global: &cli::Global) -> Result<(), Failure> {
     match command {
         Command::Up(args) => up::run(args, global).await,
+        Command::Serve(args) => Box::pin(commands::serve::run(args, global)).await,
         Command::Demo(args) => commands::demo::run(args, global).await,
         Command::Deploy(args) => commands::deploy::run(args, global).await,
         Command::Plan(args) => commands::plan::run(args, global).await,

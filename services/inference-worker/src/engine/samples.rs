@@ -53,12 +53,15 @@ fn tensor(spec: &TensorSpec, batched: bool, rows: usize, free: usize, variant: u
 fn element(data_type: DataType, noise: u32, bytes: &mut Vec<u8>) {
     /// Half precision between 0.5 and 1: this exponent, any ten bits of fraction.
     const HALF_TO_ONE: u16 = 0x3800;
+    /// The same in bfloat16, seven bits of fraction.
+    const BF16_HALF_TO_ONE: u16 = 0x3f00;
     let bit = noise & 1;
     let low = noise.to_le_bytes()[0];
     match data_type {
         DataType::Fp32 => bytes.extend((noise as f32 / u32::MAX as f32).to_le_bytes()),
         DataType::Fp64 => bytes.extend((f64::from(noise) / f64::from(u32::MAX)).to_le_bytes()),
         DataType::Fp16 => bytes.extend((HALF_TO_ONE | u16::from(low)).to_le_bytes()),
+        DataType::Bf16 => bytes.extend((BF16_HALF_TO_ONE | u16::from(low & 0x7f)).to_le_bytes()),
         DataType::Bool | DataType::Int8 | DataType::Uint8 => bytes.push(low & 1),
         DataType::Int16 | DataType::Uint16 => bytes.extend(u16::from(low & 1).to_le_bytes()),
         DataType::Int32 | DataType::Uint32 => bytes.extend(bit.to_le_bytes()),

@@ -115,8 +115,8 @@ impl IngressActor {
             ("in-flight", limits.in_flight_per_deployment.to_string()),
         ];
         if let Ok(signature) = &target.signature {
-            let ports = |ports: &[crate::oip::signature::Port]| {
-                let port = |p: &crate::oip::signature::Port| format!("{}: {} {:?}", p.name, p.data_type, p.shape);
+            let ports = |ports: &[slipway_oip::TensorSpec]| {
+                let port = |p: &slipway_oip::TensorSpec| format!("{}: {} {:?}", p.name, p.data_type, p.shape);
                 ports.iter().map(port).collect::<Vec<_>>().join("; ")
             };
             items.push(("inputs", ports(&signature.inputs)));

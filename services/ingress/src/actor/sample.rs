@@ -1,6 +1,6 @@
 //! A request that any model of a signature must be able to answer: one row of zeros.
 
-use crate::oip::Signature;
+use slipway_oip::Signature;
 use slipway_proto::oip::{DataType, dimensions, element_count};
 
 /// The document, or why there is none: a shape larger than can be addressed.
@@ -40,15 +40,25 @@ pub(super) fn zeros(signature: &Signature) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oip::{decode, envelope::Envelope, signature::tests::signature};
+    use crate::http_tests::facts;
+    use bytes::Bytes;
+    use slipway_oip::{
+        Rules,
+        json::{self, Envelope},
+    };
+
+    fn signature(inputs: &[(&str, &str, &[i32])], outputs: &[(&str, &str, &[i32])]) -> Signature {
+        Signature::of(&facts(inputs, outputs)).unwrap()
+    }
 
     #[test]
     fn a_row_of_zeros_fits_every_signature() {
         for data_type in DataType::ALL {
             let signature = signature(&[("x\"y", data_type.as_str(), &[-1, 3, -1]), ("z", "BYTES", &[])], &[]);
             let body = zeros(&signature).unwrap();
-            let decoded = decode(Envelope::read(body.as_bytes()).unwrap(), &signature).unwrap();
-            assert_eq!(decoded.message.inputs[0].shape, [1, 3, 1], "{data_type}");
+            let envelope = Envelope::read(body.as_bytes()).unwrap();
+            let request = json::read(envelope, Bytes::new(), &signature, Rules::SIGNATURE_ONLY).unwrap();
+            assert_eq!(request.inputs[0].shape(), [1, 3, 1], "{data_type}");
         }
     }
 

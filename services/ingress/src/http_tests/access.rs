@@ -171,7 +171,7 @@ async fn the_proof_shows_an_answer_and_a_refusal() {
 async fn a_row_that_is_larger_than_the_largest_body_is_a_misconfiguration() {
     let mut setting = Setting::default();
     setting.history.http = json!({ "maxBody": "1Ki" });
-    setting.history.model = crate::oip::signature::tests::facts(&[("x", "FP32", &[-1, 5_000])], &[]);
+    setting.history.model = crate::http_tests::facts(&[("x", "FP32", &[-1, 5_000])], &[]);
     setting.history.deploy(1, 1);
     let world = World::open(setting).await;
     let door = std::sync::Arc::clone(world.ingress.routing.load().door(&world.history.id).unwrap());

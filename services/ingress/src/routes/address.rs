@@ -32,7 +32,11 @@ impl Address {
         Self::of(param("namespace"), param("model").unwrap_or_default(), param("version"), headers)
     }
 
-    fn of(
+    /// From the names themselves; the header may name the revision too.
+    ///
+    /// # Errors
+    /// As [`Address::read`].
+    pub fn of(
         namespace: Option<&str>,
         model: &str,
         version: Option<&str>,

@@ -9,7 +9,7 @@ use crate::{
     trail::Trail,
 };
 use http::request::Parts;
-use std::{net::IpAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 /// A request that came in.
 #[derive(Debug)]
@@ -32,8 +32,7 @@ pub struct Visit {
 pub async fn enter(
     ingress: &Ingress,
     address: &Address,
-    parts: &Parts,
-    peer: IpAddr,
+    shown: Shown<'_>,
     trail: &Trail,
 ) -> Result<Visit, RequestError> {
     let id = &address.deployment;
@@ -44,7 +43,6 @@ pub async fn enter(
     // Whoever names a revision is held to its rules, so that a new revision's access can be tried before it is released.
     let rules = named.as_ref().map(|target| &target.rules).or_else(|| door.entry.rules()).cloned();
     let rules = rules.ok_or_else(|| RequestError::UnknownDeployment(id.to_string()))?;
-    let shown = Shown { headers: &parts.headers, uri: &parts.uri, peer, arrived: trail.arrived };
     let caller = ingress.authenticator.caller(shown, id, &rules, ingress.clock.now()).await?;
     trail.probe(caller.prober.is_some());
     if let Some(revision) = address.revision {
@@ -59,4 +57,10 @@ pub async fn enter(
         rates.count(&caller.principal)?;
     }
     Ok(Visit { door, rules, caller, named })
+}
+
+/// What a request of HTTP shows of who sent it.
+#[must_use]
+pub fn shown<'a>(parts: &'a Parts, peer: SocketAddr, trail: &Trail) -> Shown<'a> {
+    Shown { headers: &parts.headers, uri: &parts.uri, peer: peer.ip(), arrived: trail.arrived }
 }

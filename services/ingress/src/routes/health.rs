@@ -3,11 +3,15 @@
 use crate::{respond, stack::Ingress};
 use axum::{extract::State, response::Response};
 use serde_json::json;
+use slipway_oip::documents::{EXTENSIONS, Server};
 use std::sync::Arc;
+
+/// What this server says about itself.
+pub const SERVER: Server = Server { name: "slipway", version: slipway_runtime::VERSION, extensions: &EXTENSIONS };
 
 /// What this server is.
 pub async fn server() -> Response {
-    respond::json(200, &json!({ "name": "slipway", "version": slipway_runtime::VERSION, "extensions": [] }))
+    respond::json(200, &SERVER)
 }
 
 /// Whether the process lives.

@@ -2,15 +2,17 @@
 
 use super::{
     address::Address,
-    enter::{Visit, enter},
+    enter::{Visit, enter, shown},
     head::Head,
     later,
     prepare::{Prepared, has_moved, prepare},
+    wire::Wire,
 };
 use crate::{
-    body::{self, ReadBody},
+    auth::Shown,
+    body,
     error::RequestError,
-    oip, respond,
+    respond,
     stack::Ingress,
     trail::Trail,
     upstream::{self, Call, Ended},
@@ -20,8 +22,10 @@ use axum::{
     extract::{ConnectInfo, RawPathParams, Request, State, rejection::RawPathParamsRejection},
     response::Response,
 };
-use slipway_kernel::{RequestId, Timestamp};
-use slipway_proto::inference::ModelInferResponse;
+use prost::Message as _;
+use slipway_kernel::{Refusals, RequestId, Timestamp};
+use slipway_oip::json::{self, Written};
+use slipway_proto::inference::{ModelInferRequest, ModelInferResponse};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -40,26 +44,58 @@ pub async fn infer(
     let (parts, body) = request.into_parts();
     // Whose it is and who asks, before anything else is looked at: a stranger learns nothing from how the rest is refused.
     let address = Address::read(params, &parts.headers)?;
-    let visit = enter(&ingress, &address, &parts, peer.ip(), &trail).await?;
+    let visit = enter(&ingress, &address, shown(&parts, peer, &trail), &trail).await?;
     // How it is to be answered.
     let head = Head::read(&parts.headers)?;
     body::check_media_type(&parts.headers)?;
     let deadline = Deadline::of(&head, &visit, &trail, &ingress);
     // The body, bounded in size, time and memory.
     let body = body::read(&parts.headers, body, visit.rules.max_body, deadline.at, &ingress.admission.bodies).await?;
+    let parts = slipway_oip::http::parts(&parts.headers, body.bytes.clone())
+        .map_err(|refusal| RequestError::Invalid(Refusals(vec![refusal])))?;
+    let wire = Wire::Body { whole: body.bytes.clone(), parts };
     // Against the signature of the revision it leads to.
-    let prepared = prepare(&visit, &head, None, &body.bytes).await?;
-    let request = Admitted { ingress: &ingress, trail: &trail, visit, head, deadline, body };
+    let prepared = prepare(&visit, &head, None, &wire).await?;
+    let request = Admitted { ingress: &ingress, trail: &trail, visit, head, deadline, wire };
     request.learn(&prepared);
     if request.head.respond_async {
         return later::leave(&request, prepared).await;
     }
-    if request.head.idempotency_key.is_some()
-        && let Some(answer) = later::replay(&request, &prepared).await?
-    {
-        return Ok(answer);
+    if let Some(recorded) = later::replay(&request, &prepared).await? {
+        return later::replayed(&trail, &recorded).await;
     }
-    request.answer(prepared).await
+    let (response, forms) = request.answer(prepared).await?;
+    written(&response, &forms).await.map(respond::written)
+}
+
+/// Answers an inference request that came as a message.
+///
+/// # Errors
+/// Why it has no answer.
+pub async fn message(
+    ingress: &Ingress,
+    trail: &Trail,
+    address: &Address,
+    shown: Shown<'_>,
+    timeout: Option<Duration>,
+    message: ModelInferRequest,
+) -> Result<ModelInferResponse, RequestError> {
+    let visit = enter(ingress, address, shown, trail).await?;
+    let mut head = Head::read(shown.headers)?;
+    head.timeout = head.timeout.or(timeout);
+    let limit = visit.rules.max_body;
+    if message.encoded_len() > limit {
+        return Err(RequestError::BodyTooLarge { limit });
+    }
+    let deadline = Deadline::of(&head, &visit, trail, ingress);
+    let wire = Wire::Message(Box::new(message));
+    let prepared = prepare(&visit, &head, None, &wire).await?;
+    let request = Admitted { ingress, trail, visit, head, deadline, wire };
+    request.learn(&prepared);
+    if let Some(recorded) = later::replay(&request, &prepared).await? {
+        return later::recorded_response(trail, &recorded);
+    }
+    Ok(*request.answer(prepared).await?.0)
 }
 
 /// Until when an answer is of use.
@@ -88,7 +124,7 @@ pub(super) struct Admitted<'a> {
     pub(super) visit: Visit,
     pub(super) head: Head,
     pub(super) deadline: Deadline,
-    pub(super) body: ReadBody,
+    pub(super) wire: Wire,
 }
 
 impl Admitted<'_> {
@@ -102,8 +138,9 @@ impl Admitted<'_> {
         self.trail.revision(prepared.target.revision);
     }
 
-    /// Waits for room, sends it to a worker, and answers. If the route moves meanwhile, so does the request.
-    async fn answer(mut self, mut prepared: Prepared) -> Result<Response, RequestError> {
+    /// Waits for room, sends it to a worker, and gives its answer, with the forms in which the outputs are wanted. If the route
+    /// moves meanwhile, so does the request.
+    async fn answer(mut self, mut prepared: Prepared) -> Result<(Box<ModelInferResponse>, Vec<bool>), RequestError> {
         let places = match self.visit.caller.prober {
             Some(_) => &self.visit.door.state.probes,
             None => &self.visit.door.state.permits,
@@ -113,20 +150,20 @@ impl Admitted<'_> {
         loop {
             let begun = Instant::now();
             let result = match self.send(&prepared).await {
-                Ended::Answer(response) => written(&response).await,
+                Ended::Answer(response) => Ok(response),
                 Ended::Failed(error) => Err(error),
                 Ended::Moved => {
                     let id = &self.visit.door.entry.id;
                     if let Some(door) = self.ingress.routing.load().door(id) {
                         self.visit.door = Arc::clone(door);
                     }
-                    prepared = prepare(&self.visit, &self.head, Some(&prepared.request_id), &self.body.bytes).await?;
+                    prepared = prepare(&self.visit, &self.head, Some(&prepared.request_id), &self.wire).await?;
                     self.learn(&prepared);
                     continue;
                 }
             };
-            self.count(&prepared, &result, begun.elapsed());
-            return result.map(|document| respond::raw(200, document));
+            self.count(&prepared, result.as_ref().err(), begun.elapsed());
+            return result.map(|response| (response, prepared.forms));
         }
     }
 
@@ -158,8 +195,8 @@ impl Admitted<'_> {
     }
 
     /// For the controller, who lets a shift go on or not by how the revisions do with the traffic of clients.
-    fn count(&self, prepared: &Prepared, result: &Result<Vec<u8>, RequestError>, took: Duration) {
-        let failed = result.as_ref().err().is_some_and(|error| respond::verdict(error).status >= 500);
+    fn count(&self, prepared: &Prepared, error: Option<&RequestError>, took: Duration) {
+        let failed = error.is_some_and(|error| respond::verdict(error).status >= 500);
         if self.visit.caller.prober.is_none()
             && let Some(counts) = self.visit.door.counts.get(&prepared.target.revision)
         {
@@ -168,13 +205,18 @@ impl Admitted<'_> {
     }
 }
 
-/// The answer as JSON; a large one is written on a thread that may block.
-pub(super) async fn written(response: &ModelInferResponse) -> Result<Vec<u8>, RequestError> {
-    let size: usize = response.raw_output_contents.iter().map(bytes::Bytes::len).sum();
+/// The answer in the form that was asked for; a large document is written on a thread that may block.
+pub(super) async fn written(response: &ModelInferResponse, forms: &[bool]) -> Result<Written, RequestError> {
+    let answer = slipway_oip::Response::of(response).map_err(|error| RequestError::BadAnswer(error.into()))?;
+    let in_text = answer.outputs.iter().enumerate().filter(|(place, _)| !forms.get(*place).copied().unwrap_or(false));
+    let size: usize = in_text.map(|(_, tensor)| tensor.bytes().len()).sum();
+    let write = |answer: &slipway_oip::Response, forms: &[bool]| {
+        json::write(answer, forms).map_err(|error| RequestError::BadAnswer(error.into()))
+    };
     if size <= crate::limits::DECODE_INLINE_BYTES {
-        return Ok(oip::encode(response)?);
+        return write(&answer, forms);
     }
-    let response = response.clone();
-    let done = tokio::task::spawn_blocking(move || oip::encode(&response)).await;
-    Ok(done.map_err(|error| RequestError::Internal(error.into()))??)
+    let forms = forms.to_vec();
+    let done = tokio::task::spawn_blocking(move || write(&answer, &forms)).await;
+    done.map_err(|error| RequestError::Internal(error.into()))?
 }

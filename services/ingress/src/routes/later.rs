@@ -4,15 +4,16 @@ use super::{
     infer::{Admitted, written},
     prepare::Prepared,
 };
-use crate::{error::RequestError, respond};
+use crate::{error::RequestError, respond, trail::Trail};
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header::LOCATION};
 use prost::Message as _;
 use serde_json::{Value, json};
 use slipway_bus::{Accepted, AcceptedRequest, QueueError};
-use slipway_kernel::{Digest, RequestId};
+use slipway_kernel::RequestId;
 use slipway_proto::slipway::inference::v1::{InferenceRequest, InferenceResult, inference_result::Outcome};
+use slipway_proto::{failure::FailureCode, inference::ModelInferResponse};
 
 /// Says that the preference was followed (RFC 7240).
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -22,7 +23,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("slipway-replayed");
 /// Leaves the request in the queue of its revision and says where its result will be.
 pub(super) async fn leave(request: &Admitted<'_>, prepared: Prepared) -> Result<Response, RequestError> {
     let (id, mailbox) = (&request.visit.door.entry.id, &request.ingress.mailbox);
-    let Prepared { request_id, target, message } = prepared;
+    let Prepared { request_id, target, message, .. } = prepared;
     let revision = target.revision;
     let new = register(request, &request_id).await?;
     let traceparent = request.trail.traceparent.as_deref();
@@ -70,27 +71,29 @@ pub(super) fn pending(place: &str, request_id: &RequestId) -> Response {
     response
 }
 
-/// The recorded answer, if the same request came before under its key and was answered.
-pub(super) async fn replay(request: &Admitted<'_>, prepared: &Prepared) -> Result<Option<Response>, RequestError> {
-    let (id, mailbox) = (&request.visit.door.entry.id, &request.ingress.mailbox);
-    if register(request, &prepared.request_id).await? {
+/// The recorded result, if the same request came before under its idempotency key and was answered.
+pub(super) async fn replay(request: &Admitted<'_>, prepared: &Prepared) -> Result<Option<Bytes>, RequestError> {
+    if request.head.idempotency_key.is_none() || register(request, &prepared.request_id).await? {
         return Ok(None);
     }
-    let unavailable = |error: slipway_bus::BusError| RequestError::QueueUnavailable(error.into());
-    let Some(recorded) = mailbox.result(id, &prepared.request_id).await.map_err(unavailable)? else {
-        // Still under way, or it failed: tried again under the same id, its effect still happens once.
-        return Ok(None);
-    };
-    let mut response = recorded_answer(request.trail, &recorded).await?;
+    let (id, mailbox) = (&request.visit.door.entry.id, &request.ingress.mailbox);
+    // If there is none it is still under way, or it failed: tried again under the same id, its effect still happens once.
+    let recorded = mailbox.result(id, &prepared.request_id).await;
+    recorded.map_err(|error: slipway_bus::BusError| RequestError::QueueUnavailable(error.into()))
+}
+
+/// A recorded result as the answer of a request that came again.
+pub(super) async fn replayed(trail: &Trail, recorded: &[u8]) -> Result<Response, RequestError> {
+    let mut response = recorded_answer(trail, recorded).await?;
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-    Ok(Some(response))
+    Ok(response)
 }
 
 /// Registers the request under its id; whether it is new.
 async fn register(request: &Admitted<'_>, request_id: &RequestId) -> Result<bool, RequestError> {
     let entry = AcceptedRequest {
         principal: request.visit.caller.principal.clone(),
-        body_digest: Digest::of(&request.body.bytes),
+        body_digest: request.wire.digest(),
         at: request.deadline.accepted,
         detail: Value::Null,
     };
@@ -106,7 +109,13 @@ async fn register(request: &Admitted<'_>, request_id: &RequestId) -> Result<bool
 }
 
 /// A recorded result as the answer it would have been at once.
-pub(super) async fn recorded_answer(trail: &crate::trail::Trail, recorded: &[u8]) -> Result<Response, RequestError> {
+pub(super) async fn recorded_answer(trail: &Trail, recorded: &[u8]) -> Result<Response, RequestError> {
+    let response = recorded_response(trail, recorded)?;
+    Ok(respond::written(written(&response, &[]).await?))
+}
+
+/// The same as a message.
+pub(super) fn recorded_response(trail: &Trail, recorded: &[u8]) -> Result<ModelInferResponse, RequestError> {
     let result = InferenceResult::decode(recorded).map_err(|error| RequestError::Internal(error.into()))?;
     if let Ok(revision) = result.revision.parse() {
         trail.revision(revision);
@@ -115,9 +124,9 @@ pub(super) async fn recorded_answer(trail: &crate::trail::Trail, recorded: &[u8]
         trail.ids(&request_id, &result.correlation_id);
     }
     match result.outcome {
-        Some(Outcome::Response(response)) => Ok(respond::raw(200, written(&response).await?)),
+        Some(Outcome::Response(response)) => Ok(response),
         Some(Outcome::Failure(failure)) => Err(RequestError::Worker {
-            code: failure.code.parse().unwrap_or(slipway_proto::failure::FailureCode::Internal),
+            code: failure.code.parse().unwrap_or(FailureCode::Internal),
             message: failure.message,
             retry_after: None,
         }),

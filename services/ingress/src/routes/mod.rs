@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod enter;
+pub mod grpc;
 pub mod head;
 pub mod health;
 pub mod infer;
@@ -9,6 +10,7 @@ pub mod later;
 pub mod models;
 pub mod prepare;
 pub mod requests;
+pub mod wire;
 
 use crate::error::RequestError;
 

@@ -1,13 +1,17 @@
 //! `/v2/models/{model}` and `…/ready`: what a model takes and gives, and whether it can answer now.
 
-use super::{address::Address, enter::enter};
-use crate::{error::RequestError, oip::signature::Port, respond, stack::Ingress, table::Target, trail::Trail};
+use super::{
+    address::Address,
+    enter::{enter, shown},
+};
+use crate::{auth::Shown, error::RequestError, respond, stack::Ingress, table::Target, trail::Trail};
 use axum::{
     Extension,
     extract::{ConnectInfo, RawPathParams, Request, State, rejection::RawPathParamsRejection},
     response::Response,
 };
-use serde_json::{Value, json};
+use serde_json::json;
+use slipway_oip::documents::Model;
 use std::{net::SocketAddr, sync::Arc};
 
 /// What the model takes and gives.
@@ -23,20 +27,8 @@ pub async fn metadata(
 ) -> Result<Response, RequestError> {
     let (address, target) = target(&ingress, &trail, peer, params, request).await?;
     let signature = target.signature.as_ref().map_err(|reason| RequestError::Unservable(reason.clone()))?;
-    let ports = |ports: &[Port]| -> Vec<Value> {
-        let port = |p: &Port| json!({ "name": p.name, "datatype": p.data_type.as_str(), "shape": p.shape });
-        ports.iter().map(port).collect()
-    };
-    Ok(respond::json(
-        200,
-        &json!({
-            "name": address.deployment.name,
-            "versions": [target.revision.to_string()],
-            "platform": target.platform,
-            "inputs": ports(&signature.inputs),
-            "outputs": ports(&signature.outputs),
-        }),
-    ))
+    let (name, version) = (address.deployment.name.as_str(), target.revision.to_string());
+    Ok(respond::json(200, &Model::new(name, version, &target.platform, signature)))
 }
 
 /// Whether a worker of it can answer.
@@ -58,7 +50,6 @@ pub async fn ready(
     Ok(respond::json(200, &json!({ "name": address.deployment.name, "version": revision.to_string(), "ready": true })))
 }
 
-/// The revision that is asked about: the one named, else the one that serves.
 async fn target(
     ingress: &Ingress,
     trail: &Trail,
@@ -68,11 +59,25 @@ async fn target(
 ) -> Result<(Address, Arc<Target>), RequestError> {
     let (parts, _) = request.into_parts();
     let address = Address::read(params, &parts.headers)?;
-    let visit = enter(ingress, &address, &parts, peer.ip(), trail).await?;
+    let target = asked(ingress, trail, &address, shown(&parts, peer, trail)).await?;
+    Ok((address, target))
+}
+
+/// The revision of an address: the one named, else the one that serves.
+///
+/// # Errors
+/// Why the caller cannot be told.
+pub async fn asked(
+    ingress: &Ingress,
+    trail: &Trail,
+    address: &Address,
+    shown: Shown<'_>,
+) -> Result<Arc<Target>, RequestError> {
+    let visit = enter(ingress, address, shown, trail).await?;
     let entry = &visit.door.entry;
     let serving = || entry.routes.shares.iter().max_by_key(|route| route.percent).map(|route| route.revision);
     let target = visit.named.or_else(|| entry.targets.get(&serving()?).cloned());
     let target = target.ok_or_else(|| RequestError::NothingServes(address.deployment.clone()))?;
     trail.revision(target.revision);
-    Ok((address, target))
+    Ok(target)
 }

@@ -1,14 +1,13 @@
 //! From a body to a message for a revision: the id, the revision it leads to, and what the revision's model says to it.
 
-use super::{enter::Visit, head::Head};
+use super::{enter::Visit, head::Head, wire::Wire};
 use crate::{
     error::RequestError,
     limits,
-    oip::{self, envelope::Envelope},
     table::{Door, Table, Target},
 };
-use bytes::Bytes;
 use slipway_kernel::{DeploymentId, RequestId};
+use slipway_oip::{Request, Signature};
 use slipway_proto::inference::ModelInferRequest;
 use std::sync::Arc;
 use tracing::Span;
@@ -22,6 +21,8 @@ pub struct Prepared {
     pub target: Arc<Target>,
     /// What the worker gets.
     pub message: ModelInferRequest,
+    /// Which outputs are wanted as bytes, by their place in the answer.
+    pub forms: Vec<bool>,
 }
 
 /// Reads the body, finds the revision, checks the one against the other. Large bodies are read on a thread that may block.
@@ -32,7 +33,7 @@ pub async fn prepare(
     visit: &Visit,
     head: &Head,
     known: Option<&RequestId>,
-    body: &Bytes,
+    wire: &Wire,
 ) -> Result<Prepared, RequestError> {
     let work = Work {
         door: Arc::clone(&visit.door),
@@ -40,9 +41,10 @@ pub async fn prepare(
         principal: visit.caller.principal.clone(),
         head: head.clone(),
         known: known.cloned(),
-        body: body.clone(),
+        wire: wire.clone(),
     };
-    if body.len() <= limits::DECODE_INLINE_BYTES {
+    // Bytes behind the document are only looked at, not read number by number.
+    if wire.text_bytes() <= limits::DECODE_INLINE_BYTES {
         return work.run();
     }
     let span = Span::current();
@@ -56,30 +58,41 @@ struct Work {
     principal: String,
     head: Head,
     known: Option<RequestId>,
-    body: Bytes,
+    wire: Wire,
 }
 
 impl Work {
     fn run(self) -> Result<Prepared, RequestError> {
         let entry = &self.door.entry;
-        let envelope = Envelope::read(&self.body)?;
+        let reading = self.wire.reading()?;
         let request_id = match self.known {
             Some(id) => id,
-            None => self.head.id(&entry.id, &self.principal, envelope.id.as_deref()),
+            None => self.head.id(&entry.id, &self.principal, reading.id()),
         };
-        let target = match self.named {
-            Some(target) => target,
+        let target = match &self.named {
+            Some(target) => Arc::clone(target),
             None => entry.pick(&request_id).cloned().ok_or_else(|| RequestError::NothingServes(entry.id.clone()))?,
         };
         let signature = target.signature.as_ref().map_err(|reason| RequestError::Unservable(reason.clone()))?;
-        let mut message = oip::decode(envelope, signature)?.message;
-        if message.id.is_empty() {
-            message.id = request_id.to_string();
-        }
-        message.model_name = entry.id.name.to_string();
-        message.model_version = target.revision.to_string();
-        Ok(Prepared { request_id, target, message })
+        let mut request = reading.finish(signature)?;
+        Ok(prepared(&mut request, &request_id, &entry.id, Arc::clone(&target), signature))
     }
+}
+
+/// The message for a worker of the revision that the request leads to.
+fn prepared(
+    request: &mut Request,
+    request_id: &RequestId,
+    id: &DeploymentId,
+    target: Arc<Target>,
+    signature: &Signature,
+) -> Prepared {
+    if request.id.is_empty() {
+        request.id = request_id.to_string();
+    }
+    let message = request.message(signature, id.name.to_string(), target.revision.to_string());
+    let forms = request.outputs.iter().map(|wanted| wanted.binary).collect();
+    Prepared { request_id: request_id.clone(), target, message, forms }
 }
 
 /// Whether a request that was prepared for `target` leads elsewhere by now. One that names its revision never does; what is

@@ -3,7 +3,7 @@
 
 use super::{
     address::Address,
-    enter::enter,
+    enter::{enter, shown},
     later::{pending, recorded_answer},
 };
 use crate::{error::RequestError, stack::Ingress, trail::Trail};
@@ -31,7 +31,7 @@ pub async fn poll(
     let (deployment, request_id) = read(&place).ok_or(RequestError::UnknownRequest)?;
     let (parts, _) = request.into_parts();
     let address = Address { deployment: deployment.clone(), revision: None };
-    let visit = match enter(&ingress, &address, &parts, peer.ip(), &trail).await {
+    let visit = match enter(&ingress, &address, shown(&parts, peer, &trail), &trail).await {
         Err(RequestError::UnknownDeployment(_)) => return Err(RequestError::UnknownRequest),
         entered => entered?,
     };

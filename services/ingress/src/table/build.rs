@@ -1,12 +1,12 @@
 //! What the facts of one deployment say about its door. Pure: every replica comes to the same.
 
-use crate::oip::Signature;
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 use slipway_kernel::{
     Deployment, DeploymentId, Digest, GenerationState, RequestId, RevisionId, Routes,
     spec::{Access, Input},
 };
+use slipway_oip::Signature;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// One deployment as the log tells it.
@@ -123,7 +123,7 @@ const NOWHERE: IpNet = IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::oip::signature::tests::facts;
+    use crate::http_tests::facts;
     use serde_json::{Value, json};
     use slipway_kernel::{
         Answer, CommandReason, Deployed, Fact, FactKey, Generation, IntakeReference, ModelFacts, Plan, Planned,

@@ -5,6 +5,7 @@
 //! requests, so that retries never become the traffic.
 
 use crate::{error::RequestError, limits};
+use slipway_oip::grpc::{FAILURE as WORD, RETRY_AFTER};
 use slipway_proto::failure::FailureCode;
 use std::{
     sync::Mutex,
@@ -23,16 +24,13 @@ pub enum Verdict {
     Gone(String),
 }
 
-/// Metadata by which a worker says which word of the vocabulary it means. Without it, the status was made by the transport.
-const WORD: &str = "slipway-failure";
-
 /// Reads a failure.
 #[must_use]
 pub fn verdict(status: &Status) -> Verdict {
     let text = |name: &str| status.metadata().get(name).and_then(|value| value.to_str().ok());
     if let Some(word) = text(WORD) {
         let code = word.parse().unwrap_or_else(|_| FailureCode::from_grpc(status.code()));
-        let retry_after = text("retry-after").and_then(|s| s.parse().ok()).map(Duration::from_secs);
+        let retry_after = text(RETRY_AFTER).and_then(|s| s.parse().ok()).map(Duration::from_secs);
         let error = RequestError::Worker { code, message: status.message().to_owned(), retry_after };
         return match code {
             FailureCode::Unavailable | FailureCode::Overloaded => Verdict::ElseWhere(error),

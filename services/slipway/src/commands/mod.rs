@@ -10,6 +10,7 @@ pub(crate) mod log;
 pub(crate) mod order;
 pub(crate) mod plan;
 pub(crate) mod results;
+pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod watch;
 

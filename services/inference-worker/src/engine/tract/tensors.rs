@@ -19,6 +19,8 @@ pub(super) const fn datum_type(data_type: DataType) -> DatumType {
         DataType::Uint32 => DatumType::U32,
         DataType::Uint64 => DatumType::U64,
         DataType::Fp16 => DatumType::F16,
+        // tract has no bfloat16; a blob is a type that no model plans with, and files that declare it are refused before.
+        DataType::Bf16 => DatumType::Blob,
         DataType::Fp32 => DatumType::F32,
         DataType::Fp64 => DatumType::F64,
         DataType::Bytes => DatumType::String,
@@ -75,8 +77,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_survives_the_way_to_tract_and_back() {
-        for data_type in DataType::ALL {
+    fn every_type_that_tract_has_survives_the_way_to_it_and_back() {
+        for data_type in DataType::ALL.into_iter().filter(|data_type| *data_type != DataType::Bf16) {
             let raw = match data_type.element_size() {
                 Some(_) if data_type == DataType::Bool => vec![0, 1, 1, 0, 1, 0],
                 Some(size) => (0..6 * size).map(|i| u8::try_from(i % 100).unwrap()).collect(),

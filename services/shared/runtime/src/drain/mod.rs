@@ -5,17 +5,18 @@
 
 mod silence;
 
-use axum::{Router, extract::ConnectInfo, serve::Listener};
+use ::http::{Request, Response};
+use axum::{body::Body, extract::ConnectInfo, serve::Listener};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
 use silence::{Heard, Listening};
-use std::{fmt, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
 use tracing::debug;
 
 /// The bounds of an HTTP server.
@@ -80,13 +81,24 @@ pub async fn bounded<T>(
     timeout(bound, serving).await.map_err(|_| NotDrained { bound })
 }
 
+/// What answers requests of HTTP: an axum `Router`, or anything of the same shape.
+pub trait App:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> App for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
 /// Serves HTTP/1.1 and HTTP/2 until the shutdown, then drains. Handlers find the peer in `ConnectInfo<L::Addr>`.
 ///
 /// # Errors
 /// When requests in flight had to be dropped.
 pub async fn http<L>(
     mut listener: L,
-    app: Router,
+    app: impl App,
     limits: HttpLimits,
     shutdown: CancellationToken,
 ) -> Result<(), NotDrained>
@@ -135,7 +147,7 @@ where
 async fn connection<L: Listener>(
     io: L::Io,
     peer: L::Addr,
-    app: Router,
+    app: impl App,
     limits: HttpLimits,
     finish: CancellationToken,
 ) -> Result<(), String>
@@ -149,10 +161,10 @@ where
         if heard.enough() { std::future::pending().await } else { Err("the client said nothing".to_owned()) }
     };
     let talked = heard.clone();
-    let service = app.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+    let service = app.map_request(move |mut request: Request<hyper::body::Incoming>| {
         talked.request();
         request.extensions_mut().insert(ConnectInfo(peer.clone()));
-        request.map(axum::body::Body::new)
+        request.map(Body::new)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -190,7 +202,7 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<(tokio::net::TcpListen
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::routing::get;
+    use axum::{Router, routing::get};
     use std::sync::atomic::{AtomicBool, Ordering};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},

@@ -1,4 +1,4 @@
-//! IEEE 754 half precision, which the language does not have yet.
+//! Numbers of 16 bits, which the language does not have yet: IEEE 754 half precision, and bfloat16 (the upper half of a single).
 
 /// The half nearest to `value`, ties to even. Values beyond the largest half become an infinity.
 pub(super) fn from_f64(value: f64) -> u16 {
@@ -43,9 +43,43 @@ pub(super) fn to_f64(half: u16) -> f64 {
     }
 }
 
+/// The bfloat16 nearest to `value`, ties to even. Values beyond the largest become an infinity.
+pub(super) fn bf16_from_f32(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let upper = (bits >> 16) as u16;
+    if value.is_nan() {
+        // Quiet, so that what is cut off cannot make an infinity of it.
+        return upper | 0x40;
+    }
+    let (rest, odd) = (bits & 0xffff, upper & 1);
+    // A carry out of the fraction raises the exponent, which is the next larger number.
+    if rest > 0x8000 || (rest == 0x8000 && odd == 1) { upper + 1 } else { upper }
+}
+
+/// The value of a bfloat16; exact.
+pub(super) fn bf16_to_f32(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_bfloat16_survives_the_way_through_a_single_and_others_go_to_the_nearest() {
+        for bits in 0..=u16::MAX {
+            let value = bf16_to_f32(bits);
+            if !value.is_nan() {
+                assert_eq!(bf16_from_f32(value), bits, "{bits:#06x} = {value}");
+            }
+        }
+        assert!(bf16_to_f32(bf16_from_f32(f32::NAN)).is_nan());
+        // Half-way between two goes to the even one; a little above it goes up.
+        assert_eq!(bf16_from_f32(f32::from_bits(0x3f80_8000)), 0x3f80);
+        assert_eq!(bf16_from_f32(f32::from_bits(0x3f81_8000)), 0x3f82);
+        assert_eq!(bf16_from_f32(f32::from_bits(0x3f80_8001)), 0x3f81);
+        assert_eq!(bf16_from_f32(f32::MAX), 0x7f80);
+    }
 
     #[test]
     fn every_half_survives_the_way_through_a_double() {

@@ -204,6 +204,13 @@ fn write(raw: &mut Vec<u8>, scalar: &str, data_type: DataType, bytes_as: BytesAs
             }
             raw.extend_from_slice(&half.to_le_bytes());
         }
+        DataType::Bf16 => {
+            let bits = half::bf16_from_f32(float::<f32>(scalar).ok_or_else(refused)?);
+            if bits & 0x7f80 == 0x7f80 {
+                return Err(refused());
+            }
+            raw.extend_from_slice(&bits.to_le_bytes());
+        }
         DataType::Fp32 => {
             let value = float::<f32>(scalar).filter(|value| value.is_finite()).ok_or_else(refused)?;
             raw.extend_from_slice(&value.to_le_bytes());
@@ -252,6 +259,7 @@ const fn wanted(data_type: DataType) -> &'static str {
         DataType::Uint32 => "a whole number from 0 to 4294967295",
         DataType::Uint64 => "a whole number of 64 bits, not negative",
         DataType::Fp16 => "a finite number within the range of FP16 (±65504)",
+        DataType::Bf16 => "a finite number within the range of BF16 (±3.4e38)",
         DataType::Fp32 => "a finite number within the range of FP32 (±3.4e38)",
         DataType::Fp64 => "a finite number within the range of FP64 (±1.8e308)",
         DataType::Bytes => "a text",

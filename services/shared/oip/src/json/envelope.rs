@@ -7,7 +7,9 @@ use serde::{
 use serde_json::value::RawValue;
 use slipway_kernel::{Refusal, Refusals};
 use slipway_proto::inference::{InferParameter, infer_parameter::ParameterChoice};
-use std::{collections::HashMap, fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData};
+
+use crate::request::Parameters;
 
 /// The most tensors a document may name on either side: no known model comes near it, and what a refusal costs stays small.
 const MAX_TENSORS: usize = 256;
@@ -17,9 +19,6 @@ const MAX_DIMENSIONS: usize = 16;
 const MAX_PARAMETERS: usize = 64;
 /// The longest name, key or text parameter in bytes.
 const MAX_TEXT: usize = 1_024;
-
-/// Parameters as the workers get them.
-pub type Parameters = HashMap<String, InferParameter>;
 
 /// A request document, its tensor data unread.
 #[derive(Debug, Deserialize)]

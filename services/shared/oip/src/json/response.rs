@@ -1,55 +1,76 @@
-//! An answer as JSON, written straight from the raw bytes.
+//! An answer as a document, written straight from the raw bytes; tensors that are wanted as bytes follow it.
 
 use super::{
     half,
     request::{BASE64, CONTENT_TYPE},
 };
+use crate::{binary::SIZE, response::Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use serde::{
     Serialize, Serializer,
     ser::{SerializeMap, SerializeSeq},
 };
-use slipway_proto::{
-    inference::{InferParameter, ModelInferResponse, infer_parameter::ParameterChoice},
-    oip::{BytesElements, DataType, MessageError, Tensor, response_tensors},
-};
-use std::{collections::HashMap, str};
+use slipway_proto::oip::{BytesElements, DataType, Tensor};
+use std::str;
 
-/// Why an answer could not be written.
+/// JSON could not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
-    /// The worker's tensors are malformed.
-    #[error("the answer of the worker is malformed")]
-    Malformed(#[from] MessageError),
-    /// JSON could not be written.
-    #[error("the answer could not be written as JSON")]
-    Json(#[from] serde_json::Error),
+#[error("the answer could not be written as JSON")]
+pub struct EncodeError(#[from] serde_json::Error);
+
+/// An answer on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The document.
+    pub document: Bytes,
+    /// The bytes of the tensors behind it, which are those of the answer, not copies.
+    pub tensors: Vec<Bytes>,
 }
 
-/// Writes an answer.
+impl Written {
+    /// The length of the whole body.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.document.len() + self.tensors.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Whether anything follows the document, so that its length has to be told.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        !self.tensors.is_empty()
+    }
+}
+
+/// Writes an answer. `binary` says which outputs are wanted as bytes, by their place; places beyond it are written as text.
 ///
 /// A number that is not finite becomes `null`, because JSON has no word for it. Elements of BYTES that are no text are
 /// written in base64, and the tensor's parameter `content_type` says so.
 ///
 /// # Errors
-/// If the tensors in it are malformed.
-pub fn encode(response: &ModelInferResponse) -> Result<Vec<u8>, EncodeError> {
-    let tensors = response_tensors(response)?;
-    let outputs = Outputs { response, tensors: &tensors };
+/// If JSON cannot be written.
+pub fn write(response: &Response, binary: &[bool]) -> Result<Written, EncodeError> {
+    let is_binary = |place: usize| binary.get(place).copied().unwrap_or(false);
+    let (mut tensors, mut in_text) = (Vec::new(), 0);
+    for (place, tensor) in response.outputs.iter().enumerate() {
+        if is_binary(place) {
+            tensors.push(tensor.bytes().clone());
+        } else {
+            in_text += tensor.bytes().len();
+        }
+    }
     // A number takes about as many characters as it has bits by three; doubling the raw size rarely grows again.
-    let size: usize = tensors.iter().map(|tensor| 96 + 2 * tensor.bytes().len()).sum();
-    let mut body = Vec::with_capacity(128 + size);
+    let mut document = Vec::with_capacity(128 + 96 * response.outputs.len() + 2 * in_text);
     serde_json::to_writer(
-        &mut body,
+        &mut document,
         &Document {
             model_name: &response.model_name,
             model_version: &response.model_version,
             id: &response.id,
-            parameters: Some(Parameters(&response.parameters)).filter(|p| !p.0.is_empty()),
-            outputs,
+            outputs: Outputs { tensors: &response.outputs, is_binary: &is_binary },
         },
     )?;
-    Ok(body)
+    Ok(Written { document: document.into(), tensors })
 }
 
 #[derive(Serialize)]
@@ -58,21 +79,19 @@ struct Document<'a> {
     model_version: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<Parameters<'a>>,
     outputs: Outputs<'a>,
 }
 
 struct Outputs<'a> {
-    response: &'a ModelInferResponse,
     tensors: &'a [Tensor],
+    is_binary: &'a dyn Fn(usize) -> bool,
 }
 
 impl Serialize for Outputs<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.tensors.len()))?;
-        for (tensor, output) in self.tensors.iter().zip(&self.response.outputs) {
-            list.serialize_element(&Output { tensor, parameters: &output.parameters })?;
+        for (place, tensor) in self.tensors.iter().enumerate() {
+            list.serialize_element(&Output { tensor, is_binary: (self.is_binary)(place) })?;
         }
         list.end()
     }
@@ -80,23 +99,36 @@ impl Serialize for Outputs<'_> {
 
 struct Output<'a> {
     tensor: &'a Tensor,
-    parameters: &'a HashMap<String, InferParameter>,
+    is_binary: bool,
 }
 
 impl Serialize for Output<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let is_text = self.tensor.data_type() != DataType::Bytes
-            || BytesElements::new(self.tensor.bytes()).all(|e| e.is_ok_and(|bytes| str::from_utf8(bytes).is_ok()));
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("name", self.tensor.name())?;
         map.serialize_entry("datatype", self.tensor.data_type().as_str())?;
         map.serialize_entry("shape", self.tensor.shape())?;
+        if self.is_binary {
+            map.serialize_entry("parameters", &Parameter(SIZE, self.tensor.bytes().len()))?;
+            return map.end();
+        }
+        let is_text = self.tensor.data_type() != DataType::Bytes
+            || BytesElements::new(self.tensor.bytes()).all(|e| e.is_ok_and(|bytes| str::from_utf8(bytes).is_ok()));
         if !is_text {
-            map.serialize_entry("parameters", &HashMap::from([(CONTENT_TYPE, BASE64)]))?;
-        } else if !self.parameters.is_empty() {
-            map.serialize_entry("parameters", &Parameters(self.parameters))?;
+            map.serialize_entry("parameters", &Parameter(CONTENT_TYPE, BASE64))?;
         }
         map.serialize_entry("data", &Data { tensor: self.tensor, is_text })?;
+        map.end()
+    }
+}
+
+/// The one parameter of a tensor.
+struct Parameter<T>(&'static str, T);
+
+impl<T: Serialize> Serialize for Parameter<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(self.0, &self.1)?;
         map.end()
     }
 }
@@ -120,6 +152,7 @@ impl Serialize for Data<'_> {
             DataType::Uint32 => numbers(serializer, raw, u32::from_le_bytes),
             DataType::Uint64 => numbers(serializer, raw, u64::from_le_bytes),
             DataType::Fp16 => numbers(serializer, raw, |bytes| half::to_f64(u16::from_le_bytes(bytes))),
+            DataType::Bf16 => numbers(serializer, raw, |bytes| half::bf16_to_f32(u16::from_le_bytes(bytes))),
             // serde_json writes what is not finite as null.
             DataType::Fp32 => numbers(serializer, raw, f32::from_le_bytes),
             DataType::Fp64 => numbers(serializer, raw, f64::from_le_bytes),
@@ -141,50 +174,51 @@ fn numbers<S: Serializer, T: Serialize, const N: usize>(
     serializer.collect_seq(raw.as_chunks::<N>().0.iter().map(|bytes| read(*bytes)))
 }
 
-struct Parameters<'a>(&'a HashMap<String, InferParameter>);
-
-impl Serialize for Parameters<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (name, value) in self.0 {
-            match &value.parameter_choice {
-                Some(ParameterChoice::BoolParam(value)) => map.serialize_entry(name, value)?,
-                Some(ParameterChoice::Int64Param(value)) => map.serialize_entry(name, value)?,
-                Some(ParameterChoice::Uint64Param(value)) => map.serialize_entry(name, value)?,
-                Some(ParameterChoice::DoubleParam(value)) => map.serialize_entry(name, value)?,
-                Some(ParameterChoice::StringParam(value)) => map.serialize_entry(name, value)?,
-                None => {}
-            }
-        }
-        map.end()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{super::envelope::Envelope, *};
-    use crate::oip::{decode, signature::tests::signature};
-    use bytes::Bytes;
+    use super::{
+        super::{envelope::Envelope, request},
+        *,
+    };
+    use crate::signature::{Rules, tests::signature};
     use proptest::prelude::*;
     use serde_json::{Value, json, value::RawValue};
-    use slipway_proto::oip::{first_non_finite, join_bytes_elements, raw_response, request_tensors};
+    use slipway_proto::oip::{first_non_finite, join_bytes_elements};
 
-    fn written(response: &ModelInferResponse) -> Value {
-        serde_json::from_slice(&encode(response).unwrap()).unwrap()
+    fn answer(tensors: Vec<Tensor>) -> Response {
+        Response { model_name: "m".into(), model_version: "2-1".into(), id: "7".into(), outputs: tensors }
+    }
+
+    fn written(tensor: Tensor) -> Value {
+        serde_json::from_slice(&write(&answer(vec![tensor]), &[]).unwrap().document).unwrap()
     }
 
     #[test]
     fn an_answer_is_the_document_of_the_protocol() {
-        let mut response =
-            raw_response("m", "2-1", "7", [Tensor::from_f32("y", vec![1, 2], &[0.1, f32::NAN]).unwrap()]);
-        let fast = InferParameter { parameter_choice: Some(ParameterChoice::BoolParam(true)) };
-        response.parameters.insert("fast".to_owned(), fast);
         assert_eq!(
-            written(&response),
+            written(Tensor::from_f32("y", vec![1, 2], &[0.1, f32::NAN]).unwrap()),
             json!({
-                "model_name": "m", "model_version": "2-1", "id": "7", "parameters": { "fast": true },
+                "model_name": "m", "model_version": "2-1", "id": "7",
                 "outputs": [{ "name": "y", "datatype": "FP32", "shape": [1, 2], "data": [0.1, null] }]
             })
+        );
+    }
+
+    #[test]
+    fn tensors_wanted_as_bytes_follow_the_document_uncopied() {
+        let (y, z) =
+            (Tensor::from_f32("y", vec![2], &[0.1, 2.0]).unwrap(), Tensor::from_i64("z", vec![1], &[7]).unwrap());
+        let written = write(&answer(vec![y.clone(), z]), &[true]).unwrap();
+        assert_eq!(written.tensors, [y.bytes().clone()]);
+        assert_eq!(written.tensors[0].as_ptr(), y.bytes().as_ptr());
+        assert_eq!(written.length(), written.document.len() + 8);
+        let document: Value = serde_json::from_slice(&written.document).unwrap();
+        assert_eq!(
+            document["outputs"],
+            json!([
+                { "name": "y", "datatype": "FP32", "shape": [2], "parameters": { "binary_data_size": 8 } },
+                { "name": "z", "datatype": "INT64", "shape": [1], "data": [7] }
+            ])
         );
     }
 
@@ -194,23 +228,16 @@ mod tests {
             let raw = join_bytes_elements(elements.iter().copied()).unwrap();
             Tensor::new("s", DataType::Bytes, vec![elements.len()], Bytes::from(raw)).unwrap()
         };
-        let text = written(&raw_response("m", "", "", [tensor(&[b"a", "ä".as_bytes()])]));
+        let text = written(tensor(&[b"a", "ä".as_bytes()]));
         assert_eq!(text["outputs"][0]["data"], json!(["a", "ä"]));
         assert_eq!(text["outputs"][0].get("parameters"), None);
-        let bytes = written(&raw_response("m", "", "", [tensor(&[b"a", &[0xff]])]));
+        let bytes = written(tensor(&[b"a", &[0xff]]));
         assert_eq!(bytes["outputs"][0]["data"], json!(["YQ==", "/w=="]));
         assert_eq!(bytes["outputs"][0]["parameters"], json!({ "content_type": "base64" }));
     }
 
-    #[test]
-    fn a_malformed_answer_is_an_error_and_no_document() {
-        let mut response = raw_response("m", "", "", [Tensor::from_f32("y", vec![2], &[1.0, 2.0]).unwrap()]);
-        response.outputs[0].shape = vec![3];
-        assert!(encode(&response).is_err());
-    }
-
     #[derive(serde::Deserialize)]
-    struct Written<'a> {
+    struct Document<'a> {
         #[serde(borrow)]
         outputs: [WrittenOutput<'a>; 1],
     }
@@ -249,8 +276,8 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back_bit_for_bit((data_type, shape, raw) in any_tensor(), nested in any::<bool>()) {
             let tensor = Tensor::new("t", data_type, shape.clone(), Bytes::from(raw)).unwrap();
-            let document = encode(&raw_response("m", "1-1", "id", [tensor.clone()])).unwrap();
-            let Written { outputs: [output] } = serde_json::from_slice(&document).unwrap();
+            let document = write(&answer(vec![tensor.clone()]), &[]).unwrap().document;
+            let Document { outputs: [output] } = serde_json::from_slice(&document).unwrap();
             // The numbers are kept as text all the way: a reader in between would round them.
             let mut elements: Vec<String> = output.data.iter().map(|element| element.get().to_owned()).collect();
             if nested {
@@ -263,10 +290,11 @@ mod tests {
                 r#"{{"inputs":[{{"name":"t","datatype":"{data_type}",{parameters}"shape":{shape:?},"data":[{}]}}]}}"#,
                 elements.join(",")
             );
-            let dimensions: Vec<i32> = shape.iter().map(|size| i32::try_from(*size).unwrap()).collect();
-            let signature = signature(&[("t", data_type.as_str(), &dimensions)], &[]);
-            let message = decode(Envelope::read(body.as_bytes()).unwrap(), &signature).unwrap().message;
-            prop_assert_eq!(&request_tensors(&message).unwrap()[0], &tensor);
+            let dimensions: Vec<i64> = shape.iter().map(|size| i64::try_from(*size).unwrap()).collect();
+            let signature = signature(&[("t", data_type, &dimensions)], &[]);
+            let envelope = Envelope::read(body.as_bytes()).unwrap();
+            let request = request::read(envelope, Bytes::new(), &signature, Rules::SIGNATURE_ONLY).unwrap();
+            prop_assert_eq!(&request.inputs[0], &tensor);
         }
     }
 }

@@ -1,0 +1,59 @@
+//! Reading a body: never more than its limit, never for longer than its deadline.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt as _;
+use slipway_proto::failure::FailureCode;
+use tokio::time::timeout_at;
+
+use crate::refusal::Refusal;
+
+/// Memory taken for a body before it has come; more is taken as it comes, so that announcing costs nobody anything.
+const FIRST_BYTES: usize = 1 << 20;
+
+/// All of the body.
+///
+/// # Errors
+/// When it is too large, too slow, or broken off.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    mut body: Body,
+    limit: usize,
+    deadline: Instant,
+) -> Result<Bytes, Refusal> {
+    let too_large =
+        || Refusal::new(FailureCode::PayloadTooLarge, format!("the body has more than {limit} bytes, the limit here"));
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let (mut first, mut more) = (Bytes::new(), BytesMut::new());
+    loop {
+        let frame = match timeout_at(deadline.into(), body.frame()).await {
+            Err(_) => return Err(Refusal::new(FailureCode::DeadlineExceeded, "the body did not arrive in time")),
+            Ok(Some(Err(_))) => return Err(Refusal::new(FailureCode::InvalidArgument, "the body ended early")),
+            Ok(None) => break,
+            Ok(Some(Ok(frame))) => frame,
+        };
+        // Trailers say nothing here.
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + more.len() + data.len() > limit {
+            return Err(too_large());
+        }
+        // Most bodies come in one piece, which then is not copied.
+        if first.is_empty() && more.is_empty() {
+            first = data;
+            continue;
+        }
+        if more.is_empty() {
+            more.reserve(announced.unwrap_or(2 * (first.len() + data.len())).min(FIRST_BYTES));
+            more.extend_from_slice(&std::mem::take(&mut first));
+        }
+        more.extend_from_slice(&data);
+    }
+    Ok(if more.is_empty() { first } else { more.freeze() })
+}

@@ -1,0 +1,166 @@
+//! The protocol to anyone who asks this worker directly: Open Inference Protocol v2 over HTTP and gRPC, on the same port.
+//!
+//! The layers of an inference, in order: the path and whether it is this model; the body, bounded in size and time; the
+//! document against the signature; the batcher; the answer in the form that was asked for. gRPC is told apart by its content
+//! type and goes the way of [`crate::grpc`].
+//!
+//! Who is asked and who may ask is ingress's business; where a worker is asked directly, it is for who runs it to say who
+//! can reach its port.
+
+mod body;
+mod path;
+mod respond;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use path::{Part, Resource};
+use slipway_kernel::{Refusal as Value, Refusals};
+use slipway_oip::binary;
+use slipway_oip::json::{self, Envelope};
+use slipway_proto::failure::FailureCode;
+use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
+use tower::Service;
+
+use crate::grpc::Direct;
+use crate::inference::{Asked, Inference, Phase, SERVER};
+use crate::refusal::Refusal;
+use crate::telemetry::Path;
+
+/// Bounds of the front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrontLimits {
+    /// Most bytes of a body, and of a message.
+    pub body: usize,
+    /// How long a request may take that does not say otherwise.
+    pub timeout: Duration,
+}
+
+/// The front of one model.
+#[derive(Clone)]
+pub struct Front {
+    inference: Arc<Inference>,
+    limits: FrontLimits,
+    grpc: GrpcInferenceServiceServer<Direct>,
+}
+
+impl Front {
+    /// A front before a model.
+    #[must_use]
+    pub fn new(inference: Arc<Inference>, limits: FrontLimits) -> Self {
+        let grpc = GrpcInferenceServiceServer::new(Direct::open(Arc::clone(&inference), limits.timeout))
+            .max_decoding_message_size(limits.body)
+            .max_encoding_message_size(usize::MAX);
+        Self { inference, limits, grpc }
+    }
+
+    async fn answer(self, request: Request<Body>) -> Response<Body> {
+        let Some(resource) = Resource::of(request.uri().path()) else {
+            return respond::refusal(&Refusal::new(FailureCode::NotFound, "there is nothing at this path"));
+        };
+        if resource.is_posted() != (request.method() == Method::POST) || !is_known(request.method()) {
+            return respond::method(if resource.is_posted() { "POST" } else { "GET" });
+        }
+        match resource {
+            Resource::Server => respond::document(&SERVER),
+            Resource::Live => respond::empty(StatusCode::OK),
+            Resource::Ready => respond::empty(self.readiness()),
+            Resource::Model { name, version, part } => {
+                let refused = self.inference.is_meant(name, version).err();
+                match (refused, part) {
+                    (Some(refusal), _) => respond::refusal(&refusal),
+                    (None, Part::Metadata) => respond::document(&self.inference.document()),
+                    (None, Part::Ready) => respond::empty(self.readiness()),
+                    (None, Part::Infer) => match self.infer(request).await {
+                        Ok(response) => response,
+                        Err(refusal) => respond::refusal(&refusal),
+                    },
+                }
+            }
+        }
+    }
+
+    fn readiness(&self) -> StatusCode {
+        if self.inference.phase() == Phase::Serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    }
+
+    async fn infer(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+        let deadline = Instant::now() + self.timeout(request.headers())?;
+        let (parts, body) = request.into_parts();
+        let body = body::read(&parts.headers, body, self.limits.body, deadline).await?;
+        let asked = self.read(&parts.headers, body, deadline);
+        let forms: Vec<bool> = match &asked {
+            Ok(asked) => asked.request.outputs.iter().map(|wanted| wanted.binary).collect(),
+            Err(_) => Vec::new(),
+        };
+        let response = self.inference.compute(Path::Direct, asked).await?;
+        let written = json::write(&response, &forms);
+        let written = written.map(|written| slipway_oip::http::response(written).map(Body::new));
+        written.map_err(|error| Refusal::new(FailureCode::Internal, error.to_string()))
+    }
+
+    fn read(&self, headers: &HeaderMap, body: bytes::Bytes, deadline: Instant) -> Result<Asked, Refusal> {
+        let (signature, rules) = (self.inference.signature(), self.inference.rules());
+        let parts = slipway_oip::http::parts(headers, body).map_err(|refusal| Refusals(vec![refusal]))?;
+        let request = if parts.is_tensor {
+            binary::raw(parts.tensors, signature, rules)?
+        } else {
+            json::read(Envelope::read(&parts.document)?, parts.tensors, signature, rules)?
+        };
+        Ok(Asked { request, deadline: Some(deadline), alone: false })
+    }
+
+    /// How long the request may take: what it says in milliseconds, else the usual.
+    fn timeout(&self, headers: &HeaderMap) -> Result<Duration, Refusal> {
+        let Some(value) = headers.get(TIMEOUT_MS) else { return Ok(self.limits.timeout) };
+        let longest = LONGEST_TIMEOUT.as_millis();
+        let milliseconds = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+        match milliseconds
+            .map(Duration::from_millis)
+            .filter(|timeout| !timeout.is_zero() && *timeout <= LONGEST_TIMEOUT)
+        {
+            Some(timeout) => Ok(timeout),
+            None => {
+                let found = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                let value = Value::new(format!("header.{TIMEOUT_MS}"), found, format!("1 to {longest}"));
+                Err(Refusals(vec![value]).into())
+            }
+        }
+    }
+}
+
+/// Header of a deadline of the client's own, in milliseconds from now.
+const TIMEOUT_MS: &str = "slipway-timeout-ms";
+/// How long a request may take at most, whatever it says.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(300);
+
+fn is_known(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::POST)
+}
+
+impl Service<Request<Body>> for Front {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let is_grpc =
+            request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        if is_grpc {
+            let answer = self.grpc.call(request);
+            return Box::pin(async { answer.await.map(|response| response.map(Body::new)) });
+        }
+        let front = self.clone();
+        Box::pin(async { Ok(front.answer(request).await) })
+    }
+}

@@ -1,0 +1,71 @@
+//! What goes beside the messages of the gRPC protocol: refusals, and the deadline of a client.
+
+use slipway_proto::failure::FailureCode;
+use std::time::Duration;
+use tonic::{
+    Status,
+    metadata::{MetadataMap, MetadataValue},
+};
+
+/// In a refusal: the failure code as a word. Without it, a status was made by the transport.
+pub const FAILURE: &str = "slipway-failure";
+/// In a refusal: seconds after which trying again may help.
+pub const RETRY_AFTER: &str = "retry-after";
+
+/// A refusal as a status.
+#[must_use]
+pub fn status(code: FailureCode, message: impl Into<String>, retry_after: Option<Duration>) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert(FAILURE, MetadataValue::from_static(code.as_str()));
+    if let Some(after) = retry_after {
+        // Rounded up: a caller that comes back a moment too early has come for nothing.
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        metadata.insert(RETRY_AFTER, MetadataValue::from(seconds));
+    }
+    Status::with_metadata(code.grpc_code(), message, metadata)
+}
+
+/// The deadline that a client says: digits and a unit. What is none is none: the transport has its own eye on it.
+#[must_use]
+pub fn timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let value = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (number, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    let number = number.parse::<u32>().ok()?;
+    let unit = match unit {
+        "H" => Duration::from_secs(3_600),
+        "M" => Duration::from_secs(60),
+        "S" => Duration::from_secs(1),
+        "m" => Duration::from_millis(1),
+        "u" => Duration::from_micros(1),
+        "n" => Duration::from_nanos(1),
+        _ => return None,
+    };
+    unit.checked_mul(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clients_deadline_is_digits_and_a_unit() {
+        let timeout = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            timeout(&metadata)
+        };
+        assert_eq!(timeout("20m"), Some(Duration::from_millis(20)));
+        assert_eq!(timeout("99999999H"), Duration::from_secs(3_600).checked_mul(99_999_999));
+        for none in ["", "m", "20", "-1m", "20x", "99999999999H"] {
+            assert_eq!(timeout(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_carries_code_word_and_time_to_come_back() {
+        let status = status(FailureCode::Overloaded, "full", Some(Duration::from_millis(1_001)));
+        assert_eq!(status.code(), FailureCode::Overloaded.grpc_code());
+        let text = |name| status.metadata().get(name).unwrap().to_str().unwrap().to_owned();
+        assert_eq!((text(FAILURE).as_str(), text(RETRY_AFTER).as_str()), ("overloaded", "2"));
+    }
+}

@@ -1,0 +1,29 @@
+//! Open Inference Protocol v2, read and written: one model signature, one request, one answer, whichever wire they came by.
+//!
+//! Ingress and worker speak the same protocol to the same public clients; what they must agree on to the byte stands here.
+//!
+//! - [`signature`]: what a model takes and gives, and whether names, types, shapes and rows of a request are that. Asked
+//!   before any element is read, so a wrong request costs little.
+//! - [`request`], [`response`]: what all wires have in common: a checked request, an answer.
+//! - [`json`]: both as a JSON document, with the binary tensor extension ([`binary`]) beside or instead of numbers in text.
+//! - [`message`]: both as the protobuf of the gRPC protocol, raw or typed.
+//! - [`http`], [`grpc`]: what a body of HTTP is made of; what goes beside the messages of gRPC.
+//! - [`documents`]: what a server and a model say about themselves, in JSON.
+//!
+//! All of it is pure. Every refusal names the path, the value and what is allowed there; no input makes it panic, and no
+//! input makes it take more memory than a small multiple of its own size.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod binary;
+pub mod documents;
+pub mod grpc;
+pub mod http;
+pub mod json;
+pub mod message;
+pub mod request;
+pub mod response;
+pub mod signature;
+
+pub use request::{Parameters, Request, Wanted};
+pub use response::Response;
+pub use signature::{ForeignType, Rules, Signature, TensorSpec};
