@@ -45,6 +45,7 @@ usage: infra/tools/install.sh TOOL...
   prometheus      prometheus, promtool (from PATH when 2.42 or newer, else Debian's package, unpacked)
   rotel           the OTLP collector rotel
   python-clients  python with nats-py, nkeys and grpcio-tools, in a virtual environment
+  python-protocol python with tritonclient and onnxruntime, in another
   all             all of them
 
 Everything lands in .tools/bin of this clone. Needs Debian 12 or like it; python3 with venv for what comes from PyPI
@@ -303,6 +304,29 @@ install_python_clients() {
   ))"
 }
 
+# An environment of its own, because the packages of the other one want another protobuf.
+install_python_protocol() {
+  local wanted home="$tools/py-protocol" stamp="$tools/py-protocol/protocol.sha256"
+  wanted=$(sha256sum <"$here/python-protocol.txt")
+  ensure_python
+  if [[ $(cat "$stamp" 2>/dev/null) != "$wanted" ]]; then
+    rm -rf -- "$home"
+    "$tools/py/bin/python" -m venv "$home" || fail "could not make $home (python3-venv is needed)"
+    "$home/bin/python" -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary=:all: \
+      --requirement "$here/python-protocol.txt" ||
+      fail "could not install python-protocol.txt from PyPI (see the lines above)"
+    say "$wanted" >"$stamp"
+  fi
+  # shellcheck disable=SC2016
+  write_wrapper "$work/python-protocol" 'exec "$here/../py-protocol/bin/python" "$@"'
+  mv -- "$work/python-protocol" "$bin/python-protocol"
+  "$bin/python-protocol" -c 'import tritonclient.http, tritonclient.grpc, numpy, onnxruntime' ||
+    fail "the packages in $home do not load: delete that folder and call again"
+  ready python-protocol "$(version_of "$bin/python-protocol" --version)" "$home ($(
+    "$bin/python-protocol" -c 'from importlib.metadata import version as v; print(", ".join(f"{p} {v(p)}" for p in ("tritonclient", "onnxruntime")))'
+  ))"
+}
+
 main() {
   (($# > 0)) || { usage >&2; exit 2; }
   local tool
@@ -310,8 +334,8 @@ main() {
   for tool in "$@"; do
     case $tool in
       -h | --help) usage; exit 0 ;;
-      all) wanted+=(nats postgres prometheus rotel python-clients) ;;
-      nats | postgres | prometheus | rotel | python-clients) wanted+=("$tool") ;;
+      all) wanted+=(nats postgres prometheus rotel python-clients python-protocol) ;;
+      nats | postgres | prometheus | rotel | python-clients | python-protocol) wanted+=("$tool") ;;
       *) usage >&2; fail "no tool is called '$tool'" ;;
     esac
   done

@@ -3,6 +3,7 @@
 use crate::{
     admission::{BodyMemory, BodyShare},
     error::RequestError,
+    limits,
 };
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,10 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use http_body_util::BodyExt as _;
-use slipway_oip::http::LENGTH_OF_DOCUMENT;
+use slipway_oip::{
+    encoding::{Encoding, UnpackError},
+    http::LENGTH_OF_DOCUMENT,
+};
 use tokio::time::{Instant, timeout_at};
 
 /// A body that was read, and the memory it counts for until it is dropped.
@@ -19,14 +23,15 @@ use tokio::time::{Instant, timeout_at};
 pub struct ReadBody {
     /// The bytes.
     pub bytes: Bytes,
-    _share: BodyShare,
+    share: BodyShare,
 }
 
-/// Refuses what is not JSON, before anything of it is read. A missing type is taken for JSON, as small clients send none.
+/// Refuses what is not of the protocol, before anything of it is read; says how the rest is packed. A missing type is taken for
+/// JSON, as small clients send none.
 ///
 /// # Errors
 /// [`RequestError::MediaType`].
-pub fn check_media_type(headers: &HeaderMap) -> Result<(), RequestError> {
+pub fn check_media_type(headers: &HeaderMap) -> Result<Option<Encoding>, RequestError> {
     // Several are read as one list, which is no type.
     let text = |name: http::HeaderName| {
         let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -51,11 +56,7 @@ pub fn check_media_type(headers: &HeaderMap) -> Result<(), RequestError> {
             return refuse(found);
         }
     }
-    // Nothing is unpacked here, so nothing can unpack to more than it is.
-    match text(CONTENT_ENCODING) {
-        Some(found) if !found.eq_ignore_ascii_case("identity") => refuse(found),
-        _ => Ok(()),
-    }
+    Encoding::of(text(CONTENT_ENCODING).as_deref().map(str::as_bytes)).or_else(refuse)
 }
 
 /// Reads a body.
@@ -103,7 +104,34 @@ pub async fn read(
         more.extend_from_slice(&data);
     }
     let bytes = if more.is_empty() { first } else { more.freeze() };
-    Ok(ReadBody { bytes, _share: share })
+    Ok(ReadBody { bytes, share })
+}
+
+impl ReadBody {
+    /// The body unpacked, within the same limit. What it unpacks to counts as memory like what came; where that is much, it is done on
+    /// a thread that may block.
+    ///
+    /// # Errors
+    /// [`RequestError::BodyTooLarge`], [`RequestError::Invalid`], [`RequestError::Overloaded`].
+    pub async fn unpack(mut self, encoding: Option<Encoding>, limit: usize) -> Result<Self, RequestError> {
+        let Some(encoding) = encoding else { return Ok(self) };
+        let packed = self.bytes;
+        let unpacked = if packed.len() <= limits::UNPACK_INLINE_BYTES {
+            encoding.unpack(&packed, limit)
+        } else {
+            let packed = packed.clone();
+            let done = tokio::task::spawn_blocking(move || encoding.unpack(&packed, limit)).await;
+            done.map_err(|error| RequestError::Internal(error.into()))?
+        };
+        let bytes = unpacked.map_err(|error| match error {
+            UnpackError::TooLarge { limit } => RequestError::BodyTooLarge { limit },
+            UnpackError::Malformed(..) => {
+                RequestError::invalid("body", error, "a body packed as content-encoding says")
+            }
+        })?;
+        self.share.cover(packed.len() + bytes.len())?;
+        Ok(Self { bytes, ..self })
+    }
 }
 
 #[cfg(test)]
@@ -191,7 +219,7 @@ mod tests {
             &[("content-type", "application/x-www-form-urlencoded")],
             &[("content-type", "application/json; charset=latin1")],
             &[("content-type", "application/octet-stream")],
-            &[("content-type", "application/json"), ("content-encoding", "gzip")],
+            &[("content-type", "application/json"), ("content-encoding", "br")],
             &[("content-type", "text/plain"), ("inference-header-content-length", "10")],
         ] {
             assert!(!check(headers), "{headers:?}");

@@ -20,7 +20,7 @@ pub enum RequestError {
         allowed: &'static str,
     },
     /// The body is of another media type or encoding.
-    #[error("a body of `{found}` is not read here; send application/json without content encoding")]
+    #[error("a body of `{found}` is not read here; send application/json, as it is or packed by gzip, deflate or zstd")]
     MediaType {
         /// What was said about it.
         found: String,

@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt as _;
+use slipway_kernel::{Refusal as Value, Refusals};
+use slipway_oip::encoding::{Encoding, UnpackError};
 use slipway_proto::failure::FailureCode;
 use tokio::time::timeout_at;
 
@@ -15,16 +17,28 @@ use crate::refusal::Refusal;
 /// Memory taken for a body before it has come; more is taken as it comes, so that announcing costs nobody anything.
 const FIRST_BYTES: usize = 1 << 20;
 
-/// All of the body.
+/// All of the body, unpacked.
 ///
 /// # Errors
-/// When it is too large, too slow, or broken off.
-pub(super) async fn read(
-    headers: &HeaderMap,
-    mut body: Body,
-    limit: usize,
-    deadline: Instant,
-) -> Result<Bytes, Refusal> {
+/// When it is too large, too slow, broken off, or not packed as it says.
+pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize, deadline: Instant) -> Result<Bytes, Refusal> {
+    let encoding = Encoding::of(headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes)).map_err(|found| {
+        let value = Value::new("header.content-encoding", found, "identity, gzip, deflate or zstd");
+        Refusal::from(Refusals(vec![value]))
+    })?;
+    let packed = read_packed(headers, body, limit, deadline).await?;
+    let Some(encoding) = encoding else { return Ok(packed) };
+    let unpacked = tokio::task::spawn_blocking(move || encoding.unpack(&packed, limit)).await;
+    unpacked.map_err(|error| Refusal::new(FailureCode::Internal, error.to_string()))?.map_err(|error| {
+        let code = match error {
+            UnpackError::TooLarge { .. } => FailureCode::PayloadTooLarge,
+            UnpackError::Malformed(..) => FailureCode::InvalidArgument,
+        };
+        Refusal::new(code, error.to_string())
+    })
+}
+
+async fn read_packed(headers: &HeaderMap, mut body: Body, limit: usize, deadline: Instant) -> Result<Bytes, Refusal> {
     let too_large =
         || Refusal::new(FailureCode::PayloadTooLarge, format!("the body has more than {limit} bytes, the limit here"));
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());

@@ -10,6 +10,8 @@
 mod body;
 mod path;
 mod respond;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -26,6 +28,7 @@ use slipway_oip::binary;
 use slipway_oip::json::{self, Envelope};
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
+use tonic::codec::CompressionEncoding;
 use tower::Service;
 
 use crate::grpc::Direct;
@@ -56,6 +59,10 @@ impl Front {
     pub fn new(inference: Arc<Inference>, limits: FrontLimits) -> Self {
         let grpc = GrpcInferenceServiceServer::new(Direct::open(Arc::clone(&inference), limits.timeout))
             .max_decoding_message_size(limits.body)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Deflate)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Deflate)
             .max_encoding_message_size(usize::MAX);
         Self { inference, limits, grpc }
     }

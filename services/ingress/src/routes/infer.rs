@@ -47,10 +47,12 @@ pub async fn infer(
     let visit = enter(&ingress, &address, shown(&parts, peer, &trail), &trail).await?;
     // How it is to be answered.
     let head = Head::read(&parts.headers)?;
-    body::check_media_type(&parts.headers)?;
+    let encoding = body::check_media_type(&parts.headers)?;
     let deadline = Deadline::of(&head, &visit, &trail, &ingress);
     // The body, bounded in size, time and memory.
-    let body = body::read(&parts.headers, body, visit.rules.max_body, deadline.at, &ingress.admission.bodies).await?;
+    let limit = visit.rules.max_body;
+    let body = body::read(&parts.headers, body, limit, deadline.at, &ingress.admission.bodies).await?;
+    let body = body.unpack(encoding, limit).await?;
     let parts = slipway_oip::http::parts(&parts.headers, body.bytes.clone())
         .map_err(|refusal| RequestError::Invalid(Refusals(vec![refusal])))?;
     let wire = Wire::Body { whole: body.bytes.clone(), parts };

@@ -7,6 +7,7 @@
 //! - [`request`], [`response`]: what all wires have in common: a checked request, an answer.
 //! - [`json`]: both as a JSON document, with the binary tensor extension ([`binary`]) beside or instead of numbers in text.
 //! - [`message`]: both as the protobuf of the gRPC protocol, raw or typed.
+//! - [`encoding`]: a body that comes packed.
 //! - [`http`], [`grpc`]: what a body of HTTP is made of; what goes beside the messages of gRPC.
 //! - [`documents`]: what a server and a model say about themselves, in JSON.
 //!
@@ -16,6 +17,7 @@
 
 pub mod binary;
 pub mod documents;
+pub mod encoding;
 pub mod grpc;
 pub mod http;
 pub mod json;
