@@ -21,6 +21,7 @@ mod facts;
 mod foreign;
 mod healing;
 mod people;
+mod protocol;
 mod rebuild;
 mod released;
 mod replicas;
