@@ -173,3 +173,28 @@ async fn tensors_may_follow_the_document_as_bytes_in_both_directions() {
         assert_eq!(post(length, body.clone()).await.unwrap().status().as_u16(), 400, "{length} {body:?}");
     }
 }
+
+#[tokio::test]
+async fn a_packed_body_is_read_and_what_it_unpacks_to_is_held_to_the_same_limit() {
+    let world = World::released().await;
+    let worker = world.worker(FIRST, "a");
+    world.register(&[&worker]);
+    let post = |body: Vec<u8>| {
+        let request = world.http.post(world.url(INFER)).header("content-type", "application/json");
+        world.send(request.header("content-encoding", "gzip").body(body))
+    };
+    let answer = post(gzip(super::world::body().to_string().as_bytes())).await;
+    assert_eq!((answer.status, &answer.body["outputs"][0]["data"]), (200, &json!([0.5, 2.0])), "{answer:?}");
+    // 64 MiB of blanks are 64 KiB packed, more than is unpacked on the async threads.
+    let answer = post(gzip(&vec![b' '; 64 << 20])).await;
+    assert_eq!((answer.status, answer.code()), (413, "payload-too-large"));
+    let answer = post(b"plain".to_vec()).await;
+    assert_eq!((answer.status, answer.code()), (400, "invalid-argument"));
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
