@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, uri::PathAndQuery};
 use slipway_loadtest::{FailureClass, Limits, Report, Request, Same, Shape, Stop, Target, run};
 use std::{
     future::Future,
+    io::{Read, Write},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -240,4 +241,32 @@ async fn a_generator_that_is_late_says_so() {
     let report = run(&target, Arc::new(Slow(Same(request))), shape, Limits::default(), &Stop::default()).await.unwrap();
     assert!(report.late, "{report}");
     assert!(report.to_string().contains("do not trust"), "{report}");
+}
+
+#[tokio::test]
+async fn connections_are_kept_and_one_that_the_server_closes_is_nobodys_failure() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target: Target = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let opened = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&opened);
+    // Three requests a connection, and then it is closed without a word: a server whose patience ends between two requests.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            counter.fetch_add(1, Ordering::Relaxed);
+            std::thread::spawn(move || {
+                let mut request = [0; 1_024];
+                for _ in 0..3 {
+                    if stream.read(&mut request).unwrap_or(0) == 0 {
+                        return;
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+                }
+            });
+        }
+    });
+    let shape = Shape::Open { rate: 50.0, duration: ms(600) };
+    let report = load(&target, shape, Limits::default()).await;
+    assert_eq!((report.sent, report.ok), (30, 30), "{report}");
+    assert_eq!(opened.load(Ordering::Relaxed), 10);
 }
