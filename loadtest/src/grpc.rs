@@ -37,11 +37,8 @@ pub(crate) fn reply(head: Parts, whole: Collected<Bytes>) -> Result<Reply, Failu
         return Ok(Reply { status: head.status, headers, body: whole.to_bytes() });
     }
     let status = status(&headers).ok_or(FailureClass::Broken)?;
-    let body = if status == StatusCode::OK {
-        unframe(whole.to_bytes()).ok_or(FailureClass::Broken)?
-    } else {
-        Bytes::new()
-    };
+    let body =
+        if status == StatusCode::OK { unframe(whole.to_bytes()).ok_or(FailureClass::Broken)? } else { Bytes::new() };
     Ok(Reply { status, headers, body })
 }
 

@@ -268,5 +268,6 @@ async fn connections_are_kept_and_one_that_the_server_closes_is_nobodys_failure(
     let shape = Shape::Open { rate: 50.0, duration: ms(600) };
     let report = load(&target, shape, Limits::default()).await;
     assert_eq!((report.sent, report.ok), (30, 30), "{report}");
-    assert_eq!(opened.load(Ordering::Relaxed), 10);
+    let opened = opened.load(Ordering::Relaxed);
+    assert!((10..15).contains(&opened), "kept for three requests each, unless two were under way: {opened}");
 }

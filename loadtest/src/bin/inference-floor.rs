@@ -59,7 +59,8 @@ async fn main() -> anyhow::Result<()> {
     };
     let limit = axum::extract::DefaultBodyLimit::max(MAX_BODY);
     let router = Router::new().route("/v2/models/{model}/infer", call.layer(limit));
-    let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let listener =
+        tokio::net::TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     // Nagle's algorithm holds small answers back.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     Ok(axum::serve(listener, router).await?)

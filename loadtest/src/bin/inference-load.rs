@@ -62,11 +62,8 @@ async fn load(arguments: Arguments) -> anyhow::Result<()> {
     let case = Case::read(&arguments.case).with_context(|| format!("{}", arguments.case.display()))?;
     let (target, path) = address(arguments.protocol, &arguments.url)?;
     let workload = Arc::new(Inference::new(case, arguments.protocol, &path, !arguments.unchecked)?);
-    let limits = Limits {
-        timeout: seconds(arguments.timeout)?,
-        max_in_flight: arguments.max_in_flight,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { timeout: seconds(arguments.timeout)?, max_in_flight: arguments.max_in_flight, ..Limits::default() };
     if arguments.verify {
         let verified = workload.verify(&target, &limits).await?;
         return say(&format!(r#"{{"verified": {verified}}}"#));

@@ -87,11 +87,8 @@ fn call(case: &Case, sample: &Sample) -> Result<Encoded, CaseError> {
 fn raw(spec: &TensorSpec, values: &[Number]) -> Result<Bytes, CaseError> {
     let mut bytes = BytesMut::with_capacity(values.len() * 8);
     for value in values {
-        let refused = || CaseError::Value {
-            input: spec.name.clone(),
-            datatype: spec.datatype.clone(),
-            value: value.clone(),
-        };
+        let refused =
+            || CaseError::Value { input: spec.name.clone(), datatype: spec.datatype.clone(), value: value.clone() };
         match spec.datatype.as_str() {
             #[expect(clippy::cast_possible_truncation, reason = "the file holds the shortest text of an f32")]
             "FP32" => bytes.put_f32_le(value.as_f64().ok_or_else(refused)? as f32),
