@@ -116,14 +116,14 @@ def measure(server, protocol, callers, rate, options, cpus):
         command = load_command(server, protocol, cpus, *shape, "--seconds", options.seconds, "--warm-up", options.warm_up)
         load = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         pids = processes.members(server.tag)
-        if load.stdout.readline().strip() != "START":
-            raise Failed(f"{server.name} {protocol}: {load.communicate()[1][:500]}")
-        window = processes.Window(server.tag, pids, load.pid)
-        load.stdout.readline()
-        figures = window.close()
-        report, errors = load.communicate()
-        if load.returncode:
-            raise Failed(f"{server.name} {protocol}: {errors[:500]}")
+        with load:
+            started = load.stdout.readline() == "START\n"
+            window = processes.Window(server.tag, pids, load.pid)
+            ended = load.stdout.readline() == "END\n"
+            figures = window.close()
+            report, errors = load.stdout.readline(), load.stderr.read()
+        if load.returncode or not (started and ended):
+            raise Failed(f"{server.name} {protocol}: {errors.strip()[:500]}")
         result = {**figures_of(json.loads(report), *figures), "attempt": attempt, "load1": os.getloadavg()[0]}
         if best is None or result["other_cores"] < best["other_cores"]:
             best = result
