@@ -10,6 +10,8 @@ from .server import Server, environment
 
 # An open loop may have so many requests under way; a server that needs more does not keep the rate.
 IN_FLIGHT = 64
+# An error of the load generator is a sentence for the report.
+LOAD_ENVIRONMENT = {**os.environ, "RUST_BACKTRACE": "0"}
 
 
 def plan(bench, options):
@@ -95,7 +97,7 @@ def verify(server, protocol):
     """How many samples were answered right, one after the other; none of a server that knows no model."""
     if not server.checked:
         return None
-    done = subprocess.run(load_command(server, protocol, None, "--verify"), capture_output=True, text=True)
+    done = subprocess.run(load_command(server, protocol, None, "--verify"), env=LOAD_ENVIRONMENT, capture_output=True, text=True)
     if done.returncode:
         raise Failed(f"{server.name} {protocol}: {done.stderr.strip()[:500]}")
     return json.loads(done.stdout)["verified"]
@@ -114,7 +116,7 @@ def measure(server, protocol, callers, rate, options, cpus):
         processes.wait_quiet(server.tag, options.quiet, options.quiet_wait)
         shape = ["--callers", callers] if callers else ["--rate", rate, "--max-in-flight", IN_FLIGHT]
         command = load_command(server, protocol, cpus, *shape, "--seconds", options.seconds, "--warm-up", options.warm_up)
-        load = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        load = subprocess.Popen(command, env=LOAD_ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         pids = processes.members(server.tag)
         with load:
             started = load.stdout.readline() == "START\n"
