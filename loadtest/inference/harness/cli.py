@@ -140,7 +140,7 @@ def main():
     options = parse()
     bench = Bench(options.config, options.venvs, options.programs)
     if options.command == "install":
-        install.install(bench, options.names or install.needed(bench))
+        install.install(bench, [install.TOOLS, *options.names] if options.names else install.needed(bench))
         install.build_programs()
         return
     if options.command == "report":
@@ -165,6 +165,8 @@ def main():
 def look_only(bench, options):
     """One short round of what installs in a minute."""
     options.rounds, options.seconds, options.start_warm_up, options.scenarios = 1, 2, 1, ["overhead", "engine", "compute"]
+    # Whoever only looks does not wait for a quiet machine.
+    options.quiet_wait, options.retries = min(options.quiet_wait, 5), 0
     light = [name for name, contender in bench.contenders.items() if not contender.get("heavy")]
     options.contenders = [name for name in options.contenders or light if name in light]
     options.models = options.models or ["mlp", "minilm", "angle"]
