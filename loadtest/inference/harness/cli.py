@@ -170,6 +170,7 @@ def look_only(bench, options):
     light = [name for name, contender in bench.contenders.items() if not contender.get("heavy")]
     options.contenders = [name for name in options.contenders or light if name in light]
     options.models = options.models or ["mlp", "minilm", "angle"]
+    options.variants, options.concurrency = options.variants or ["default", "batch8"], options.concurrency or ["1", "8", "64"]
 
 
 def show(results, write):

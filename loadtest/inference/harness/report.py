@@ -56,25 +56,25 @@ def verdict_table(found):
 
 
 def failures(figures):
-    """What could not be measured, and why; once each, though every round tells it again."""
+    """What could not be measured, and why: once each, though every round and model may tell it again."""
     told = {}
     for row in figures.failed:
-        key = f"{row.get('contender')}, {row['model']}, {row.get('variant', '')}, {row.get('protocol', 'start')}"
-        told.setdefault(key, row["error"])
+        # The end of a log says why, and a list cannot hold more than its last words.
+        error = " ".join(row["error"].replace("|", "/").split())[-300:]
+        models = told.setdefault((row["contender"], row.get("protocol", "start"), error), {})
+        models[f"{row['model']} {row.get('variant', '')}".strip()] = True
     if not told:
         return []
-    lines = ["## Not measured", ""]
-    for key, error in told.items():
-        # The end of a log says why; a line of a table cannot hold more than its last words.
-        lines.append(f"- {key}: {' '.join(error.replace('|', '/').split())[-300:]}")
-    return [*lines, ""]
+    lines = [f"- {contender}, {protocol} ({', '.join(models)}): {error}" for (contender, protocol, error), models in told.items()]
+    return ["## Not measured", "", *lines, ""]
 
 
 def run_table(figures, where: Where):
     runs = figures.runs[where]
     open_loop = where.load.endswith("/s")
     lines = []
-    for protocol in dict.fromkeys(PROTOCOLS[protocol] for _, protocol in runs):
+    spoken = {PROTOCOLS[protocol] for _, protocol in runs}
+    for protocol in (name for name in dict.fromkeys(PROTOCOLS.values()) if name in spoken):
         rows = {key: rows for key, rows in runs.items() if PROTOCOLS[key[1]] == protocol}
         # What is sorted by is what is asked: how quickly at a given rate, how much without one.
         order = (lambda item: median(item[1], "p50_ms")) if open_loop else (lambda item: -median(item[1], "rps"))

@@ -99,7 +99,7 @@ def verify(server, protocol):
         return None
     done = subprocess.run(load_command(server, protocol, None, "--verify"), env=LOAD_ENVIRONMENT, capture_output=True, text=True)
     if done.returncode:
-        raise Failed(f"{server.name} {protocol}: {done.stderr.strip()[:500]}")
+        raise Failed(done.stderr.strip().removeprefix("Error: ")[:500])
     return json.loads(done.stdout)["verified"]
 
 
@@ -125,7 +125,7 @@ def measure(server, protocol, callers, rate, options, cpus):
             figures = window.close()
             report, errors = load.stdout.readline(), load.stderr.read()
         if load.returncode or not (started and ended):
-            raise Failed(f"{server.name} {protocol}: {errors.strip()[:500]}")
+            raise Failed(f"the load generator ended with {load.returncode}: {errors.strip()[:500]}")
         result = {**figures_of(json.loads(report), *figures), "attempt": attempt, "load1": os.getloadavg()[0]}
         if best is None or result["other_cores"] < best["other_cores"]:
             best = result

@@ -63,8 +63,9 @@ class Tables(unittest.TestCase):
 
     def test_what_failed_is_told_once(self):
         failed = {"kind": "failed", "contender": "x", "model": "mlp", "variant": "default", "error": "no | such\nfile"}
-        text = report(figures(failed, failed))
+        text = report(figures(failed, failed, {**failed, "model": "angle"}))
         self.assertEqual(text.count("no / such file"), 1)
+        self.assertIn("x, start (mlp default, angle default)", text)
 
 
 if __name__ == "__main__":
