@@ -3,6 +3,7 @@ import argparse
 import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -122,6 +123,9 @@ def seconds_of(bench, options):
 
 
 def measure(bench, options):
+    # However it is ended, the server that runs is stopped first; a background job of a shell would not even hear of Control-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # What descendants leave behind is ended and counted here.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if options.priority:

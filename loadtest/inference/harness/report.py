@@ -1,4 +1,6 @@
 """The report: verdicts and tables as Markdown, and its place in RESULTS.md."""
+import re
+
 from .contenders import HERE
 from .figures import Where, median
 from .verdicts import number, verdicts
@@ -9,6 +11,8 @@ BEGIN, END = "<!-- bench-inference: begin -->", "<!-- bench-inference: end -->"
 PROTOCOLS = {
     "oip-json": "HTTP JSON", "oip-binary": "HTTP binary", "oip-grpc": "gRPC", "json": "HTTP JSON", "json-packed": "HTTP JSON",
 }
+# Folders of the machine that measured say nothing to a reader.
+ABSOLUTE = re.compile(r"(?<![\w:/.])/(?:[\w.-]+/)+")
 # With fewer a figure is a look, not a measurement.
 ROUNDS = 3
 
@@ -60,7 +64,7 @@ def failures(figures):
     told = {}
     for row in figures.failed:
         # The end of a log says why, and a list cannot hold more than its last words.
-        error = " ".join(row["error"].replace("|", "/").split())[-300:]
+        error = ABSOLUTE.sub("", " ".join(row["error"].replace("|", "/").split()))[-300:]
         models = told.setdefault((row["contender"], row.get("protocol", "start"), error), {})
         models[f"{row['model']} {row.get('variant', '')}".strip()] = True
     if not told:

@@ -61,6 +61,11 @@ class Tables(unittest.TestCase):
         three = [run("a", "oip-json", round=turn) for turn in range(3)]
         self.assertNotIn("a look", report(figures(*three)))
 
+    def test_a_failure_is_told_without_the_folders_of_the_machine(self):
+        error = "cannot start '/some/where/venv/bin/python' for http://127.0.0.1:1/v2/models"
+        text = report(figures({"kind": "failed", "contender": "x", "model": "mlp", "error": error}))
+        self.assertIn("cannot start 'python' for http://127.0.0.1:1/v2/models", text)
+
     def test_what_failed_is_told_once(self):
         failed = {"kind": "failed", "contender": "x", "model": "mlp", "variant": "default", "error": "no | such\nfile"}
         text = report(figures(failed, failed, {**failed, "model": "angle"}))
