@@ -119,11 +119,15 @@ def measure(server, protocol, callers, rate, options, cpus):
         load = subprocess.Popen(command, env=LOAD_ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         pids = processes.members(server.tag)
         with load:
-            started = load.stdout.readline() == "START\n"
-            window = processes.Window(server.tag, pids, load.pid)
-            ended = load.stdout.readline() == "END\n"
-            figures = window.close()
-            report, errors = load.stdout.readline(), load.stderr.read()
+            try:
+                started = load.stdout.readline() == "START\n"
+                window = processes.Window(server.tag, pids, load.pid)
+                ended = load.stdout.readline() == "END\n"
+                figures = window.close()
+                report, errors = load.stdout.readline(), load.stderr.read()
+            except BaseException:
+                load.kill()
+                raise
         if load.returncode or not (started and ended):
             raise Failed(f"the load generator ended with {load.returncode}: {errors.strip()[:500]}")
         result = {**figures_of(json.loads(report), *figures), "attempt": attempt, "load1": os.getloadavg()[0]}
