@@ -40,7 +40,7 @@ lint:
 bench: build  ## overhead, hop latency, many deployments at once, idle memory
 	$(CARGO) bench --locked --package slipway-tests --bench mesh
 
-bench-inference: build  ## Slipway beside six other model servers; two hours, 2.5 GB; a look: BENCH=--quick
+bench-inference: build  ## Slipway beside six other model servers; two hours, 3 GB; a look: BENCH=--quick
 	loadtest/inference/bench all $(BENCH)
 
 clean:  ## remove what was built, fetched and stored here
