@@ -5,10 +5,10 @@ CARGO ?= cargo
 # the two cores of a small machine on itself, and the demo measures.
 SLIPWAY = $(CARGO) run --locked --release --quiet --package slipway --
 
-.PHONY: help tools build demo test faults check fmt lint bench clean
+.PHONY: help tools build demo test faults check fmt lint bench bench-inference clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
 
 tools:  ## fetch nats-server, PostgreSQL, Prometheus, rotel and the Python clients into .tools/
 	@infra/tools/install.sh all
@@ -23,6 +23,7 @@ demo: build  ## a model released, one healed, a wrong one taken back, under traf
 test: tools  ## every test, with real servers
 	$(CARGO) build --locked --workspace --bin slipway
 	$(CARGO) test --locked --workspace --no-fail-fast
+	cd loadtest/inference && python3 -B -m unittest discover
 
 faults: tools  ## kills, freezes and damage beyond those of `test`; about six minutes on a quiet machine
 	$(CARGO) build --locked --workspace --bin slipway
@@ -38,6 +39,9 @@ lint:
 
 bench: build  ## overhead, hop latency, many deployments at once, idle memory
 	$(CARGO) bench --locked --package slipway-tests --bench mesh
+
+bench-inference: build  ## Slipway beside six other model servers; two hours, 3 GB; a look: BENCH=--quick
+	loadtest/inference/bench all $(BENCH)
 
 clean:  ## remove what was built, fetched and stored here
 	$(CARGO) clean

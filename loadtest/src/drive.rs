@@ -10,13 +10,14 @@ use crate::{
     workload::{Judgement, Workload},
 };
 use std::{
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
     sync::mpsc::{self, Receiver},
-    task::JoinSet,
-    time::MissedTickBehavior,
+    task::{JoinError, JoinSet},
+    time::{MissedTickBehavior, Sleep},
 };
 
 /// How often the number of requests under way is noted: twenty times a second shows a backlog that grows within one.
@@ -60,6 +61,18 @@ impl Driving {
         }
     }
 
+    /// Takes what came of a request, and of those that ended meanwhile.
+    fn finished(&mut self, first: Result<Done, JoinError>) {
+        // A request whose task panicked has no answer; the workload's own code is the only thing that can.
+        self.record.finished(first.ok());
+        for _ in 1..BURST {
+            let Some(done) = self.under_way.try_join_next() else {
+                return;
+            };
+            self.record.finished(done.ok());
+        }
+    }
+
     fn is_idle(&self) -> bool {
         self.under_way.is_empty()
     }
@@ -68,7 +81,7 @@ impl Driving {
 /// Where the next request comes from.
 enum Arrivals {
     Open { ticks: Receiver<Tick>, clock: ticks::Running, max_in_flight: usize },
-    Closed { callers: usize, until: Instant, next: u64 },
+    Closed { callers: usize, until: Instant, end: Pin<Box<Sleep>>, next: u64 },
     Ended,
 }
 
@@ -90,6 +103,9 @@ pub(crate) async fn drive(
     };
     let mut sampling = tokio::time::interval(SAMPLING);
     sampling.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    // Made once: what is made for every request is time that no request is sent in.
+    let (now, enough) = (stop.now.cancelled(), stop.enough.cancelled());
+    tokio::pin!(now, enough);
     let mut stopped = false;
     loop {
         arrivals.fill(&mut driving);
@@ -97,18 +113,17 @@ pub(crate) async fn drive(
             break;
         }
         tokio::select! {
-            () = stop.now.cancelled() => {
+            () = &mut now => {
                 stopped = true;
                 arrivals.end(&mut driving);
                 break;
             }
-            () = stop.enough.cancelled(), if !matches!(arrivals, Arrivals::Ended) => {
+            () = &mut enough, if !matches!(arrivals, Arrivals::Ended) => {
                 stopped = true;
                 arrivals.end(&mut driving);
             }
             Some(done) = driving.under_way.join_next() => {
-                // A request whose task panicked has no answer; the workload's own code is the only thing that can.
-                driving.record.finished(done.ok());
+                driving.finished(done);
             }
             tick = arrivals.due() => match tick {
                 Some(tick) => arrivals.take(tick, &mut driving),
@@ -130,7 +145,10 @@ impl Arrivals {
                 let clock = ticks::start(begin, rate, duration, due).map_err(LoadError::Thread)?;
                 Self::Open { ticks, clock, max_in_flight: limits.max_in_flight }
             }
-            Shape::Closed { callers, duration } => Self::Closed { callers, until: begin + duration, next: 0 },
+            Shape::Closed { callers, duration } => {
+                let until = begin + duration;
+                Self::Closed { callers, until, end: Box::pin(tokio::time::sleep_until(until.into())), next: 0 }
+            }
         })
     }
 
@@ -149,8 +167,8 @@ impl Arrivals {
     async fn due(&mut self) -> Option<Tick> {
         match self {
             Self::Open { ticks, .. } => ticks.recv().await,
-            Self::Closed { until, .. } => {
-                tokio::time::sleep_until((*until).into()).await;
+            Self::Closed { end, .. } => {
+                end.await;
                 None
             }
             Self::Ended => std::future::pending().await,
@@ -173,7 +191,7 @@ impl Arrivals {
 
     /// Lets every caller of a closed loop that has its answer send again.
     fn fill(&mut self, driving: &mut Driving) {
-        if let Self::Closed { callers, until, next } = self {
+        if let Self::Closed { callers, until, next, .. } = self {
             for _ in 0..BURST {
                 let now = Instant::now();
                 if driving.under_way.len() >= *callers || now >= *until {

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The target is no address this generator can send to.
-    #[error("`{target}` is no target: http://host:port")]
+    #[error("`{target}` is no target: http://host:port or grpc://host:port")]
     Target {
         /// What was given.
         target: String,

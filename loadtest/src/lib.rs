@@ -20,6 +20,9 @@ pub mod cli;
 mod client;
 mod drive;
 mod error;
+mod grpc;
+pub mod inference;
+mod pool;
 mod record;
 mod report;
 mod run;
@@ -29,6 +32,7 @@ mod workload;
 
 pub use client::{Client, Target};
 pub use error::LoadError;
+pub use grpc::frame as grpc_frame;
 pub use report::{Backlog, FailureClass, Report, Second, Summary};
 pub use run::{Limits, Shape, Stop, run};
 pub use workload::{Judgement, Reply, Request, Same, Workload};

@@ -4,9 +4,10 @@
 use axum::{Router, http::StatusCode, routing::any};
 use bytes::Bytes;
 use http::{HeaderMap, Method, uri::PathAndQuery};
-use slipway_loadtest::{FailureClass, Limits, Report, Request, Same, Shape, Stop, Target, run};
+use slipway_loadtest::{Client, FailureClass, Limits, Report, Request, Same, Shape, Stop, Target, run};
 use std::{
     future::Future,
+    io::{Read, Write},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -240,4 +241,70 @@ async fn a_generator_that_is_late_says_so() {
     let report = run(&target, Arc::new(Slow(Same(request))), shape, Limits::default(), &Stop::default()).await.unwrap();
     assert!(report.late, "{report}");
     assert!(report.to_string().contains("do not trust"), "{report}");
+}
+
+#[tokio::test]
+async fn connections_are_kept_and_one_that_the_server_closes_is_nobodys_failure() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target: Target = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let opened = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&opened);
+    // Three requests a connection, and then it is closed without a word: a server whose patience ends between two requests.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            counter.fetch_add(1, Ordering::Relaxed);
+            std::thread::spawn(move || {
+                let mut request = [0; 1_024];
+                for _ in 0..3 {
+                    if stream.read(&mut request).unwrap_or(0) == 0 {
+                        return;
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+                }
+            });
+        }
+    });
+    let shape = Shape::Open { rate: 50.0, duration: ms(600) };
+    let report = load(&target, shape, Limits::default()).await;
+    assert_eq!((report.sent, report.ok), (30, 30), "{report}");
+    let opened = opened.load(Ordering::Relaxed);
+    assert!((10..15).contains(&opened), "kept for three requests each, unless two were under way: {opened}");
+}
+
+#[tokio::test]
+async fn a_request_that_meets_a_closing_connection_is_sent_again_on_another() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target: Target = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let (close, to_close) = std::sync::mpsc::sync_channel::<()>(1);
+    let (closed, is_closed) = std::sync::mpsc::sync_channel::<()>(1);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            assert!(stream.read(&mut [0; 1_024]).unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+            if to_close.recv().is_err() {
+                return;
+            }
+            drop(stream);
+            closed.send(()).unwrap();
+        }
+    });
+    let client = Client::new(target, &Limits::default());
+    let request = Request {
+        method: Method::GET,
+        path: PathAndQuery::from_static("/"),
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+    };
+    client.send(request.clone()).await.unwrap();
+    // The connection says that it is free; then it is closed while this thread, which would see it, waits.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    close.send(()).unwrap();
+    is_closed.recv().unwrap();
+    // The runtime hears of it, and this task runs before the one that keeps the connection.
+    tokio::task::yield_now().await;
+    assert_eq!(client.send(request).await.unwrap().status, StatusCode::OK);
 }

@@ -10,6 +10,9 @@ use crate::{
 use slipway_testkit::workspace;
 use std::{fs, time::Duration};
 
+/// Between these stands what `make bench-inference` wrote. It stays as it is.
+const OTHERS: (&str, &str) = ("<!-- bench-inference: begin -->", "<!-- bench-inference: end -->");
+
 /// The report as it grows; every line is printed at once.
 pub struct Report {
     text: String,
@@ -144,10 +147,19 @@ impl Report {
     pub fn end(mut self) -> anyhow::Result<()> {
         self.line(&format!("\nLoad of the machine when it ended: {}", load()));
         let file = workspace().join("loadtest/RESULTS.md");
+        if let Some(kept) = others(&fs::read_to_string(&file).unwrap_or_default()) {
+            self.text.push_str(&format!("\n{kept}\n"));
+        }
         fs::write(&file, &self.text)?;
         println!("written to loadtest/RESULTS.md");
         Ok(())
     }
+}
+
+fn others(text: &str) -> Option<&str> {
+    let begin = text.find(OTHERS.0)?;
+    let length = text.get(begin..)?.find(OTHERS.1)? + OTHERS.1.len();
+    text.get(begin..begin + length)
 }
 
 const fn verdict(met: bool) -> &'static str {

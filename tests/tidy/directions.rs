@@ -8,7 +8,9 @@ use toml::Table;
 fn may_name(package: &str) -> Option<&'static [&'static str]> {
     const SERVICE: &[&str] = &["slipway-kernel", "slipway-proto", "slipway-oip", "slipway-bus", "slipway-runtime"];
     Some(match package {
-        "slipway-kernel" | "slipway-loadtest" => &[],
+        "slipway-kernel" => &[],
+        // The messages of the Open Inference Protocol, and nothing of how Slipway answers them.
+        "slipway-loadtest" => &["slipway-proto"],
         "slipway-proto" | "slipway-runtime" => &["slipway-kernel"],
         "slipway-oip" => &["slipway-kernel", "slipway-proto"],
         "slipway-bus" => &["slipway-kernel", "slipway-proto", "slipway-runtime"],
