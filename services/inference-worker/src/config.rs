@@ -1,11 +1,16 @@
 //! What the worker is told. The controller writes one file per worker instance; there is no default that could serve.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Deserializer, Error, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 use slipway_bus::BusConfig;
 use slipway_kernel::{ByteSize, DeploymentId, Digest, Label, ModelFormat, Refusal, RevisionId, Span};
 use slipway_runtime::{Common, ServiceConfig};
+
+use crate::engine::choice::Wanted;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -45,6 +50,17 @@ pub struct WorkerConfig {
     /// Let NaN and the infinities in.
     pub allow_non_finite: bool,
 
+    /// Which engine serves the model: `auto`, `onnxruntime` or `tract`. `auto` is ONNX Runtime where its library is and takes the
+    /// model, else tract.
+    pub engine: Wanted,
+    /// ONNX Runtime's library; unset: `ORT_DYLIB_PATH`, else beside the program, else `.tools/onnxruntime`.
+    pub onnxruntime_library: Option<PathBuf>,
+    /// Threads inside a run of ONNX Runtime, 1 to 256, or `auto`: one and all cores are measured. One: as many runs beside each
+    /// other as there are cores finish more than one run on all of them.
+    pub intra_op_threads: IntraOpThreads,
+    /// Requests with the answers that the engine must give before it serves: the path of a file, or the SHA-256 of a blob.
+    pub golden: Option<GoldenSource>,
+
     /// Most rows in a run, 1 to 256. The measurement at start may find a smaller number useful; the smaller one counts.
     pub max_batch: usize,
     /// How long the first row of a batch waits for others, up to 1 s.
@@ -52,8 +68,8 @@ pub struct WorkerConfig {
     /// Hold to `max_batch` even where the measurement says that smaller batches do as well.
     pub fixed_batch: bool,
 
-    /// OS threads that run the engine, 1 to 256. tract gains nothing from several threads in one run, so a thread per core
-    /// that the worker may use.
+    /// OS threads that run the engine, 1 to 256, each with an instance of its own where the engine needs one. More than the
+    /// worker has cores are not started.
     pub threads: usize,
     /// Most requests that wait for a run. 128 is sixteen full batches of the default size: what would wait longer is better
     /// served elsewhere.
@@ -86,6 +102,10 @@ impl Default for WorkerConfig {
             model_digest: None,
             model_format: ModelFormat::Onnx,
             allow_non_finite: false,
+            engine: Wanted::Auto,
+            onnxruntime_library: None,
+            intra_op_threads: IntraOpThreads::default(),
+            golden: None,
             max_batch: 8,
             max_delay: Span::millis(2),
             fixed_batch: false,
@@ -99,6 +119,74 @@ impl Default for WorkerConfig {
             advertised: None,
         }
     }
+}
+
+/// How many threads a run gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntraOpThreads {
+    /// What the measurement finds best.
+    Auto,
+    /// So many.
+    Count(usize),
+}
+
+impl Default for IntraOpThreads {
+    fn default() -> Self {
+        Self::Count(1)
+    }
+}
+
+impl Serialize for IntraOpThreads {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Count(count) => serializer.serialize_u64(*count as u64),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for IntraOpThreads {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NumberOrAuto)
+    }
+}
+
+struct NumberOrAuto;
+
+impl Visitor<'_> for NumberOrAuto {
+    type Value = IntraOpThreads;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a number of threads or `auto`")
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<IntraOpThreads, E> {
+        usize::try_from(value).map(IntraOpThreads::Count).map_err(E::custom)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<IntraOpThreads, E> {
+        usize::try_from(value).map(IntraOpThreads::Count).map_err(E::custom)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<IntraOpThreads, E> {
+        match value {
+            "auto" => Ok(IntraOpThreads::Auto),
+            number => number
+                .parse()
+                .map(IntraOpThreads::Count)
+                .map_err(|_| E::custom(format!("`{number}` is neither a number of threads nor `auto`"))),
+        }
+    }
+}
+
+/// Where golden vectors are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum GoldenSource {
+    /// In the blob store.
+    Blob(Digest),
+    /// In a file.
+    File(PathBuf),
 }
 
 /// Most rows of a batch, and most threads, that any model on any machine we know has use for.
@@ -150,6 +238,9 @@ impl WorkerConfig {
         };
         bounded("worker.max_batch", self.max_batch, MOST);
         bounded("worker.threads", self.threads, MOST);
+        if let IntraOpThreads::Count(count) = self.intra_op_threads {
+            bounded("worker.intra_op_threads", count, MOST);
+        }
         bounded("worker.queue_limit", self.queue_limit, 100_000);
         bounded("worker.request_rows", self.request_rows, 1_000_000);
         bounded("worker.queued_in_hand", self.queued_in_hand, 10_000);
@@ -272,6 +363,29 @@ mod tests {
         ] {
             let refused = load(&FILE.replace(found, put)).unwrap_err();
             assert!(refused.contains(path), "{refused}");
+        }
+    }
+
+    #[test]
+    fn engine_threads_and_golden_vectors_are_read_in_every_spelling() {
+        let with = |line: &str| load(&FILE.replace("threads = 2", line)).map(|config| config.worker);
+        assert_eq!(with("threads = 2").unwrap().engine, Wanted::Auto);
+        assert_eq!(with("engine = \"tract\"").unwrap().engine, Wanted::Tract);
+        assert_eq!(with("intra_op_threads = \"auto\"").unwrap().intra_op_threads, IntraOpThreads::Auto);
+        for four in ["intra_op_threads = 4", "intra_op_threads = \"4\""] {
+            assert_eq!(with(four).unwrap().intra_op_threads, IntraOpThreads::Count(4));
+        }
+        let digest = Digest::of(b"vectors");
+        assert_eq!(with(&format!("golden = \"{digest}\"")).unwrap().golden, Some(GoldenSource::Blob(digest)));
+        assert_eq!(with("golden = \"/a/b\"").unwrap().golden, Some(GoldenSource::File("/a/b".into())));
+        for (wrong, path) in [
+            ("engine = \"gpu\"", "worker.engine"),
+            ("intra_op_threads = \"many\"", "worker.intra_op_threads"),
+            ("intra_op_threads = 0", "worker.intra_op_threads"),
+            ("intra_op_threads = -1", "worker.intra_op_threads"),
+        ] {
+            let refused = with(wrong).unwrap_err();
+            assert!(refused.contains(path), "{wrong}: {refused}");
         }
     }
 

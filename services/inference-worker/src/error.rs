@@ -45,6 +45,14 @@ pub enum WorkerError {
     /// The artifact cannot be read from or written to the local disk.
     #[error("the artifact cannot be kept in the data folder")]
     Disk(#[source] io::Error),
+    /// The golden vectors cannot be read.
+    #[error("the golden vectors in {} cannot be read", path.display())]
+    Golden {
+        /// Where they should be.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The engine refuses the model.
     #[error("the model cannot be served")]
     Model(#[source] EngineError),

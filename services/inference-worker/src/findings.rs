@@ -32,7 +32,7 @@ pub fn finding(error: &WorkerError) -> Finding {
     }
 }
 
-const fn classify(error: &WorkerError) -> (FindingKind, Cause) {
+fn classify(error: &WorkerError) -> (FindingKind, Cause) {
     use Cause::{Deterministic, Transient};
     match error {
         WorkerError::Bus(_) | WorkerError::Disk(_) => (FindingKind::DependencyUnavailable, Transient),
@@ -41,18 +41,27 @@ const fn classify(error: &WorkerError) -> (FindingKind, Cause) {
         WorkerError::Model(error) | WorkerError::Measure(error) => (model(error), Deterministic),
         WorkerError::OutOfMemory { .. } => (FindingKind::OutOfMemory, Deterministic),
         WorkerError::Thread(_) | WorkerError::Listen { .. } => (FindingKind::Unschedulable, Transient),
-        WorkerError::Unassigned => (FindingKind::Misconfigured, Deterministic),
+        WorkerError::Unassigned | WorkerError::Golden { .. } => (FindingKind::Misconfigured, Deterministic),
         WorkerError::LostThread | WorkerError::Tls(_) | WorkerError::Server(_) => (FindingKind::Crashed, Transient),
     }
 }
 
-const fn model(error: &EngineError) -> FindingKind {
+fn model(error: &EngineError) -> FindingKind {
     match error {
         // The file itself is at fault: no engine would take it.
         EngineError::Unreadable(_) | EngineError::ExternalData(_) | EngineError::UnsupportedType { .. } => {
             FindingKind::ArtifactInvalid
         }
-        EngineError::MissingOperators(_)
+        // A file that some engine finds fault with is at fault, and so is a wrong answer, whatever the other engine lacks.
+        EngineError::AllRefuse(refusals) => {
+            let kinds: Vec<FindingKind> = refusals.iter().map(|(_, refusal)| model(refusal)).collect();
+            let first = [FindingKind::ArtifactInvalid, FindingKind::OutputMismatch, FindingKind::Misconfigured];
+            first.into_iter().find(|kind| kinds.contains(kind)).unwrap_or(FindingKind::PlatformUnsuitable)
+        }
+        EngineError::GoldenUnreadable { .. } => FindingKind::Misconfigured,
+        EngineError::Differs { .. } => FindingKind::OutputMismatch,
+        EngineError::Unavailable(_)
+        | EngineError::MissingOperators(_)
         | EngineError::WrongResults(_)
         | EngineError::Unplannable(_)
         | EngineError::Panicked { .. }

@@ -8,6 +8,7 @@ use slipway_kernel::{Measurement as Figure, TensorSpec as WireSpec, Timestamp};
 
 use crate::config::Assignment;
 use crate::engine::Model;
+use crate::engine::measure::Measurement;
 use crate::load::Loaded;
 use crate::signature::TensorSpec;
 
@@ -40,7 +41,7 @@ pub fn warm(record: &mut WorkerRecord, loaded: &Loaded, address: SocketAddr) {
     record.state = WorkerState::Warm;
     record.address = address.to_string();
     record.measurements = figures(loaded);
-    record.detail = detail(loaded.model.as_ref(), &loaded.measurement.alone);
+    record.detail = detail(loaded.model.as_ref(), &loaded.measurement);
 }
 
 fn figures(loaded: &Loaded) -> Vec<Figure> {
@@ -52,6 +53,8 @@ fn figures(loaded: &Loaded) -> Vec<Figure> {
         figure("useful-batch", measured.useful_batch as f64, "count"),
         figure("max-batch", loaded.max_rows as f64, "count"),
         figure("resident-memory", measured.resident_bytes as f64, "bytes"),
+        figure("model-memory", measured.model_bytes as f64, "bytes"),
+        figure("intra-op-threads", measured.intra_op_threads as f64, "count"),
     ];
     if let Some(useful) = measured.points.iter().find(|point| point.rows == measured.useful_batch) {
         figures.push(figure("row-time", useful.run_p50_us / 1e3 / useful.rows as f64, "ms"));
@@ -64,12 +67,24 @@ fn figures(loaded: &Loaded) -> Vec<Figure> {
     figures
 }
 
-fn detail(model: &dyn Model, alone: &str) -> Value {
+/// Which engine serves, and why that one.
+#[must_use]
+pub fn engine(measured: &Measurement) -> Value {
+    json!({
+        "name": measured.engine,
+        "reason": measured.engine_reason,
+        "threads": measured.pool_threads,
+        "intraOpThreads": measured.intra_op_threads,
+    })
+}
+
+fn detail(model: &dyn Model, measured: &Measurement) -> Value {
     let specs = |specs: &[TensorSpec]| -> Vec<WireSpec> { specs.iter().map(wire_spec).collect() };
     json!({
         "platform": model.platform(),
         "plan": model.plan(),
-        "alone": alone,
+        "alone": measured.alone,
+        "engine": engine(measured),
         "signature": {
             "inputs": specs(&model.signature().inputs),
             "outputs": specs(&model.signature().outputs),
@@ -94,7 +109,6 @@ fn wire_spec(spec: &TensorSpec) -> WireSpec {
 mod tests {
     use super::*;
     use crate::domain::useful_batch::BatchPoint;
-    use crate::engine::measure::Measurement;
     use crate::engine::tract::{TractEngine, fixtures};
     use crate::engine::{Engine as _, LoadOptions};
 
@@ -113,10 +127,14 @@ mod tests {
             points: vec![BatchPoint { rows: 4, runs: 5, run_p50_us: 500.0, rows_per_second: 8_000.0 }],
             useful_batch: 4,
             resident_bytes: 1 << 20,
-            plan: String::new(),
-            alone: String::new(),
+            model_bytes: 1 << 10,
+            engine: "tract".to_owned(),
+            engine_reason: "it is what is configured".to_owned(),
+            pool_threads: 1,
+            intra_op_threads: 1,
+            ..Measurement::default()
         };
-        let loaded = Loaded { model: model.into(), measurement, max_rows: 2 };
+        let loaded = Loaded { model: model.into(), measurement, max_rows: 2, threads: 1 };
         warm(&mut record, &loaded, address);
         assert_eq!(record.state, WorkerState::Warm);
         let value =

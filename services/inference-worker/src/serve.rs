@@ -10,15 +10,15 @@ use slipway_runtime::tls::Reloadable;
 use slipway_runtime::{CancellationToken, Clock, Frame};
 
 use crate::batcher::{Batcher, BatcherOptions};
-use crate::config::{Assignment, Config, WorkerConfig};
+use crate::config::{Assignment, Config, GoldenSource, WorkerConfig};
 use crate::domain::lifetime::Verdict;
 use crate::door::Door;
-use crate::engine::tract::TractEngine;
+use crate::engine::golden::Golden;
 use crate::error::WorkerError;
 use crate::grpc::Direct;
 use crate::identity::Applicant;
 use crate::inference::{Inference, Phase};
-use crate::load::{Loaded, load};
+use crate::load::{Loaded, Order, load};
 use crate::queue::Consumer;
 use crate::recorder::{BusRecorder, Recorder};
 use crate::telemetry::Telemetry;
@@ -98,6 +98,7 @@ impl Worker<'_> {
         let address = self.config.advertised.unwrap_or(door.address());
         tell(&registration, |record| registration::warm(record, &loaded, address)).await;
         self.frame.status.set("measurement", &loaded.measurement);
+        self.frame.status.set("engine", &registration::engine(&loaded.measurement));
         model_ready.set_ready();
 
         let inference = inference(loaded, telemetry, self.config, self.assignment.clone(), self.frame.clock.clone())
@@ -118,12 +119,33 @@ impl Worker<'_> {
         let Some(bytes) = fetched else {
             return Ok(None);
         };
+        let Some(golden) = self.golden().await? else {
+            return Ok(None);
+        };
         let loaded = tokio::select! {
             () = self.leave.cancelled() => return Ok(None),
-            loaded = load_model(bytes, self.config, telemetry) => loaded?,
+            loaded = load_model(Order { artifact: bytes, golden }, self.config, telemetry) => loaded?,
         };
         Ok(Some(loaded))
     }
+
+    /// The golden vectors, where there are some; `None` when the worker is to end first.
+    async fn golden(&self) -> Result<Option<Option<Golden>>, WorkerError> {
+        let file = match &self.config.golden {
+            None => return Ok(Some(None)),
+            Some(GoldenSource::File(path)) => tokio::fs::read(path)
+                .await
+                .map_err(|error| WorkerError::Golden { path: path.clone(), source: error })?,
+            Some(GoldenSource::Blob(digest)) => {
+                let fetched =
+                    artifact::fetch(&self.bus, &self.frame.clock, &self.leave, &self.frame.data_dir, digest).await?;
+                let Some(file) = fetched else { return Ok(None) };
+                file
+            }
+        };
+        Golden::read(&file).map(|golden| Some(Some(golden))).map_err(WorkerError::Model)
+    }
+
     /// From warm to drained.
     async fn serve(
         &self,
@@ -201,17 +223,21 @@ impl Worker<'_> {
 /// # Errors
 /// As [`load`].
 pub(crate) async fn load_model(
-    bytes: Vec<u8>,
+    order: Order,
     config: &WorkerConfig,
     telemetry: &Telemetry,
 ) -> Result<Loaded, WorkerError> {
-    let loaded = load(Arc::new(TractEngine), bytes, config).await?;
+    let loaded = load(order, config).await?;
     telemetry.load_seconds.set(loaded.measurement.load_ms / 1e3);
     telemetry.useful_batch.set(i64::try_from(loaded.measurement.useful_batch).unwrap_or(i64::MAX));
     tracing::info!(
         load_ms = loaded.measurement.load_ms,
         useful_batch = loaded.measurement.useful_batch,
         max_rows = loaded.max_rows,
+        engine = %loaded.measurement.engine,
+        why = %loaded.measurement.engine_reason,
+        threads = loaded.threads,
+        intra_op_threads = loaded.measurement.intra_op_threads,
         plan = %loaded.measurement.plan,
         alone = %loaded.measurement.alone,
         "the model is loaded"
@@ -237,7 +263,7 @@ pub(crate) fn inference(
         max_delay: if alone || loaded.max_rows == 1 { Duration::ZERO } else { config.max_delay.0 },
         queue_requests: config.queue_limit,
         queue_bytes: usize::try_from(config.queue_bytes.0).unwrap_or(usize::MAX),
-        threads: config.threads,
+        threads: loaded.threads,
     };
     let batcher = Batcher::start(&loaded.model, options, telemetry.batcher.clone()).map_err(WorkerError::Thread)?;
     let rules = Rules { allow_non_finite: config.allow_non_finite, max_rows: config.request_rows };

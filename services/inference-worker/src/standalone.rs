@@ -13,10 +13,12 @@ use slipway_runtime::drain::{self, HttpLimits, NotDrained};
 use slipway_runtime::{CancellationToken, Frame};
 use tokio::net::TcpListener;
 
-use crate::config::{Assignment, WorkerConfig};
+use crate::config::{Assignment, GoldenSource, WorkerConfig};
+use crate::engine::golden::Golden;
 use crate::error::WorkerError;
 use crate::front::{Front, FrontLimits};
 use crate::inference::{Inference, Phase};
+use crate::load::Order;
 use crate::serve;
 use crate::telemetry::{self, Telemetry};
 
@@ -68,7 +70,15 @@ impl Standalone {
         let telemetry = Telemetry::default();
         let labels = telemetry::labels(&assignment);
         frame.metrics.with(|registry| telemetry.register(registry, labels));
-        let loaded = serve::load_model(bytes, &options.worker, &telemetry).await?;
+        let golden = match &options.worker.golden {
+            None | Some(GoldenSource::Blob(_)) => None,
+            Some(GoldenSource::File(path)) => {
+                let unreadable = |source| WorkerError::Golden { path: path.clone(), source };
+                let file = tokio::fs::read(path).await.map_err(unreadable)?;
+                Some(Golden::read(&file).map_err(WorkerError::Model)?)
+            }
+        };
+        let loaded = serve::load_model(Order { artifact: bytes, golden }, &options.worker, &telemetry).await?;
         frame.status.set("measurement", &loaded.measurement);
         let inference = serve::inference(loaded, telemetry, &options.worker, assignment, frame.clock.clone())?;
         let inference = Arc::new(inference.with_version(VERSION));

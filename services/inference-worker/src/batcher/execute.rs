@@ -1,4 +1,4 @@
-//! One batch through the engine: stack, run, cut apart, answer.
+//! One batch through the engine: run, cut apart, answer.
 
 use std::time::{Duration, Instant};
 
@@ -39,8 +39,8 @@ fn run_together(
     let total = rows.iter().sum();
     queue.metrics.batch_requests.observe(batch.len() as f64);
     let computed = timed(queue, total, || {
-        let inputs = stacked(&batch)?;
-        let outputs = model.run(&inputs)?;
+        let requests: Vec<&[Tensor]> = batch.iter().map(|job| job.work.inputs.as_slice()).collect();
+        let outputs = model.run(&requests)?;
         apart(&outputs, &rows, total)
     });
     match computed {
@@ -73,7 +73,7 @@ fn run_alone(queue: &Queue, model: &dyn Model, job: Job, taken: Instant) {
 /// A request with more rows than a batch may have is computed in several runs.
 fn in_pieces(model: &dyn Model, inputs: &[Tensor], rows: usize, max_rows: usize) -> Result<Vec<Tensor>, EngineError> {
     if rows <= max_rows || *model.batching() != crate::engine::Batching::Rows {
-        return model.run(inputs);
+        return model.run(&[inputs]);
     }
     let mut sizes = vec![max_rows; rows / max_rows];
     if !rows.is_multiple_of(max_rows) {
@@ -83,7 +83,7 @@ fn in_pieces(model: &dyn Model, inputs: &[Tensor], rows: usize, max_rows: usize)
     let mut computed = Vec::with_capacity(sizes.len());
     for index in 0..sizes.len() {
         let piece: Vec<Tensor> = pieces.iter().filter_map(|pieces| pieces.get(index).cloned()).collect();
-        computed.push(model.run(&piece)?);
+        computed.push(model.run(&[&piece])?);
     }
     (0..model.signature().outputs.len())
         .map(|output| {
@@ -111,17 +111,6 @@ fn timed<T>(
             Err(error)
         }
     }
-}
-
-/// The inputs of all jobs, stacked input by input.
-fn stacked(batch: &[Job]) -> Result<Vec<Tensor>, EngineError> {
-    let inputs = batch.first().map_or(0, |job| job.work.inputs.len());
-    (0..inputs)
-        .map(|input| {
-            let parts: Vec<&Tensor> = batch.iter().filter_map(|job| job.work.inputs.get(input)).collect();
-            stack_rows(&parts)
-        })
-        .collect()
 }
 
 /// The outputs cut apart again: one list of outputs per job.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Condvar, Mutex};
 
 use super::*;
-use crate::engine::Batching;
+use crate::engine::{Batching, stack_rows};
 use crate::signature::{Signature, TensorSpec};
 use slipway_proto::oip::DataType;
 
@@ -58,7 +58,9 @@ impl Model for Doubler {
     fn plan(&self) -> String {
         String::new()
     }
-    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+    fn run(&self, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, EngineError> {
+        let parts: Vec<&Tensor> = requests.iter().map(|inputs| &inputs[0]).collect();
+        let inputs = [stack_rows(&parts)?];
         self.runs.lock().unwrap().push(inputs[0].shape()[0]);
         let gate = self.gate.lock().unwrap();
         let (gate, waited) = self.opened.wait_timeout_while(gate, Duration::from_secs(10), |open| !*open).unwrap();

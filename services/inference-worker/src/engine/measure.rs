@@ -35,8 +35,18 @@ impl Default for MeasureOptions {
     }
 }
 
+/// A number of threads inside a run that was tried out.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tried {
+    /// Threads inside a run.
+    pub intra_op_threads: usize,
+    /// Throughput at the best batch size.
+    pub rows_per_second: f64,
+}
+
 /// What was measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Measurement {
     /// From bytes to a model that has run once, in milliseconds.
@@ -49,6 +59,18 @@ pub struct Measurement {
     pub useful_batch: usize,
     /// Resident memory of the process afterwards, in bytes; 0 where the system does not tell.
     pub resident_bytes: u64,
+    /// How much of it came with the model: its weights, plans and buffers of all instances.
+    pub model_bytes: u64,
+    /// The engine that serves the model.
+    pub engine: String,
+    /// Why that one, and how it was proved.
+    pub engine_reason: String,
+    /// Runs at the same time.
+    pub pool_threads: usize,
+    /// Threads inside each run.
+    pub intra_op_threads: usize,
+    /// What else was tried, where the number of threads is left to the measurement.
+    pub tried: Vec<Tried>,
     /// How the model was planned.
     pub plan: String,
     /// Why requests run alone; empty when they may share a run.
@@ -86,6 +108,7 @@ pub fn measure(model: &dyn Model, load: Duration, options: MeasureOptions) -> Re
         resident_bytes: resident_bytes(),
         plan: model.plan(),
         alone,
+        ..Measurement::default()
     })
 }
 
@@ -97,12 +120,12 @@ fn measure_size(
 ) -> Result<(Duration, BatchPoint), EngineError> {
     let inputs = samples::inputs(model.signature(), rows, options.free, 1)?;
     let first = Instant::now();
-    model.run(&inputs)?;
+    model.run(&[&inputs])?;
     let first = first.elapsed();
     let mut times = Vec::with_capacity(RUNS);
     while times.len() < RUNS && (times.is_empty() || started.elapsed() < options.budget) {
         let run = Instant::now();
-        model.run(&inputs)?;
+        model.run(&[&inputs])?;
         times.push(run.elapsed());
     }
     times.sort_unstable();

@@ -11,13 +11,23 @@ use slipway_proto::oip::Tensor;
 
 use crate::signature::Signature;
 
+pub mod choice;
+pub mod compare;
+pub mod copies;
+#[cfg(test)]
+pub(crate) mod double;
+pub mod golden;
 pub mod measure;
+pub mod onnxruntime;
 mod probe;
 mod rows;
-mod samples;
+pub mod samples;
+pub mod threads;
 pub mod tract;
 
-pub use rows::{split_rows, stack_rows};
+pub use compare::{Difference, Tolerance};
+pub use rows::{Stack, split_rows, stack_rows};
+pub use threads::Threads;
 
 /// Turns artifacts into models.
 pub trait Engine: Send + Sync {
@@ -38,11 +48,13 @@ pub struct LoadOptions {
     pub max_batch: usize,
     /// Whether to plan once for every batch size or once per size.
     pub planning: Planning,
+    /// How many runs may happen at once, and on how many threads each.
+    pub threads: Threads,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { max_batch: 32, planning: Planning::Measured }
+        Self { max_batch: 32, planning: Planning::Measured, threads: Threads { pool: 1, intra_op: 1 } }
     }
 }
 
@@ -71,11 +83,15 @@ pub trait Model: Send + Sync + fmt::Debug {
     /// How it was planned, for people.
     fn plan(&self) -> String;
 
-    /// Computes. `inputs` stand in the order of the signature and have been checked against it. Blocking.
+    /// Computes the rows of all `requests` in one run; gives the outputs of the whole batch, for [`split_rows`]. The inputs of
+    /// each request stand in the order of the signature and have been checked against it. Several requests only where
+    /// [`Self::batching`] lets rows share a run. Blocking.
+    ///
+    /// The engine copies each input once, from where the request lies into its own buffer, and each output at most once.
     ///
     /// # Errors
     /// [`EngineError`], when the engine fails on these inputs.
-    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError>;
+    fn run(&self, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, EngineError>;
 }
 
 /// Whether rows of different requests may share a run.
@@ -93,6 +109,9 @@ pub enum Batching {
 /// Why an engine refused or failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
+    /// The engine is not on this machine.
+    #[error("ONNX Runtime is not there: {0}")]
+    Unavailable(String),
     /// The artifact is not what the engine reads.
     #[error("the artifact is unreadable: {0}")]
     Unreadable(String),
@@ -105,6 +124,25 @@ pub enum EngineError {
     /// The engine has these operators and is known to compute them wrongly here.
     #[error("the engine would compute wrong results: {}", .0.join("; "))]
     WrongResults(Vec<String>),
+    /// The engine computes something else than it should.
+    #[error("the outputs are wrong, by {from}: {difference}")]
+    Differs {
+        /// By what they are judged.
+        from: String,
+        /// Where they differ first.
+        difference: Box<Difference>,
+    },
+    /// The golden vectors cannot be used.
+    #[error("line {line} of the golden vectors: {reason}")]
+    GoldenUnreadable {
+        /// Which line, from 1; 0 for the whole file.
+        line: usize,
+        /// Why.
+        reason: String,
+    },
+    /// Every engine refuses the model, each for its own reason.
+    #[error("no engine takes the model: {}", each(.0))]
+    AllRefuse(Vec<(&'static str, EngineError)>),
     /// An input or output that is no tensor, or a tensor of a type that Slipway does not carry.
     #[error("`{tensor}` is of an unsupported type: {reason}")]
     UnsupportedType {
@@ -130,6 +168,10 @@ pub enum EngineError {
     /// The outputs are not what the signature says.
     #[error("the outputs are not as declared: {0}")]
     Output(String),
+}
+
+fn each(refusals: &[(&'static str, EngineError)]) -> String {
+    refusals.iter().map(|(engine, refusal)| format!("{engine}: {refusal}")).collect::<Vec<_>>().join("; ")
 }
 
 /// Calls into an engine, turning a panic into an error.

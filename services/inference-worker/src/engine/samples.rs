@@ -13,12 +13,7 @@ const MAX_ELEMENTS: usize = 16 << 20;
 ///
 /// # Errors
 /// [`EngineError::Run`] when such a tensor cannot exist.
-pub(super) fn inputs(
-    signature: &Signature,
-    rows: usize,
-    free: usize,
-    variant: u32,
-) -> Result<Vec<Tensor>, EngineError> {
+pub fn inputs(signature: &Signature, rows: usize, free: usize, variant: u32) -> Result<Vec<Tensor>, EngineError> {
     signature.inputs.iter().map(|spec| tensor(spec, signature.batched, rows, free, variant)).collect()
 }
 

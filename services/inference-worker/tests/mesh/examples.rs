@@ -67,7 +67,7 @@ fn run(model: &dyn Model, rows: &[Golden], batch: usize) -> (Vec<i64>, Vec<f32>)
         let width = rows[0].input.len();
         let values: Vec<f32> = rows.iter().flat_map(|row| row.input.clone()).collect();
         let input = Tensor::from_f32("X", vec![rows.len(), width], &values).unwrap();
-        let outputs = model.run(&[input]).unwrap();
+        let outputs = model.run(&[&[input]]).unwrap();
         labels.extend(outputs[0].as_i64().unwrap());
         probabilities.extend(outputs[1].as_f32().unwrap());
     }

@@ -145,3 +145,32 @@ pub(crate) fn sequences() -> ModelProto {
         vec![node("Add", &["x", "x"], &["y"])],
     )
 }
+
+/// y\[N,3] = x\[N,3], of any type.
+pub(crate) fn identity(data_type: DataType) -> ModelProto {
+    model(
+        vec![value("x", data_type, &[None, Some(3)])],
+        vec![value("y", data_type, &[None, Some(3)])],
+        vec![],
+        vec![node("Identity", &["x"], &["y"])],
+    )
+}
+
+/// What scikit-learn's converter makes of a classifier unless told otherwise: a dictionary for each row.
+pub(crate) fn zip_map() -> ModelProto {
+    let mut zip = node("ZipMap", &["probabilities"], &["dictionaries"]);
+    zip.domain = "ai.onnx.ml".into();
+    zip.attribute.push(AttributeProto {
+        name: "classlabels_int64s".into(),
+        r#type: AttributeType::Ints as i32,
+        ints: vec![0, 1, 2],
+        ..AttributeProto::default()
+    });
+    let mut proto = classifier();
+    proto.opset_import.push(OperatorSetIdProto { domain: "ai.onnx.ml".into(), version: 1 });
+    if let Some(graph) = proto.graph.as_mut() {
+        graph.node.push(zip);
+        graph.output = vec![ValueInfoProto { name: "dictionaries".into(), ..ValueInfoProto::default() }];
+    }
+    proto
+}

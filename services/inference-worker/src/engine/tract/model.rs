@@ -8,7 +8,7 @@ use slipway_proto::oip::Tensor;
 use tract_onnx::pb::ModelProto;
 
 use super::plan::{Plan, Template, readings};
-use crate::engine::{Batching, EngineError, LoadOptions, Model, Planning, probe, samples, split_rows, stack_rows};
+use crate::engine::{Batching, EngineError, LoadOptions, Model, Planning, Stack, probe, samples, split_rows};
 use crate::signature::Signature;
 
 /// Plans kept for shapes seen lately. Each holds its own packed copy of the weights; a model whose inputs vary in more than
@@ -20,9 +20,6 @@ const WORTHWHILE: f64 = 1.25;
 
 /// Below this difference per run, which of two plans is faster is noise.
 const NOISE: Duration = Duration::from_micros(50);
-
-/// Sizes tried for free dimensions other than the batch (lengths, heights, widths), likeliest first.
-const FREE_SIZES: [usize; 5] = [32, 1, 8, 64, 224];
 
 /// A loaded ONNX model.
 #[derive(Debug)]
@@ -51,8 +48,7 @@ impl TractModel {
     /// Plans the file in each way the options allow, tries each plan out, and keeps the best that works.
     pub(super) fn build(proto: &ModelProto, signature: &Signature, options: &LoadOptions) -> Result<Self, EngineError> {
         let (templates, mut errors) = readings(proto, signature);
-        let free_sizes: &[usize] = if has_free_sizes(signature) { &FREE_SIZES } else { &FREE_SIZES[..1] };
-        for &free in free_sizes {
+        for &free in probe::free_sizes(signature) {
             for template in &templates {
                 match Self::from_template(template, signature, options, free, &mut errors) {
                     Some(model) => return Ok(model),
@@ -126,15 +122,15 @@ impl TractModel {
     }
 
     /// Pads the batch to the next size that has a plan, and cuts the padding off the outputs.
-    fn run_padded(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
-        let rows = inputs.first().and_then(|input| input.shape().first().copied()).unwrap_or(1);
+    fn run_padded(&self, stacks: Vec<Stack<'_>>) -> Result<Vec<Tensor>, EngineError> {
+        let rows = stacks.first().and_then(|stack| stack.shape().first().copied()).unwrap_or(1);
         let bucket =
             if self.signature.batched && self.batching == Batching::Rows { rows.next_power_of_two() } else { rows };
-        let shapes = |inputs: &[Tensor]| inputs.iter().map(|input| input.shape().to_vec()).collect();
+        let shapes = |stacks: &[Stack<'_>]| stacks.iter().map(|stack| stack.shape().to_vec()).collect();
         if bucket == rows {
-            return self.planned(shapes(inputs))?.run(&self.signature, inputs);
+            return self.planned(shapes(&stacks))?.run(&self.signature, &stacks);
         }
-        let padded = inputs.iter().map(|input| pad(input, bucket - rows)).collect::<Result<Vec<_>, _>>()?;
+        let padded = stacks.into_iter().map(|stack| stack.padded_to(bucket)).collect::<Result<Vec<_>, _>>()?;
         self.planned(shapes(&padded))?
             .run(&self.signature, &padded)?
             .iter()
@@ -168,32 +164,19 @@ impl Model for TractModel {
         }
     }
 
-    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+    fn run(&self, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, EngineError> {
+        let stacks =
+            (0..self.signature.inputs.len()).map(|input| Stack::new(requests, input)).collect::<Result<Vec<_>, _>>()?;
         match &self.plans {
-            Plans::Symbolic(plan) => plan.run(&self.signature, inputs),
-            Plans::PerShape { .. } => self.run_padded(inputs),
+            Plans::Symbolic(plan) => plan.run(&self.signature, &stacks),
+            Plans::PerShape { .. } => self.run_padded(stacks),
         }
     }
-}
-
-/// Repeats the last row: real values, unlike zeros, cannot bring a model to divide by nothing.
-fn pad(tensor: &Tensor, missing: usize) -> Result<Tensor, EngineError> {
-    let rows = tensor.shape().first().copied().unwrap_or_default();
-    let parts = split_rows(tensor, &[rows.saturating_sub(1), 1])?;
-    let last = parts.last().ok_or_else(|| EngineError::Run("a batch without rows".to_owned()))?;
-    let repeated: Vec<&Tensor> = std::iter::once(tensor).chain(std::iter::repeat_n(last, missing)).collect();
-    stack_rows(&repeated)
 }
 
 /// Whether any dimension of any input is decided by the request.
 fn has_free(signature: &Signature) -> bool {
     signature.inputs.iter().any(|input| input.shape.iter().any(|&size| size < 0))
-}
-
-/// Whether a dimension other than the batch is.
-fn has_free_sizes(signature: &Signature) -> bool {
-    let skipped = usize::from(signature.batched);
-    signature.inputs.iter().any(|input| input.shape.iter().skip(skipped).any(|&size| size < 0))
 }
 
 /// Convolutions run twice as fast when the batch is a number; transformers do not care. Only a measurement tells.
@@ -215,7 +198,7 @@ fn best_run(model: &TractModel, free: usize) -> Option<Duration> {
     let mut best: Option<Duration> = None;
     for _ in 0..RUNS {
         let run = Instant::now();
-        model.run(&inputs).ok()?;
+        model.run(&[&inputs]).ok()?;
         let took = run.elapsed();
         best = Some(best.map_or(took, |best| best.min(took)));
         if started.elapsed() > ENOUGH {

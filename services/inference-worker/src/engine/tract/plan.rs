@@ -14,7 +14,7 @@ use tract_onnx::tract_hir::infer::{DimFact, Factoid as _, ShapeFactoid};
 use tract_onnx::tract_hir::internal::{IntoRunnable as _, Symbol, TDim, ToDim};
 
 use super::tensors;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Stack};
 use crate::signature::Signature;
 
 /// A way to read a file, with its name for messages.
@@ -123,7 +123,7 @@ impl Plan {
     }
 
     /// Computes all outputs.
-    pub(super) fn run(&self, signature: &Signature, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+    pub(super) fn run(&self, signature: &Signature, inputs: &[Stack<'_>]) -> Result<Vec<Tensor>, EngineError> {
         let failed = |error: &dyn std::fmt::Display| EngineError::Run(error.to_string());
         let mut values: TVec<TValue> = tvec!();
         for input in inputs {
@@ -147,7 +147,7 @@ impl Plan {
             .outputs
             .iter()
             .zip(values)
-            .map(|(spec, value)| tensors::from_tract(&spec.name, spec.data_type, &value))
+            .map(|(spec, value)| tensors::from_tract(&spec.name, spec.data_type, value))
             .collect()
     }
 }

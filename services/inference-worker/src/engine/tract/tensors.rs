@@ -1,10 +1,11 @@
 //! Our tensors to tract's and back.
 
-use slipway_proto::oip::{BytesElements, DataType, Tensor, join_bytes_elements};
+use bytes::Bytes;
+use slipway_proto::oip::{DataType, Tensor, join_bytes_elements};
 use tract_onnx::prelude::tract_ndarray::ArrayD;
-use tract_onnx::prelude::{DatumType, IntoTValue as _, TValue, Tensor as TractTensor};
+use tract_onnx::prelude::{DatumType, IntoTValue as _, TValue, Tensor as TractTensor, TractResult};
 
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Stack, copies};
 
 /// tract's name of a type.
 pub(super) const fn datum_type(data_type: DataType) -> DatumType {
@@ -27,49 +28,76 @@ pub(super) const fn datum_type(data_type: DataType) -> DatumType {
     }
 }
 
-/// A tract tensor with the same elements.
-pub(super) fn to_tract(tensor: &Tensor) -> Result<TValue, EngineError> {
-    let failed = |error: &dyn std::fmt::Display| EngineError::Run(format!("input `{}`: {error}", tensor.name()));
-    if tensor.data_type() == DataType::Bytes {
-        let strings = BytesElements::new(tensor.bytes())
+/// A tract tensor of all the rows. This is the one copy of an input. The buffer is a new one for every run: tract computes in
+/// place in what it is given, and a buffer that we held on to would only be copied there.
+pub(super) fn to_tract(input: &Stack<'_>) -> Result<TValue, EngineError> {
+    let failed = |error: &dyn std::fmt::Display| EngineError::Run(format!("input `{}`: {error}", input.name()));
+    if input.data_type() == DataType::Bytes {
+        let strings = input
+            .strings()
             .map(|element| {
                 let element = element.map_err(|problem| failed(&problem))?;
                 std::str::from_utf8(element).map(str::to_owned).map_err(|error| failed(&error))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let array = ArrayD::from_shape_vec(tensor.shape(), strings).map_err(|error| failed(&error))?;
+        let array = ArrayD::from_shape_vec(input.shape(), strings).map_err(|error| failed(&error))?;
         return Ok(TractTensor::from(array).into_tvalue());
     }
     let mut made =
-        TractTensor::zero_dt(datum_type(tensor.data_type()), tensor.shape()).map_err(|error| failed(&error))?;
-    let place = made.as_bytes_mut();
-    if place.len() != tensor.bytes().len() {
+        TractTensor::zero_dt(datum_type(input.data_type()), input.shape()).map_err(|error| failed(&error))?;
+    let mut place = made.as_bytes_mut();
+    for piece in input.pieces() {
+        // Little-endian on both sides: Slipway runs on x86-64 and aarch64 only, as tract's kernels do.
+        let (start, rest) =
+            place.split_at_mut_checked(piece.len()).ok_or_else(|| failed(&"the engine lays it out differently"))?;
+        start.copy_from_slice(piece);
+        place = rest;
+    }
+    if !place.is_empty() {
         return Err(failed(&"the engine lays it out differently"));
     }
-    // Little-endian on both sides: Slipway runs on x86-64 and aarch64 only, as tract's kernels do.
-    place.copy_from_slice(tensor.bytes());
     Ok(made.into_tvalue())
 }
 
-/// Our tensor of this name and type with the same elements.
-pub(super) fn from_tract(name: &str, data_type: DataType, value: &TractTensor) -> Result<Tensor, EngineError> {
+/// Our tensor of this name and type with the same elements, in the very memory that tract computed them in.
+pub(super) fn from_tract(name: &str, data_type: DataType, value: TValue) -> Result<Tensor, EngineError> {
     let failed = |error: &dyn std::fmt::Display| EngineError::Output(format!("output `{name}`: {error}"));
     let (found, declared) = (value.datum_type().unquantized(), datum_type(data_type));
-    // tract keeps sizes and indices in a type of its own where ONNX says INT64. Any other difference would be a silent
-    // change of the model's numbers.
-    if found != declared && found != DatumType::TDim {
-        return Err(failed(&format!("{found:?} where the model declares {declared:?}")));
-    }
-    let value = value.cast_to_dt(declared).map_err(|error| failed(&error))?;
-    let plain = value.try_as_plain_ram().map_err(|error| failed(&error))?;
-    let bytes = if data_type == DataType::Bytes {
+    let shape = value.shape().to_vec();
+    let bytes = if data_type == DataType::Bytes && found == declared {
+        let plain = value.try_as_plain_ram().map_err(|error| failed(&error))?;
         let strings = plain.as_slice::<String>().map_err(|error| failed(&error))?;
-        join_bytes_elements(strings.iter().map(String::as_bytes)).map_err(|problem| failed(&problem))?
+        let joined = join_bytes_elements(strings.iter().map(String::as_bytes)).map_err(|problem| failed(&problem))?;
+        copies::out_of_engine(joined.len());
+        Bytes::from(joined)
+    } else if found == declared {
+        Bytes::from_owner(Computed::new(value).map_err(|error| failed(&error))?)
+    } else if found == DatumType::TDim && data_type != DataType::Bytes {
+        // tract keeps sizes and indices in a type of its own where ONNX says INT64.
+        let cast = value.cast_to_dt(declared).map_err(|error| failed(&error))?.into_owned();
+        Bytes::from_owner(Computed::new(cast.into_tvalue()).map_err(|error| failed(&error))?)
     } else {
-        plain.as_bytes().to_vec()
+        // Any other difference would be a silent change of the model's numbers.
+        return Err(failed(&format!("{found:?} where the model declares {declared:?}")));
     };
-    Tensor::new(name, data_type, value.shape().to_vec(), bytes.into())
-        .map_err(|error| EngineError::Output(error.to_string()))
+    Tensor::new(name, data_type, shape, bytes).map_err(|error| EngineError::Output(error.to_string()))
+}
+
+/// Keeps tract's tensor alive for as long as an answer is made of it.
+struct Computed(TValue);
+
+impl Computed {
+    fn new(value: TValue) -> TractResult<Self> {
+        // Only a tensor that lies in plain memory has bytes.
+        value.try_as_plain_ram()?;
+        Ok(Self(value))
+    }
+}
+
+impl AsRef<[u8]> for Computed {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 #[cfg(test)]
@@ -85,16 +113,17 @@ mod tests {
                 None => join_bytes_elements(["a", "", "ü", "b", "cc", "d"].map(str::as_bytes)).unwrap(),
             };
             let tensor = Tensor::new("x", data_type, vec![2, 3], raw.into()).unwrap();
-            let there = to_tract(&tensor).unwrap();
+            let request = [tensor];
+            let there = to_tract(&Stack::new(&[&request], 0).unwrap()).unwrap();
             assert_eq!(there.datum_type(), datum_type(data_type));
-            assert_eq!(from_tract("x", data_type, &there).unwrap(), tensor, "{data_type}");
+            assert_eq!(from_tract("x", data_type, there).unwrap(), request[0], "{data_type}");
         }
     }
 
     #[test]
     fn bytes_that_are_no_text_are_an_error() {
         let raw = join_bytes_elements([&[0xff_u8][..]]).unwrap();
-        let tensor = Tensor::new("s", DataType::Bytes, vec![1], raw.into()).unwrap();
-        assert!(to_tract(&tensor).is_err());
+        let request = [Tensor::new("s", DataType::Bytes, vec![1], raw.into()).unwrap()];
+        assert!(to_tract(&Stack::new(&[&request], 0).unwrap()).is_err());
     }
 }

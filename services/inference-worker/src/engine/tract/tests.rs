@@ -26,7 +26,7 @@ fn every_batch_size_gives_the_same_numbers_in_every_planning() {
         assert_eq!(model.batching(), &Batching::Rows, "{planning:?}");
         for rows in [1, 2, 3, 5, 8, 17] {
             let input = x("x", &[rows, 4]);
-            let output = model.run(std::slice::from_ref(&input)).unwrap();
+            let output = model.run(&[std::slice::from_ref(&input)]).unwrap();
             assert_eq!(output.len(), 1);
             assert_eq!((output[0].name(), output[0].shape()), ("y", &[rows, 4][..]));
             let expected: Vec<f32> =
@@ -42,7 +42,7 @@ fn a_classifier_gives_labels_and_probabilities_that_agree() {
         let model = load(&fixtures::classifier(), planning).unwrap();
         let rows = [0.1, 2.0, 0.3, 0.0, 3.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.1, 1.0];
         let input = Tensor::from_f32("X", vec![3, 4], &rows).unwrap();
-        let outputs = model.run(&[input]).unwrap();
+        let outputs = model.run(&[&[input]]).unwrap();
         assert_eq!(outputs[0].as_i64().unwrap(), [1, 0, 2], "{planning:?}");
         let probabilities = outputs[1].as_f32().unwrap();
         for row in probabilities.chunks(3) {
@@ -61,7 +61,7 @@ fn a_model_whose_rows_depend_on_each_other_is_never_batched() {
             model.batching()
         );
         // And never padded either: padding would be another row to depend on.
-        let output = model.run(&[x("x", &[3, 4])]).unwrap();
+        let output = model.run(&[&[x("x", &[3, 4])]]).unwrap();
         let sum: f32 = output[0].as_f32().unwrap().iter().sum();
         assert!((sum - 1.0).abs() < 1e-5, "{planning:?}: {sum}");
     }
@@ -72,7 +72,7 @@ fn a_model_without_a_batch_runs_its_one_shape() {
     let model = load(&fixtures::fixed(), Planning::Measured).unwrap();
     assert!(!model.signature().batched);
     assert!(matches!(model.batching(), Batching::Alone { .. }));
-    assert!(model.run(&[x("x", &[2, 4])]).is_ok());
+    assert!(model.run(&[&[x("x", &[2, 4])]]).is_ok());
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_free_length_beside_the_batch_is_served_at_any_length() {
     for planning in EVERY_PLANNING {
         let model = load(&fixtures::sequences(), planning).unwrap();
         for shape in [[1, 1], [2, 9], [3, 40], [1, 7]] {
-            let output = model.run(&[x("x", &shape)]).unwrap();
+            let output = model.run(&[&[x("x", &shape)]]).unwrap();
             assert_eq!(output[0].shape(), shape, "{planning:?}");
         }
     }
@@ -91,7 +91,7 @@ fn more_shapes_than_plans_are_kept_still_work() {
     let model = load(&fixtures::sequences(), Planning::Buckets).unwrap();
     for round in 0..2 {
         for length in 1..40 {
-            let output = model.run(&[x("x", &[1, length])]).unwrap();
+            let output = model.run(&[&[x("x", &[1, length])]]).unwrap();
             assert_eq!(output[0].shape(), [1, length], "{round}");
         }
     }
@@ -101,12 +101,12 @@ fn more_shapes_than_plans_are_kept_still_work() {
 fn threads_may_run_the_same_model_at_once() {
     for planning in EVERY_PLANNING {
         let model = load(&fixtures::classifier(), planning).unwrap();
-        let expected = model.run(&[x("X", &[2, 4])]).unwrap();
+        let expected = model.run(&[&[x("X", &[2, 4])]]).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..50 {
-                        assert_eq!(model.run(&[x("X", &[2, 4])]).unwrap(), expected);
+                        assert_eq!(model.run(&[&[x("X", &[2, 4])]]).unwrap(), expected);
                     }
                 });
             }

@@ -1,0 +1,192 @@
+//! A model on ONNX Runtime: instances of a session, as many as may run at once.
+
+use std::fmt;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use ort::ErrorCode;
+use ort::environment::Environment;
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+use slipway_proto::oip::Tensor;
+
+use super::declared;
+use super::tensors::{Buffer, from_ort};
+use crate::engine::{Batching, EngineError, LoadOptions, Model, Stack, Threads, probe};
+use crate::signature::Signature;
+
+/// A loaded ONNX model.
+#[derive(Debug)]
+pub(super) struct OnnxRuntimeModel {
+    signature: Signature,
+    batching: Batching,
+    threads: Threads,
+    idle: Idle,
+}
+
+/// A session runs for one thread at a time, so each thread of the pool has one.
+struct Instance {
+    session: Session,
+    buffers: Vec<Buffer>,
+}
+
+/// Instances that nobody runs now. Who finds none waits: there are as many as threads of the pool, so only a caller besides
+/// those ever does.
+#[derive(Default)]
+struct Idle {
+    instances: Mutex<Vec<Instance>>,
+    returned: Condvar,
+}
+
+/// An instance in use; it is put back whatever happens to the run, else a fault would cost the pool a place for good.
+struct Taken<'a> {
+    idle: &'a Idle,
+    instance: Option<Instance>,
+}
+
+impl OnnxRuntimeModel {
+    /// Makes a session, tries it out, and makes the others.
+    pub(super) fn build(
+        environment: &Environment,
+        artifact: &[u8],
+        options: &LoadOptions,
+    ) -> Result<Self, EngineError> {
+        let first = session(environment, artifact, options.threads.intra_op)?;
+        let signature = declared::signature(&first)?;
+        let mut model = Self { batching: Batching::Rows, threads: options.threads, idle: Idle::default(), signature };
+        model.add(first);
+        model.batching = model.probed()?;
+        for _ in 1..options.threads.pool {
+            model.add(session(environment, artifact, options.threads.intra_op)?);
+        }
+        Ok(model)
+    }
+
+    fn add(&self, session: Session) {
+        let buffers = self.signature.inputs.iter().map(|spec| Buffer::of(spec.data_type)).collect();
+        self.idle.put(Instance { session, buffers });
+    }
+
+    fn probed(&self) -> Result<Batching, EngineError> {
+        let mut errors = Vec::new();
+        for &free in probe::free_sizes(&self.signature) {
+            match probe::batching(self, free) {
+                Ok(batching) => return Ok(batching),
+                Err(error) => errors.push(error.to_string()),
+            }
+        }
+        Err(EngineError::Unplannable(errors))
+    }
+}
+
+impl Model for OnnxRuntimeModel {
+    fn platform(&self) -> &'static str {
+        "onnx_onnxruntime"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn batching(&self) -> &Batching {
+        &self.batching
+    }
+
+    fn plan(&self) -> String {
+        let Threads { pool, intra_op } = self.threads;
+        format!("{pool} session{} with {intra_op} thread{}", plural(pool), plural(intra_op))
+    }
+
+    fn run(&self, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, EngineError> {
+        self.idle.take().run(&self.signature, requests)
+    }
+}
+
+const fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+impl Taken<'_> {
+    fn run(&mut self, signature: &Signature, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, EngineError> {
+        let Some(Instance { session, buffers }) = &mut self.instance else {
+            return Err(EngineError::Run("there is no session".to_owned()));
+        };
+        let stacks = (0..buffers.len()).map(|input| Stack::new(requests, input)).collect::<Result<Vec<_>, _>>()?;
+        let inputs =
+            buffers.iter_mut().zip(&stacks).map(|(buffer, stack)| buffer.fill(stack)).collect::<Result<Vec<_>, _>>()?;
+        let outputs = session.run(inputs.as_slice()).map_err(|error| EngineError::Run(error.to_string()))?;
+        if outputs.len() != signature.outputs.len() {
+            return Err(EngineError::Output(format!(
+                "{} where {} are declared",
+                outputs.len(),
+                signature.outputs.len()
+            )));
+        }
+        signature
+            .outputs
+            .iter()
+            .zip(outputs.values())
+            .map(|(spec, value)| from_ort(&spec.name, spec.data_type, &value))
+            .collect()
+    }
+}
+
+impl Idle {
+    fn put(&self, instance: Instance) {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+        self.returned.notify_one();
+    }
+
+    fn take(&self) -> Taken<'_> {
+        let instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut instances =
+            self.returned.wait_while(instances, |idle| idle.is_empty()).unwrap_or_else(PoisonError::into_inner);
+        // The one that was used last: its memory is still in the caches.
+        Taken { idle: self, instance: instances.pop() }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(instance) = self.instance.take() {
+            self.idle.put(instance);
+        }
+    }
+}
+
+impl fmt::Debug for Idle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Idle").finish_non_exhaustive()
+    }
+}
+
+fn session(environment: &Environment, artifact: &[u8], intra_op: usize) -> Result<Session, EngineError> {
+    configured(environment, intra_op)
+        .map_err(|error| EngineError::Unplannable(vec![error.to_string()]))?
+        .commit_from_memory(artifact)
+        .map_err(|error| refusal(&error))
+}
+
+fn configured(environment: &Environment, intra_op: usize) -> ort::Result<ort::session::builder::SessionBuilder> {
+    Ok(Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(intra_op)?
+        // Operators run one after the other: other requests are there to fill the other cores.
+        .with_inter_threads(1)?
+        .with_parallel_execution(false)?
+        // A thread that spins while it waits takes the core from another worker.
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?
+        // Errors come back to us; what is left are hints about the graph.
+        .with_log_level(ort::logging::LogLevel::Error)?)
+}
+
+/// ONNX Runtime's words are kept: they name the node and the operator.
+fn refusal(error: &ort::Error) -> EngineError {
+    let words = error.message().trim().to_owned();
+    let unknown = ["No Op registered for", "is not a registered function/op", "Could not find an implementation for"];
+    match error.code() {
+        _ if unknown.iter().any(|phrase| words.contains(phrase)) => EngineError::MissingOperators(vec![words]),
+        ErrorCode::InvalidProtobuf | ErrorCode::NoModel | ErrorCode::InvalidGraph => EngineError::Unreadable(words),
+        _ => EngineError::Unplannable(vec![words]),
+    }
+}

@@ -1,0 +1,102 @@
+//! How many threads compute: those of the pool, each running the model on its own, times those inside a run.
+//!
+//! More of them than cores only take the cores from each other: every run gets slower, and none more is finished.
+
+use std::num::NonZero;
+
+use super::measure::Tried;
+
+/// A choice of more threads in a run must be this much faster to be worth the runs beside each other that it costs.
+const WORTHWHILE: f64 = 1.1;
+
+/// Threads of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Threads {
+    /// Runs at the same time.
+    pub pool: usize,
+    /// Threads inside each run.
+    pub intra_op: usize,
+}
+
+/// Cores that this process may use: those of its affinity and its control group.
+#[must_use]
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// What fits on so many cores, and why it is less than was asked for. The pool is kept as long as it fits: runs beside each
+/// other lose nothing to each other, threads inside a run wait for the slowest.
+#[must_use]
+pub fn fitting(asked: Threads, cores: usize) -> (Threads, Option<String>) {
+    let cores = cores.max(1);
+    let pool = asked.pool.clamp(1, cores);
+    let intra_op = asked.intra_op.clamp(1, cores / pool);
+    let fitting = Threads { pool, intra_op };
+    let reason = (fitting != asked).then(|| {
+        format!(
+            "{} runs at once with {} threads each do not fit on {cores} cores; {pool} with {intra_op} do",
+            asked.pool, asked.intra_op
+        )
+    });
+    (fitting, reason)
+}
+
+/// The numbers of threads inside a run that are worth measuring: one, and as many as fit beside the pool.
+#[must_use]
+pub fn candidates(pool: usize, cores: usize) -> Vec<usize> {
+    let (all, _) = fitting(Threads { pool, intra_op: cores }, cores);
+    if all.intra_op > 1 { vec![1, all.intra_op] } else { vec![1] }
+}
+
+/// The best of what was tried: more threads only where they are clearly faster.
+#[must_use]
+pub fn best(tried: &[Tried]) -> usize {
+    let mut best = Tried { intra_op_threads: 1, rows_per_second: 0.0 };
+    for candidate in tried {
+        let needed = if best.rows_per_second > 0.0 { best.rows_per_second * WORTHWHILE } else { 0.0 };
+        if candidate.rows_per_second > needed {
+            best = *candidate;
+        }
+    }
+    best.intra_op_threads
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tried(intra_op_threads: usize, rows_per_second: f64) -> Tried {
+        Tried { intra_op_threads, rows_per_second }
+    }
+
+    #[test]
+    fn the_pool_is_kept_and_threads_inside_a_run_are_lowered_first() {
+        let asked = Threads { pool: 2, intra_op: 4 };
+        assert_eq!(fitting(asked, 8), (asked, None));
+        let (fits, reason) = fitting(asked, 4);
+        assert_eq!(fits, Threads { pool: 2, intra_op: 2 });
+        assert_eq!(reason.unwrap(), "2 runs at once with 4 threads each do not fit on 4 cores; 2 with 2 do");
+        assert_eq!(fitting(Threads { pool: 9, intra_op: 2 }, 4).0, Threads { pool: 4, intra_op: 1 });
+    }
+
+    #[test]
+    fn more_threads_in_a_run_are_taken_only_when_clearly_faster() {
+        assert_eq!(best(&[tried(1, 100.0), tried(4, 105.0)]), 1);
+        assert_eq!(best(&[tried(1, 100.0), tried(4, 190.0)]), 4);
+        assert_eq!(best(&[]), 1);
+        assert_eq!(candidates(1, 4), [1, 4]);
+        assert_eq!(candidates(2, 4), [1, 2]);
+        assert_eq!(candidates(4, 4), [1]);
+    }
+
+    proptest! {
+        #[test]
+        fn there_are_never_more_threads_than_cores(pool in 0_usize..300, intra_op in 0_usize..300, cores in 0_usize..80) {
+            let (fits, reason) = fitting(Threads { pool, intra_op }, cores);
+            prop_assert!(fits.pool >= 1 && fits.intra_op >= 1);
+            prop_assert!(fits.pool * fits.intra_op <= cores.max(1));
+            prop_assert_eq!(reason.is_none(), fits == Threads { pool, intra_op });
+        }
+    }
+}
