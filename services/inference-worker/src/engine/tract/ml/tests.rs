@@ -1,0 +1,1 @@
+//! The operators on real files.
