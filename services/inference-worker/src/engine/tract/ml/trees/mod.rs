@@ -11,7 +11,7 @@ pub(super) mod tree_ensemble_classifier;
 pub(super) mod tree_ensemble_regressor;
 
 #[cfg(test)]
-mod naive;
+mod tests;
 
 use std::sync::OnceLock;
 

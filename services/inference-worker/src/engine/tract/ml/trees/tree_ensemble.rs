@@ -15,6 +15,10 @@ use crate::engine::tract::ml::post_transform::PostTransform;
 pub(in super::super) const NAME: &str = "TreeEnsemble";
 
 pub(in super::super) fn parse(context: &ParsingContext, node: &NodeProto) -> Built {
+    built(node, NAME, read(context, node)?)
+}
+
+pub(super) fn read(context: &ParsingContext, node: &NodeProto) -> TractResult<Regression> {
     let targets = targets(node, attributes::ints(node, "leaf_targetids")?.len(), "leaf_targetids")?;
     let aggregate = match node.get_attr_opt::<i64>("aggregate_function")?.unwrap_or(1) {
         0 => Aggregate::Average,
@@ -40,7 +44,7 @@ pub(in super::super) fn parse(context: &ParsingContext, node: &NodeProto) -> Bui
     } else {
         Forests::single(lists.forest(context, node)?)
     };
-    built(node, NAME, Regression { forests, aggregate, base: Vec::new(), post, follows_input: true })
+    Ok(Regression { forests, aggregate, base: Vec::new(), post, follows_input: true })
 }
 
 fn numbers(context: &ParsingContext, node: &NodeProto, name: &str) -> TractResult<Numbers> {

@@ -16,6 +16,10 @@ use crate::engine::tract::ml::post_transform::{PostTransform, odds};
 pub(in super::super) const NAME: &str = "TreeEnsembleClassifier";
 
 pub(in super::super) fn parse(context: &ParsingContext, node: &NodeProto) -> Built {
+    built(node, NAME, read(context, node)?)
+}
+
+pub(super) fn read(context: &ParsingContext, node: &NodeProto) -> TractResult<Classifier> {
     let labels = Labels::read(node, "classlabels_int64s", "classlabels_strings")?;
     let base = Numbers::read(context, node, "base_values")?;
     let fits = match base.values.len() {
@@ -35,11 +39,12 @@ pub(in super::super) fn parse(context: &ParsingContext, node: &NodeProto) -> Bui
     }
     let shares = Numbers::read(context, node, CLASSES.weights)?.values.iter().all(|&weight| weight >= 0.0);
     let alone = (given.len() == 1).then_some(Alone { shares });
-    built(node, NAME, Classifier { labels, base: base.values, forests, post, alone })
+    Ok(Classifier { labels, base: base.values, forests, post, alone })
 }
 
+/// Trees whose scores are those of classes.
 #[derive(Debug)]
-struct Classifier {
+pub(super) struct Classifier {
     labels: Labels,
     base: Vec<f64>,
     forests: Forests,

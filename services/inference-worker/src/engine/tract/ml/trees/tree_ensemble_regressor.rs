@@ -14,6 +14,10 @@ use crate::engine::tract::ml::post_transform::PostTransform;
 pub(in super::super) const NAME: &str = "TreeEnsembleRegressor";
 
 pub(in super::super) fn parse(context: &ParsingContext, node: &NodeProto) -> Built {
+    built(node, NAME, read(context, node)?)
+}
+
+pub(super) fn read(context: &ParsingContext, node: &NodeProto) -> TractResult<Regression> {
     let targets = targets(node, attributes::ints(node, TARGETS.ids)?.len(), TARGETS.ids)?;
     let base = Numbers::read(context, node, "base_values")?;
     if !base.values.is_empty() && base.values.len() != targets {
@@ -28,7 +32,7 @@ pub(in super::super) fn parse(context: &ParsingContext, node: &NodeProto) -> Bui
     };
     let forests = listed::read(context, node, TARGETS, targets, &base)?;
     let post = PostTransform::read(node)?;
-    built(node, NAME, Regression { forests, aggregate, base: base.values, post, follows_input: false })
+    Ok(Regression { forests, aggregate, base: base.values, post, follows_input: false })
 }
 
 /// The attribute `n_targets`. Each target takes at least a weight; that also keeps a number in a file from deciding how
