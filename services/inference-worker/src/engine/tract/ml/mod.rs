@@ -3,6 +3,7 @@
 //! scikit-learn, XGBoost and LightGBM export to these. Results are those of ONNX Runtime, against which the tests compare.
 //! Attributes come from foreign files: each is checked when the file is read, and the complaint names it.
 
+mod array_feature_extractor;
 mod attributes;
 mod binarizer;
 mod feature_vectorizer;
@@ -34,11 +35,12 @@ use trees::{tree_ensemble, tree_ensemble_classifier, tree_ensemble_regressor};
 pub(super) const DOMAIN: &str = "ai.onnx.ml";
 
 /// Those of the domain for which tract's own are right.
-const OF_TRACT: [&str; 2] = ["ArrayFeatureExtractor", "CategoryMapper"];
+const OF_TRACT: [&str; 1] = ["CategoryMapper"];
 
 type Parse = fn(&ParsingContext, &NodeProto) -> Built;
 
-const OURS: [(&str, Parse); 13] = [
+const OURS: [(&str, Parse); 14] = [
+    (array_feature_extractor::NAME, array_feature_extractor::parse),
     (binarizer::NAME, binarizer::parse),
     (feature_vectorizer::NAME, feature_vectorizer::parse),
     (imputer::NAME, imputer::parse),

@@ -81,9 +81,17 @@ impl PartialEq for Operator {
 impl Eq for Operator {}
 
 impl Operator {
-    fn forms(&self, inputs: &[Form]) -> TractResult<Vec<Form>> {
-        ensure!(inputs.len() == self.inputs, "{} takes {} inputs, not {}", self.name, self.inputs, inputs.len());
-        self.keep(self.kernel.outputs(inputs)?)
+    fn forms(&self, inputs: impl IntoIterator<Item = (DatumType, TVec<TDim>)>) -> TractResult<Vec<Form>> {
+        let inputs: Vec<Form> = inputs
+            .into_iter()
+            .map(|(data_type, shape)| {
+                // tract keeps what ONNX casts to INT64 in a type for sizes.
+                let data_type = if data_type == DatumType::TDim { DatumType::I64 } else { data_type };
+                Form { data_type, shape }
+            })
+            .collect();
+        ensure!(inputs.len() == self.inputs, "{} has {} inputs, not {}", self.name, self.inputs, inputs.len());
+        self.keep(self.kernel.outputs(&inputs)?)
     }
 
     fn keep<T>(&self, all: Vec<T>) -> TractResult<Vec<T>> {
@@ -110,12 +118,10 @@ impl Expansion for Operator {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        ensure!(inputs.len() == self.inputs, "{} takes {} inputs, not {}", self.name, self.inputs, inputs.len());
+        ensure!(inputs.len() == self.inputs, "{} has {} inputs, not {}", self.name, self.inputs, inputs.len());
         solver.given_all(inputs.iter().map(|input| (&input.datum_type).bex()), move |solver, types| {
             solver.given_all(inputs.iter().map(|input| (&input.shape).bex()), move |solver, shapes| {
-                let inputs: Vec<Form> =
-                    types.iter().zip(shapes).map(|(data_type, shape)| Form { data_type: *data_type, shape }).collect();
-                for (proxy, form) in outputs.iter().zip(self.forms(&inputs)?) {
+                for (proxy, form) in outputs.iter().zip(self.forms(types.iter().copied().zip(shapes))?) {
                     solver.equals(&proxy.datum_type, form.data_type)?;
                     solver.equals(&proxy.shape, form.shape)?;
                 }
@@ -138,7 +144,10 @@ impl Op for Operator {
 }
 
 impl EvalOp for Operator {
-    fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+    fn eval(&self, _context: &EvalContext, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        for input in inputs.iter_mut().filter(|input| input.datum_type() == DatumType::TDim) {
+            *input = input.cast_to_dt(DatumType::I64)?.into_owned().into();
+        }
         Ok(self.keep(self.kernel.run(&inputs)?)?.into_iter().map(TValue::from).collect())
     }
 
@@ -155,8 +164,7 @@ impl TypedOp for Operator {
     }
 
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let inputs: Vec<Form> =
-            inputs.iter().map(|fact| Form::new(fact.datum_type, fact.shape.iter().cloned())).collect();
-        Ok(self.forms(&inputs)?.into_iter().map(|form| form.data_type.fact(&*form.shape)).collect())
+        let inputs = inputs.iter().map(|fact| (fact.datum_type, fact.shape.iter().cloned().collect()));
+        Ok(self.forms(inputs)?.into_iter().map(|form| form.data_type.fact(&*form.shape)).collect())
     }
 }

@@ -29,8 +29,11 @@ pub(super) fn read(context: &ParsingContext, node: &NodeProto) -> TractResult<Re
     };
     let post = match node.get_attr_opt::<i64>("post_transform")?.unwrap_or(0) {
         0 => PostTransform::None,
-        1 => PostTransform::Softmax,
-        2 => PostTransform::Logistic,
+        // SOFTMAX and LOGISTIC in the specification, the other way round in ONNX Runtime 1.32: whichever is computed, some
+        // exporter meant the other.
+        number @ (1 | 2) => {
+            return wrong(node, "post_transform", format!("engines disagree on what {number} is; put Softmax or Sigmoid behind"));
+        }
         3 => PostTransform::SoftmaxZero,
         4 => PostTransform::Probit,
         other => return wrong(node, "post_transform", format!("{other} is unknown")),
