@@ -617,7 +617,7 @@ fn speed() {
         listed.modes.push("LEAF");
         listed.yes.push(0);
         listed.no.push(0);
-        if level > 5 && (level == 11 || dice.below(3) == 0) {
+        if level > 4 && (level == 11 || dice.below(5) < 2) {
             for slot in 0..10 {
                 listed.leaf_trees.push(tree);
                 listed.leaf_nodes.push(number);
