@@ -135,7 +135,10 @@ mod tests {
             graph.node.push(node("", "Unique", "x", "b"));
             graph.node.push(node("", "Unique", "x", "c"));
         });
-        assert_eq!(message, "the engine lacks the operators: Unique (used 2 times), ai.onnx.ml.SVMRegressor (used 1 times)");
+        assert_eq!(
+            message,
+            "the engine lacks the operators: Unique (used 2 times), ai.onnx.ml.SVMRegressor (used 1 times)"
+        );
     }
 
     #[test]
@@ -170,7 +173,9 @@ mod tests {
 
     #[test]
     fn an_operator_is_known_by_its_domain_and_name() {
-        for (domain, name) in [("ai.onnx.ml", "TreeEnsembleClassifier"), ("ai.onnx.ml", "ZipMap"), ("com.microsoft", "FastGelu")] {
+        for (domain, name) in
+            [("ai.onnx.ml", "TreeEnsembleClassifier"), ("ai.onnx.ml", "ZipMap"), ("com.microsoft", "FastGelu")]
+        {
             let mut proto = fixtures::scale();
             proto.graph.as_mut().unwrap().node.push(node(domain, name, "x", "t"));
             assert_eq!(check(&proto), Ok(()), "{domain}.{name}");

@@ -92,7 +92,9 @@ impl Labels {
     pub(super) fn named(&self, positions: &[usize]) -> TractResult<Tensor> {
         match self {
             Self::Ints(ints) => tensor_of(&[positions.len()], positions.iter().map(|&at| ints[at]).collect()),
-            Self::Texts(texts) => tensor_of(&[positions.len()], positions.iter().map(|&at| texts[at].clone()).collect()),
+            Self::Texts(texts) => {
+                tensor_of(&[positions.len()], positions.iter().map(|&at| texts[at].clone()).collect())
+            }
         }
     }
 }

@@ -65,7 +65,9 @@ impl Kernel for Imputer {
         Ok(vec![match self {
             Self::Floats { missing, instead } if input.datum_type() == DatumType::F64 => {
                 let (missing, instead) = (f64::from(*missing), instead.iter().map(|&value| f64::from(value)));
-                put(input, &instead.collect::<Vec<_>>(), |value| value == missing || (value.is_nan() && missing.is_nan()))?
+                put(input, &instead.collect::<Vec<_>>(), |value| {
+                    value == missing || (value.is_nan() && missing.is_nan())
+                })?
             }
             Self::Floats { missing, instead } => {
                 put::<f32>(input, instead, |value| value == *missing || (value.is_nan() && missing.is_nan()))?

@@ -63,7 +63,11 @@ impl Linear {
     }
 
     fn fits(&self, width: usize) -> TractResult<()> {
-        ensure!(width == self.features, "the coefficients are for {} features, and the input has {width}", self.features);
+        ensure!(
+            width == self.features,
+            "the coefficients are for {} features, and the input has {width}",
+            self.features
+        );
         Ok(())
     }
 

@@ -7,9 +7,8 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::infer::rules::expr::IntoExp as _;
 use tract_onnx::tract_hir::internal::{
     DatumType, DatumTypeExt as _, EvalContext, EvalOp, Expansion, InferenceOp, InferenceResult, Op, OutletId, Solver,
-    SpecialOps as _,
-    StaticName, TDim, TValue, TVec, Tensor, TensorProxy, TractResult, TypedFact, TypedModel, bail, ensure, expand,
-    op_as_typed_op, op_out_of_plan,
+    SpecialOps as _, StaticName, TDim, TValue, TVec, Tensor, TensorProxy, TractResult, TypedFact, TypedModel, bail,
+    ensure, expand, op_as_typed_op, op_out_of_plan,
 };
 use tract_onnx::tract_hir::tract_core::ops::TypedOp;
 

@@ -72,7 +72,13 @@ fn models() -> Vec<PathBuf> {
 /// Why they differ.
 fn difference(found: &Tensor, wanted: &Tensor) -> Option<String> {
     if (found.name(), found.data_type(), found.shape()) != (wanted.name(), wanted.data_type(), wanted.shape()) {
-        return Some(format!("{} {:?} instead of {} {:?}", found.data_type(), found.shape(), wanted.data_type(), wanted.shape()));
+        return Some(format!(
+            "{} {:?} instead of {} {:?}",
+            found.data_type(),
+            found.shape(),
+            wanted.data_type(),
+            wanted.shape()
+        ));
     }
     let numbers = |tensor: &Tensor| match tensor.data_type() {
         DataType::Fp32 => Some(tensor.as_f32().unwrap().into_iter().map(f64::from).collect::<Vec<_>>()),
@@ -81,7 +87,9 @@ fn difference(found: &Tensor, wanted: &Tensor) -> Option<String> {
     };
     let (Some(found_numbers), Some(wanted_numbers)) = (numbers(found), numbers(wanted)) else {
         let texts = |tensor: &Tensor| {
-            BytesElements::new(tensor.bytes()).map(|one| String::from_utf8_lossy(one.unwrap()).into_owned()).collect::<Vec<_>>()
+            BytesElements::new(tensor.bytes())
+                .map(|one| String::from_utf8_lossy(one.unwrap()).into_owned())
+                .collect::<Vec<_>>()
         };
         return (found.bytes() != wanted.bytes()).then(|| match found.data_type() {
             DataType::Bytes => format!("{:?} instead of {:?}", texts(found), texts(wanted)),
@@ -91,7 +99,8 @@ fn difference(found: &Tensor, wanted: &Tensor) -> Option<String> {
     let differs = |(found, wanted): (&f64, &f64)| {
         found != wanted
             && !(found.is_nan() && wanted.is_nan())
-            && (found - wanted).abs().partial_cmp(&(TOLERANCE * wanted.abs().max(1.0))) != Some(std::cmp::Ordering::Less)
+            && (found - wanted).abs().partial_cmp(&(TOLERANCE * wanted.abs().max(1.0)))
+                != Some(std::cmp::Ordering::Less)
     };
     let at = found_numbers.iter().zip(&wanted_numbers).position(differs)?;
     Some(format!("{} instead of {} at {at}", found_numbers[at], wanted_numbers[at]))
@@ -136,7 +145,12 @@ fn every_model_answers_as_onnx_runtime_does_all_rows_at_once_and_one_by_one() {
             compare(&format!("row {row}"), &of_row(&alone), &of_row(&wanted_alone));
         }
     }
-    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences[..differences.len().min(40)].join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{} differences:\n{}",
+        differences.len(),
+        differences[..differences.len().min(40)].join("\n")
+    );
 }
 
 #[test]

@@ -196,9 +196,7 @@ impl<T: Number> Forest<T> {
         if !ends(&parts.branches) {
             return None;
         }
-        let all = |comparison| {
-            parts.rules.iter().all(|rule| *rule == Rule { comparison, missing_is_true: false })
-        };
+        let all = |comparison| parts.rules.iter().all(|rule| *rule == Rule { comparison, missing_is_true: false });
         let rules = if all(Comparison::AtMost) {
             Rules::AllAtMost
         } else if all(Comparison::Below) {
@@ -229,11 +227,7 @@ impl<T: Number> Forest<T> {
             rules: self.rules.clone(),
             roots: self.roots.clone(),
             leaves: self.leaves.clone(),
-            weights: self
-                .weights
-                .iter()
-                .map(|&Weight { slot, value }| Weight { slot, value: value.wide() })
-                .collect(),
+            weights: self.weights.iter().map(|&Weight { slot, value }| Weight { slot, value: value.wide() }).collect(),
             slots: self.slots,
             features: self.features,
         }
@@ -256,27 +250,19 @@ impl<T: Number> Forest<T> {
 
     /// Sends every row through every tree, and each row's scores to `finish`, in order. `rows` holds rows of `width`
     /// features: at least one, and at least [`Forest::features`].
-    pub(super) fn scores(
-        &self,
-        rows: &[T],
-        width: usize,
-        aggregate: Aggregate,
-        finish: impl FnMut(&mut [Score<T>]),
-    ) {
+    pub(super) fn scores(&self, rows: &[T], width: usize, aggregate: Aggregate, finish: impl FnMut(&mut [Score<T>])) {
         match aggregate {
             Aggregate::Sum | Aggregate::Average => self.walked(rows, width, |score, weight| score + weight, finish),
-            Aggregate::Min => self.walked(rows, width, |score, weight| if weight < score { weight } else { score }, finish),
-            Aggregate::Max => self.walked(rows, width, |score, weight| if weight > score { weight } else { score }, finish),
+            Aggregate::Min => {
+                self.walked(rows, width, |score, weight| if weight < score { weight } else { score }, finish)
+            }
+            Aggregate::Max => {
+                self.walked(rows, width, |score, weight| if weight > score { weight } else { score }, finish)
+            }
         }
     }
 
-    fn walked(
-        &self,
-        rows: &[T],
-        width: usize,
-        merge: impl Fn(T, T) -> T,
-        finish: impl FnMut(&mut [Score<T>]),
-    ) {
+    fn walked(&self, rows: &[T], width: usize, merge: impl Fn(T, T) -> T, finish: impl FnMut(&mut [Score<T>])) {
         match &self.rules {
             Rules::AllAtMost => self.blocks(rows, width, |_, value, threshold| value <= threshold, merge, finish),
             Rules::AllBelow => self.blocks(rows, width, |_, value, threshold| value < threshold, merge, finish),

@@ -60,7 +60,9 @@ impl Numbers {
                 Ok(Self { values, double: false })
             }
             DatumType::F64 => Ok(Self { values: attributes::elements(tensor)?, double: true }),
-            other => wrong(node, name, format!("holds {other:?}, where floats of single or double precision are known")),
+            other => {
+                wrong(node, name, format!("holds {other:?}, where floats of single or double precision are known"))
+            }
         }
     }
 }
@@ -112,7 +114,8 @@ fn forest<T: Number>(
 
     // Those of leaves mean nothing.
     let features = of_length(node, "nodes_featureids", ids.len())?;
-    let (yes, no) = (of_length(node, "nodes_truenodeids", ids.len())?, of_length(node, "nodes_falsenodeids", ids.len())?);
+    let (yes, no) =
+        (of_length(node, "nodes_truenodeids", ids.len())?, of_length(node, "nodes_falsenodeids", ids.len())?);
     let missing = attributes::ints(node, "nodes_missing_value_tracks_true")?;
     if !missing.is_empty() {
         attributes::length(node, "nodes_missing_value_tracks_true", missing.len(), ids.len())?;
@@ -240,7 +243,11 @@ fn weigh<T: Number>(
         for &at in own.into_iter().flatten() {
             let slot = slots[at] as usize;
             if std::mem::replace(&mut last_given[slot], leaf) == leaf {
-                return wrong(node, given.ids, format!("leaf {} of tree {} is given two weights for {slot}", id.1, id.0));
+                return wrong(
+                    node,
+                    given.ids,
+                    format!("leaf {} of tree {} is given two weights for {slot}", id.1, id.0),
+                );
             }
             parts.weights.push(Weight { slot: slot as u32, value: T::of(weights[at]) });
         }

@@ -200,7 +200,8 @@ fn int(name: &str, value: i64) -> AttributeProto {
 }
 
 fn tensor(name: &str, data_type: DataType, values: &[f32]) -> AttributeProto {
-    let mut proto = TensorProto { data_type: data_type as i32, dims: vec![values.len() as i64], ..TensorProto::default() };
+    let mut proto =
+        TensorProto { data_type: data_type as i32, dims: vec![values.len() as i64], ..TensorProto::default() };
     match data_type {
         DataType::Uint8 => proto.int32_data = values.iter().map(|&value| value as i32).collect(),
         DataType::Double => proto.double_data = values.iter().map(|&value| f64::from(value)).collect(),
@@ -441,7 +442,11 @@ fn valid(dice: &mut Dice) -> (NodeProto, usize) {
                 int("n_targets", 2),
                 ints("tree_roots", &[0, 4, 5]),
                 tensor("nodes_modes", DataType::Uint8, &[0.0, 6.0, 2.0, 6.0, 0.0, 6.0]),
-                tensor("nodes_splits", dice.one_of(&[DataType::Float, DataType::Double]), &[0.0, 1.0, -1.0, 2.0, 0.0, 1.0]),
+                tensor(
+                    "nodes_splits",
+                    dice.one_of(&[DataType::Float, DataType::Double]),
+                    &[0.0, 1.0, -1.0, 2.0, 0.0, 1.0],
+                ),
                 ints("nodes_featureids", &[0, 1, 2, 0, 1, 2]),
                 ints("nodes_truenodeids", &[1, 0, 1, 3, 5, 7]),
                 ints("nodes_trueleafs", &[0, 1, 1, 1, 1, 1]),
@@ -529,7 +534,9 @@ fn complaint(change: impl FnOnce(&mut Vec<AttributeProto>)) -> String {
     change(&mut attributes);
     let kernel = read(tree_ensemble_regressor::read, &node("TreeEnsembleRegressor", attributes));
     match kernel {
-        Ok(kernel) => kernel.run(&[input(&rows(&mut dice)[..FEATURES])]).map_or_else(|error| error.to_string(), |_| String::new()),
+        Ok(kernel) => {
+            kernel.run(&[input(&rows(&mut dice)[..FEATURES])]).map_or_else(|error| error.to_string(), |_| String::new())
+        }
         Err(error) => error.to_string(),
     }
 }
@@ -542,16 +549,28 @@ fn each_complaint_names_the_attribute_and_what_is_wrong_with_it() {
         }
     };
     for (found, wanted) in [
-        (complaint(put("nodes_truenodeids", 0, 9)), "'nodes_truenodeids': node 0 of tree 0 leads to node 9, which is not there"),
-        (complaint(put("nodes_falsenodeids", 1, 0)), "'nodes_truenodeids': with nodes_falsenodeids leads from a node back to itself"),
-        (complaint(put("nodes_truenodeids", 0, 0)), "'nodes_truenodeids': with nodes_falsenodeids leads from a node back to itself"),
+        (
+            complaint(put("nodes_truenodeids", 0, 9)),
+            "'nodes_truenodeids': node 0 of tree 0 leads to node 9, which is not there",
+        ),
+        (
+            complaint(put("nodes_falsenodeids", 1, 0)),
+            "'nodes_truenodeids': with nodes_falsenodeids leads from a node back to itself",
+        ),
+        (
+            complaint(put("nodes_truenodeids", 0, 0)),
+            "'nodes_truenodeids': with nodes_falsenodeids leads from a node back to itself",
+        ),
         (complaint(put("nodes_nodeids", 4, 3)), "'nodes_nodeids': node 3 of tree 0 is there twice"),
         (complaint(put("nodes_treeids", 2, 5)), "'nodes_treeids': the nodes of tree 0 do not stand together"),
         (complaint(put("nodes_featureids", 1, -1)), "'nodes_featureids': -1 is no feature"),
         (complaint(put("target_ids", 1, 1)), "'target_ids': 1 is not one of 1"),
         (complaint(put("target_nodeids", 1, 8)), "'target_nodeids': node 8 of tree 0 is not there"),
         (complaint(put("target_nodeids", 1, 2)), "'target_ids': leaf 2 of tree 0 is given two weights for 0"),
-        (complaint(|all| all.iter_mut().for_each(|one| one.i = 1 << 40)), "'n_targets': 1099511627776, where target_ids gives 3 weights"),
+        (
+            complaint(|all| all.iter_mut().for_each(|one| one.i = 1 << 40)),
+            "'n_targets': 1099511627776, where target_ids gives 3 weights",
+        ),
         (complaint(|all| all[4].floats.truncate(3)), "'nodes_values': has 3 elements, not 5"),
         (complaint(|all| all[3].strings[0] = b"BRANCH_MEMBER".to_vec()), "'nodes_modes': `BRANCH_MEMBER` is unknown"),
         (complaint(|all| all.push(floats("base_values", &[1.0, 2.0]))), "'base_values': 2 values for 1 targets"),

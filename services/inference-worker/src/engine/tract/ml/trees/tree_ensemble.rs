@@ -32,7 +32,11 @@ pub(super) fn read(context: &ParsingContext, node: &NodeProto) -> TractResult<Re
         // SOFTMAX and LOGISTIC in the specification, the other way round in ONNX Runtime 1.32: whichever is computed, some
         // exporter meant the other.
         number @ (1 | 2) => {
-            return wrong(node, "post_transform", format!("engines disagree on what {number} is; put Softmax or Sigmoid behind"));
+            return wrong(
+                node,
+                "post_transform",
+                format!("engines disagree on what {number} is; put Softmax or Sigmoid behind"),
+            );
         }
         3 => PostTransform::SoftmaxZero,
         4 => PostTransform::Probit,
