@@ -69,7 +69,11 @@ impl Kernel for OneHotEncoder {
                 input.try_as_plain_ram()?.as_slice::<i64>()?.iter().map(|one| known.get(one).copied()).collect()
             }
         };
-        ensure!(self.zeros || !columns.contains(&None), "a value is none of the categories that the model knows");
+        ensure!(
+            self.zeros || !columns.contains(&None),
+            "a value is none of the categories of a OneHotEncoder that knows no others; to be tried out before it is served, it \
+             must be exported with handle_unknown='ignore'"
+        );
         let mut hot = vec![0.0_f32; columns.len() * self.width];
         for (row, column) in hot.chunks_exact_mut(self.width).zip(&columns) {
             if let Some(column) = column {

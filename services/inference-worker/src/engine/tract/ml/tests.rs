@@ -154,6 +154,22 @@ fn every_model_answers_as_onnx_runtime_does_all_rows_at_once_and_one_by_one() {
 }
 
 #[test]
+fn trees_of_which_any_byte_is_changed_are_a_model_or_an_error_and_no_panic() {
+    let whole = std::fs::read(folder().join("cancer-tree.onnx")).unwrap();
+    // The attributes only: around them tract's own reader panics, which is caught.
+    let place = |name: &[u8]| whole.windows(name.len()).position(|window| window == name).unwrap();
+    for position in place(b"class_ids")..place(b"post_transform") {
+        for change in [0x01, 0x80] {
+            let mut changed = whole.clone();
+            changed[position] ^= change;
+            if let Err(error) = TractEngine.load(&changed, &LoadOptions::default()) {
+                assert!(!matches!(error, EngineError::Panicked { .. }), "{position}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_zip_map_is_served_as_its_scores() {
     let model = load(&folder().join("iris-forest-texts.onnx")).unwrap();
     let [label, scores] = &model.signature().outputs[..] else { panic!("{:?}", model.signature().outputs) };

@@ -24,10 +24,9 @@ pub(super) fn parse(_context: &ParsingContext, node: &NodeProto) -> Built {
 pub(in super::super) fn declare(proto: &mut ModelProto) {
     let Some(graph) = &mut proto.graph else { return };
     for output in &mut graph.output {
-        let maker = graph
-            .node
-            .iter()
-            .find(|node| (&*node.domain, &*node.op_type) == (super::DOMAIN, NAME) && node.output.contains(&output.name));
+        let maker = graph.node.iter().find(|node| {
+            (&*node.domain, &*node.op_type) == (super::DOMAIN, NAME) && node.output.contains(&output.name)
+        });
         let declared = output.r#type.as_ref().is_some_and(|declared| declared.value.is_some());
         let (Some(maker), false) = (maker, declared) else { continue };
         let Ok(classes) = Labels::read(maker, "classlabels_int64s", "classlabels_strings") else { continue };

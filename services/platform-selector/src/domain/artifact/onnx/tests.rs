@@ -6,7 +6,6 @@ use super::{
     *,
 };
 use slipway_kernel::TensorSpec;
-use std::collections::BTreeSet;
 
 fn value(name: &str, element: u64, shape: &[Option<u64>]) -> Vec<u8> {
     let dimension = |size: &Option<u64>| bytes(1, &size.map_or_else(|| bytes(2, b"N"), |size| number(1, size)));

@@ -254,10 +254,10 @@ impl<T: Number> Forest<T> {
         match aggregate {
             Aggregate::Sum | Aggregate::Average => self.walked(rows, width, |score, weight| score + weight, finish),
             Aggregate::Min => {
-                self.walked(rows, width, |score, weight| if weight < score { weight } else { score }, finish)
+                self.walked(rows, width, |score, weight| if weight < score { weight } else { score }, finish);
             }
             Aggregate::Max => {
-                self.walked(rows, width, |score, weight| if weight > score { weight } else { score }, finish)
+                self.walked(rows, width, |score, weight| if weight > score { weight } else { score }, finish);
             }
         }
     }

@@ -75,7 +75,7 @@ impl Listed {
         listed
     }
 
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "one level of a random tree; each is a thing of its own")]
     fn grow(
         &mut self,
         dice: &mut Dice,
@@ -362,7 +362,7 @@ proptest! {
                 }
                 Err(error) => {
                     let message = format!("{error:#}");
-                    prop_assert!(message.contains("attribute '") || message.contains("attribute "), "{message}");
+                    prop_assert!(message.contains("attribute "), "{message}");
                     Ok(())
                 }
             }
