@@ -1,6 +1,7 @@
 //! The commands and their flags. Help texts are prose for people.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use slipway_inference_worker::{config::IntraOpThreads, engine::choice::Wanted};
 use slipway_kernel::{Label, RevisionId};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -128,6 +129,11 @@ pub struct UpArgs {
     pub log: String,
 }
 
+/// A setting as its configuration key reads it.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
+
 /// Flags of `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -155,6 +161,15 @@ pub struct ServeArgs {
     /// Runs at once, each on a thread of its own.
     #[arg(long, default_value_t = 1, value_name = "COUNT")]
     pub instances: usize,
+    /// Threads inside a run, where the engine has use for them; `auto` tries.
+    #[arg(long, default_value = "1", value_name = "COUNT", value_parser = word::<IntraOpThreads>)]
+    pub threads: IntraOpThreads,
+    /// What computes: `onnxruntime`, `tract`, or `auto`, which takes the first where its library is found.
+    #[arg(long, default_value = "auto", value_name = "ENGINE", value_parser = word::<Wanted>)]
+    pub engine: Wanted,
+    /// Requests with the answers that the model must give before it is served (NDJSON).
+    #[arg(long, value_name = "FILE")]
+    pub golden: Option<PathBuf>,
     /// Most bytes of a request.
     #[arg(long, default_value = "64Mi", value_name = "SIZE")]
     pub max_body: slipway_kernel::ByteSize,

@@ -7,7 +7,7 @@ use crate::{
 };
 use serde_json::json;
 use slipway_inference_worker::{
-    config::WorkerConfig,
+    config::{GoldenSource, WorkerConfig},
     front::FrontLimits,
     standalone::{Options, Standalone},
 };
@@ -41,6 +41,9 @@ pub(crate) async fn run(args: ServeArgs, global: &Global) -> Result<(), Failure>
         fixed_batch: args.max_batch.is_some(),
         max_delay: args.max_delay,
         threads: args.instances,
+        intra_op_threads: args.threads,
+        engine: args.engine,
+        golden: args.golden.map(GoldenSource::File),
         queue_limit: QUEUE,
         ..WorkerConfig::default()
     };

@@ -9,10 +9,21 @@ use std::sync::LazyLock;
 use tract_onnx::pb::tensor_proto::DataLocation;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
+use super::ml;
 use crate::engine::EngineError;
 
-/// The operators that tract has. Its register knows names only, no domains.
-static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| tract_onnx::onnx().op_register.0.keys().cloned().collect());
+/// The operators that tract and we have. The register knows names only, no domains.
+static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| ml::onnx().op_register.0.keys().cloned().collect());
+
+/// Domains of which tract has operators. One of another domain is another operator, whatever its name.
+const DOMAINS: [&str; 3] = ["", "ai.onnx", "com.microsoft"];
+
+fn known(domain: &str, name: &str) -> bool {
+    match domain {
+        ml::DOMAIN => ml::has(name),
+        _ => DOMAINS.contains(&domain) && KNOWN.contains(name) && !ml::has(name),
+    }
+}
 
 /// Refuses a file that keeps data elsewhere, or whose operators tract lacks or computes wrongly.
 pub(super) fn check(proto: &ModelProto) -> Result<(), EngineError> {
@@ -27,7 +38,7 @@ pub(super) fn check(proto: &ModelProto) -> Result<(), EngineError> {
     let missing: Vec<String> = census
         .operators
         .iter()
-        .filter(|((_, name), _)| !KNOWN.contains(name))
+        .filter(|((domain, name), _)| !known(domain, name))
         .map(|((domain, name), count)| match domain.as_str() {
             "" | "ai.onnx" => format!("{name} (used {count} times)"),
             _ => format!("{domain}.{name} (used {count} times)"),
@@ -93,21 +104,7 @@ impl Census {
                 "a quantised Softmax gives 1 for every class; leave Softmax out of the quantisation".to_owned(),
             );
         }
-        if node.op_type == "TreeEnsembleClassifier" && classes(node).is_some_and(|classes| classes <= 2) {
-            self.wrong.insert(
-                "a TreeEnsembleClassifier of two classes gives wrong labels; export it as a neural network or use another model"
-                    .to_owned(),
-            );
-        }
     }
-}
-
-fn classes(node: &NodeProto) -> Option<usize> {
-    let length = |name: &str, of: fn(&AttributeProto) -> usize| {
-        node.attribute.iter().find(|attribute| attribute.name == name).map(of).filter(|&length| length > 0)
-    };
-    length("classlabels_int64s", |attribute| attribute.ints.len())
-        .or_else(|| length("classlabels_strings", |attribute| attribute.strings.len()))
 }
 
 #[cfg(test)]
@@ -134,11 +131,14 @@ mod tests {
     #[test]
     fn missing_operators_are_all_named_with_their_domain() {
         let message = refused(|graph| {
-            graph.node.push(node("ai.onnx.ml", "Scaler", "x", "a"));
+            graph.node.push(node("ai.onnx.ml", "SVMRegressor", "x", "a"));
             graph.node.push(node("", "Unique", "x", "b"));
             graph.node.push(node("", "Unique", "x", "c"));
         });
-        assert_eq!(message, "the engine lacks the operators: Unique (used 2 times), ai.onnx.ml.Scaler (used 1 times)");
+        assert_eq!(
+            message,
+            "the engine lacks the operators: Unique (used 2 times), ai.onnx.ml.SVMRegressor (used 1 times)"
+        );
     }
 
     #[test]
@@ -169,19 +169,25 @@ mod tests {
             graph.node.push(node("", "QuantizeLinear", "s", "q"));
         });
         assert!(message.contains("quantised Softmax"), "{message}");
-        let trees = |labels: usize| {
-            let mut trees = node("ai.onnx.ml", "TreeEnsembleClassifier", "x", "t");
-            trees.attribute.push(AttributeProto {
-                name: "classlabels_int64s".into(),
-                ints: vec![0; labels],
-                ..AttributeProto::default()
-            });
-            trees
-        };
-        let message = refused(|graph| graph.node.push(trees(2)));
-        assert!(message.contains("wrong labels"), "{message}");
-        let mut proto = fixtures::scale();
-        proto.graph.as_mut().unwrap().node.push(trees(10));
-        assert_eq!(check(&proto), Ok(()));
+    }
+
+    #[test]
+    fn an_operator_is_known_by_its_domain_and_name() {
+        for (domain, name) in
+            [("ai.onnx.ml", "TreeEnsembleClassifier"), ("ai.onnx.ml", "ZipMap"), ("com.microsoft", "FastGelu")]
+        {
+            let mut proto = fixtures::scale();
+            proto.graph.as_mut().unwrap().node.push(node(domain, name, "x", "t"));
+            assert_eq!(check(&proto), Ok(()), "{domain}.{name}");
+        }
+        let message = refused(|graph| {
+            graph.node.push(node("ai.onnx.ml", "SVMClassifier", "x", "a"));
+            graph.node.push(node("ai.onnx.ml", "Conv", "x", "b"));
+            graph.node.push(node("", "Scaler", "x", "c"));
+            graph.node.push(node("my.own", "Conv", "x", "d"));
+        });
+        for name in ["ai.onnx.ml.SVMClassifier", "ai.onnx.ml.Conv", " Scaler", "my.own.Conv"] {
+            assert!(message.contains(name), "{name}: {message}");
+        }
     }
 }

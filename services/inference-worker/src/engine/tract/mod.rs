@@ -6,6 +6,7 @@
 
 mod census;
 mod declared;
+mod ml;
 mod model;
 mod plan;
 mod tensors;
@@ -45,7 +46,7 @@ pub fn inspect(artifact: &[u8]) -> Result<Signature, EngineError> {
 
 fn read(artifact: &[u8]) -> Result<ModelProto, EngineError> {
     use prost::Message as _;
-    let proto =
+    let mut proto =
         ModelProto::decode(artifact).map_err(|error| EngineError::Unreadable(format!("not an ONNX file: {error}")))?;
     // Any short run of bytes is some protobuf message; a graph with nodes is what makes it a model. The operator set comes
     // after the graph in most files, so that it is missing also tells of a file cut short.
@@ -55,6 +56,7 @@ fn read(artifact: &[u8]) -> Result<ModelProto, EngineError> {
             "not a whole ONNX file: the graph, its nodes or its operator set is missing".to_owned(),
         ));
     }
+    ml::declare(&mut proto);
     Ok(proto)
 }
 

@@ -13,7 +13,7 @@ use tract_onnx::prelude::{
 use tract_onnx::tract_hir::infer::{DimFact, Factoid as _, ShapeFactoid};
 use tract_onnx::tract_hir::internal::{IntoRunnable as _, Symbol, TDim, ToDim};
 
-use super::tensors;
+use super::{ml, tensors};
 use crate::engine::{EngineError, Stack};
 use crate::signature::Signature;
 
@@ -24,10 +24,10 @@ type Reading = (&'static str, fn() -> Onnx);
 /// shapes and types that tract cannot reconcile with what it infers itself ("impossible to unify"); leaving them out loses
 /// nothing that the graph does not say anyway.
 const READINGS: [Reading; 3] = [
-    ("as written", tract_onnx::onnx),
-    ("without inner shapes", || tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true)),
+    ("as written", ml::onnx),
+    ("without inner shapes", || ml::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true)),
     ("without inner shapes and output types", || {
-        tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true).with_ignore_output_types(true)
+        ml::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true).with_ignore_output_types(true)
     }),
 ];
 

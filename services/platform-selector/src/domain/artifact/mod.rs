@@ -90,8 +90,6 @@ pub struct Cautions {
 pub enum Pattern {
     /// A Softmax between dequantisation and quantisation.
     QuantizedSoftmax,
-    /// A TreeEnsembleClassifier of two classes.
-    BinaryTreeClassifier,
 }
 
 /// Reads what the file is and holds.

@@ -92,15 +92,10 @@ fn a_long_list_of_missing_operators_is_cut() {
 
 #[test]
 fn what_would_come_out_wrong_is_refused_before_it_runs() {
-    for (pattern, word) in [
-        (Pattern::QuantizedSoftmax, "quantised Softmax"),
-        (Pattern::BinaryTreeClassifier, "two classes gives wrong labels"),
-    ] {
-        let mut model = onnx(&["Softmax"]);
-        model.cautions.patterns.insert(pattern);
-        let message = Asked::new(model).refused();
-        assert!(message.contains(word) && message.contains("without an error"), "{message}");
-    }
+    let mut model = onnx(&["Softmax"]);
+    model.cautions.patterns.insert(Pattern::QuantizedSoftmax);
+    let message = Asked::new(model).refused();
+    assert!(message.contains("quantised Softmax") && message.contains("without an error"), "{message}");
 }
 
 #[test]

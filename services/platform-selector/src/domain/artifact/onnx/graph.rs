@@ -33,6 +33,8 @@ pub(super) struct Graph {
     inputs: Vec<Declared>,
     outputs: Vec<Declared>,
     constants: BTreeSet<NameHash>,
+    /// What each `ZipMap` of the outermost graph makes, and of how many classes.
+    zip_maps: BTreeMap<NameHash, u64>,
     largest_inner_bytes: u64,
     nodes: u64,
 }
@@ -63,7 +65,7 @@ struct Node {
     operator: String,
     inputs: Vec<NameHash>,
     outputs: Vec<NameHash>,
-    /// The number of class labels of a classifier.
+    /// The number of class labels of a `ZipMap`.
     classes: u64,
 }
 
@@ -77,6 +79,11 @@ impl Graph {
     pub(super) fn signature(&mut self) -> Result<Signature, Broken> {
         let constants = std::mem::take(&mut self.constants);
         self.inputs.retain(|input| !constants.contains(&hash(input.spec.name.as_bytes())));
+        for output in &mut self.outputs {
+            if let Some(&classes) = self.zip_maps.get(&hash(output.spec.name.as_bytes())) {
+                output.be_scores(classes);
+            }
+        }
         let mut untyped = Vec::new();
         let mut list = |declared: &[Declared], what: &str| {
             if declared.len() > MOST_PORTS {
@@ -118,6 +125,9 @@ impl Graph {
                 1 => {
                     let node = self.node(wire, span, depth)?;
                     flow.see(&node);
+                    if outermost && (node.domain.as_str(), node.operator.as_str()) == ("ai.onnx.ml", "ZipMap") {
+                        self.zip_maps.extend(node.outputs.first().map(|&made| (made, node.classes)));
+                    }
                     self.count(node)?;
                 }
                 5 => self.keep(&constant(wire, span)?, true)?,
@@ -171,9 +181,6 @@ impl Graph {
 
     fn count(&mut self, node: Node) -> Result<(), Broken> {
         self.one_more()?;
-        if node.operator == "TreeEnsembleClassifier" && (1..=2).contains(&node.classes) {
-            self.patterns.insert(Pattern::BinaryTreeClassifier);
-        }
         let count = self.operators.entry((node.domain, node.operator)).or_default();
         *count = count.saturating_add(1);
         if self.operators.len() > MOST_OPERATORS {

@@ -6,7 +6,6 @@ use super::{
     *,
 };
 use slipway_kernel::TensorSpec;
-use std::collections::BTreeSet;
 
 fn value(name: &str, element: u64, shape: &[Option<u64>]) -> Vec<u8> {
     let dimension = |size: &Option<u64>| bytes(1, &size.map_or_else(|| bytes(2, b"N"), |size| number(1, size)));
@@ -118,21 +117,22 @@ fn a_quantized_softmax_is_noticed_on_either_side() {
 }
 
 #[test]
-fn a_tree_ensemble_of_two_classes_is_noticed() {
-    let trees = |labels: &[Vec<u8>]| {
-        let attribute = [bytes(1, b"classlabels_int64s"), labels.concat()].concat();
-        with(vec![(1, node("ai.onnx.ml", "TreeEnsembleClassifier", &["x"], &["l"], &[attribute]))])
-            .unwrap()
-            .cautions
-            .patterns
+fn a_zip_map_gives_the_tensor_of_its_scores() {
+    let outputs = |labels: &[Vec<u8>]| {
+        let sequence = [bytes(1, b"probabilities"), bytes(2, &bytes(4, b""))].concat();
+        let attribute = labels.concat();
+        let model =
+            with(vec![(1, node("ai.onnx.ml", "ZipMap", &["x"], &["probabilities"], &[attribute])), (12, sequence)]);
+        let model = model.unwrap();
+        assert_eq!(model.cautions.untyped, Vec::<String>::new());
+        model.outputs[1].clone()
     };
-    let two = BTreeSet::from([Pattern::BinaryTreeClassifier]);
-    assert_eq!(trees(&[number(8, 0), number(8, 1)]), two);
-    assert_eq!(trees(&[bytes(8, &[0, 1])]), two, "packed");
-    assert_eq!(trees(&[number(8, 0), number(8, 1), number(8, 2)]), BTreeSet::new());
-    let names = [bytes(1, b"classlabels_strings"), bytes(9, b"no"), bytes(9, b"yes")].concat();
-    let strings = with(vec![(1, node("ai.onnx.ml", "TreeEnsembleClassifier", &["x"], &["l"], &[names]))]).unwrap();
-    assert_eq!(strings.cautions.patterns, two);
+    let scores =
+        |classes| TensorSpec { name: "probabilities".into(), datatype: "FP32".into(), shape: vec![-1, classes] };
+    assert_eq!(outputs(&[bytes(1, b"classlabels_int64s"), number(8, 0), number(8, 1)]), scores(2));
+    assert_eq!(outputs(&[bytes(1, b"classlabels_int64s"), bytes(8, &[0, 1, 2])]), scores(3), "packed");
+    let names = [bytes(9, b"no"), bytes(9, b"yes")].concat();
+    assert_eq!(outputs(&[bytes(1, b"classlabels_strings"), names]), scores(2));
 }
 
 #[test]

@@ -62,6 +62,17 @@ pub(super) struct Declared {
     pub(super) row_bytes: u64,
 }
 
+impl Declared {
+    /// A `ZipMap` declares a sequence of maps from class to score; the worker serves the scores in one tensor.
+    pub(super) fn be_scores(&mut self, classes: u64) {
+        let Ok(classes) = i32::try_from(classes) else { return };
+        self.spec.datatype = "FP32".to_owned();
+        self.spec.shape = vec![-1, classes];
+        self.row_bytes = u64::from(classes.unsigned_abs()) * 4;
+        self.untyped = None;
+    }
+}
+
 /// Most dimensions of a tensor; engines stop well below.
 const MOST_DIMENSIONS: usize = 64;
 

@@ -77,7 +77,7 @@ fn operators(question: &Question<'_>, weighed: &mut Weighed) {
     let named = missing[..missing.len() - more].join(", ");
     let named = if more == 0 { named } else { format!("{named} and {more} more") };
     let advice = if missing.iter().any(|name| name.starts_with("ai.onnx.ml.")) {
-        "for scikit-learn, export with black_op={'Scaler','LinearClassifier','Normalizer'} and options={'zipmap': False}"
+        "for scikit-learn, black_op={'NAME'} in to_onnx may do without; support vector machines cannot be exported otherwise"
     } else {
         "export with operators of the default set (another opset_version may do), or without custom operators"
     };
@@ -90,10 +90,6 @@ fn wrong_results(question: &Question<'_>, weighed: &mut Weighed) {
             Pattern::QuantizedSoftmax => (
                 "a quantised Softmax gives 1 for every class",
                 "leave Softmax out of the quantisation (op_types_to_quantize, nodes_to_exclude)",
-            ),
-            Pattern::BinaryTreeClassifier => (
-                "a TreeEnsembleClassifier of two classes gives wrong labels",
-                "use a linear model or a neural network, or serve it with another platform",
             ),
         };
         weighed.exclude(
