@@ -14,7 +14,7 @@ use slipway_inference_worker::engine::choice::Engines;
 use slipway_inference_worker::engine::measure::resident_bytes;
 use slipway_inference_worker::engine::onnxruntime::{self, OnnxRuntime};
 use slipway_inference_worker::engine::tract::TractEngine;
-use slipway_inference_worker::engine::{Batching, Engine, LoadOptions, Model, compare, samples};
+use slipway_inference_worker::engine::{Batching, Engine, LoadOptions, Model, Threads, compare, samples};
 
 const ROWS: [usize; 3] = [1, 8, 32];
 const ROUNDS: usize = 4;
@@ -25,10 +25,10 @@ const MEMORY: &str = "--memory";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, engine, model] = arguments.as_slice()
+    if let [flag, engine, pool, model] = arguments.as_slice()
         && flag == MEMORY
     {
-        return tell_memory(engine, Path::new(model));
+        return tell_memory(engine, pool.parse()?, Path::new(model));
     }
     let mut out = io::stdout().lock();
     if arguments.is_empty() {
@@ -81,8 +81,8 @@ fn compare_on(out: &mut impl io::Write, path: &Path) -> anyhow::Result<()> {
     }
     writeln!(
         out,
-        "  {:<12} {:>9} {:>12} {:>12} {:>12} {:>8}",
-        "engine", "load ms", "rows/s b1", "b8", "b32", "RSS MiB"
+        "  {:<12} {:>9} {:>12} {:>12} {:>12} {:>8} {:>8}",
+        "engine", "load ms", "rows/s b1", "b8", "b32", "RSS MiB", "for two"
     )?;
     for contestant in &mut all {
         let name = contestant.engine.name();
@@ -90,15 +90,19 @@ fn compare_on(out: &mut impl io::Write, path: &Path) -> anyhow::Result<()> {
             [] => "alone".to_owned(),
             _ => format!("{:.0}", median(speeds)),
         });
-        let memory = memory_of(name, path)? as f64 / f64::from(1 << 20);
+        let [memory, two] = [memory_of(name, 1, path)?, memory_of(name, 2, path)?];
         let load = median(&mut contestant.loads);
         writeln!(
             out,
-            "  {name:<12} {load:>9.1} {:>12} {:>12} {:>12} {memory:>8.1}  {}",
+            "  {name:<12} {load:>9.1} {:>12} {:>12} {:>12} {memory:>8.1} {two:>8.1}  {}{}",
             speeds[0],
             speeds[1],
             speeds[2],
-            contestant.model.plan()
+            contestant.model.plan(),
+            match contestant.model.batching() {
+                Batching::Rows => String::new(),
+                Batching::Alone { reason } => format!("; alone: {reason}"),
+            }
         )?;
     }
     if let [one, other] = all.as_slice() {
@@ -144,21 +148,29 @@ fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-fn memory_of(engine: &str, path: &Path) -> anyhow::Result<u64> {
-    let child = Command::new(std::env::current_exe()?).arg(MEMORY).arg(engine).arg(path).output()?;
+/// Memory in MiB of a process that has run the model on so many threads at once.
+fn memory_of(engine: &str, pool: usize, path: &Path) -> anyhow::Result<f64> {
+    let mut child = Command::new(std::env::current_exe()?);
+    let child = child.args([MEMORY, engine, &pool.to_string()]).arg(path).output()?;
     anyhow::ensure!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
-    Ok(String::from_utf8_lossy(&child.stdout).trim().parse()?)
+    let bytes: f64 = String::from_utf8_lossy(&child.stdout).trim().parse()?;
+    Ok(bytes / f64::from(1 << 20))
 }
 
-fn tell_memory(engine: &str, path: &Path) -> anyhow::Result<()> {
+fn tell_memory(engine: &str, pool: usize, path: &Path) -> anyhow::Result<()> {
     // Not both: the other's library would count.
     let engine: Box<dyn Engine> =
         if engine == onnxruntime::NAME { Box::new(OnnxRuntime::open(None)?) } else { Box::new(TractEngine) };
-    let model = engine.load(&std::fs::read(path)?, &LoadOptions::default())?;
+    let options = LoadOptions { threads: Threads { pool, intra_op: 1 }, ..LoadOptions::default() };
+    let model = engine.load(&std::fs::read(path)?, &options)?;
     let inputs = samples::inputs(model.signature(), 1, FREE, 1)?;
-    for _ in 0..10 {
-        model.run(&[&inputs])?;
-    }
+    std::thread::scope(|scope| {
+        let runs = || (0..100).try_for_each(|_| model.run(&[&inputs]).map(drop));
+        let threads: Vec<_> = (0..pool).map(|_| scope.spawn(runs)).collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?.context("a run failed")
+        })
+    })?;
     writeln!(io::stdout(), "{}", resident_bytes())?;
     Ok(())
 }
