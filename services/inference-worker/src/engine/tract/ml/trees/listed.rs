@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::{DatumType, TractResult};
+use tract_onnx::tract_hir::internal::{DatumType, Tensor, TractResult};
 
 use super::Forests;
 use super::forest::{Branch, Comparison, Forest, Link, Number, Parts, Rule, Weight};
@@ -49,11 +49,7 @@ impl Numbers {
     }
 
     /// The elements of a tensor.
-    pub(super) fn of(
-        node: &NodeProto,
-        name: &str,
-        tensor: &tract_onnx::tract_hir::internal::Tensor,
-    ) -> TractResult<Self> {
+    pub(super) fn of(node: &NodeProto, name: &str, tensor: &Tensor) -> TractResult<Self> {
         match tensor.datum_type() {
             DatumType::F32 => {
                 let values = attributes::elements::<f32>(tensor)?.into_iter().map(f64::from).collect();
