@@ -5,14 +5,13 @@ use crate::{
     response::Response,
     signature::{Declared, Rules, Signature},
 };
-use bytes::Bytes;
 use slipway_kernel::{Refusal, Refusals};
 use slipway_proto::{
     inference::{
         InferTensorContents, ModelInferRequest, ModelInferResponse,
         model_infer_request::{InferInputTensor, InferRequestedOutputTensor},
     },
-    oip::{contents_to_raw, raw_response},
+    oip::{contents_to_raw, raw_request, raw_response},
 };
 
 /// Reads a request. Raw elements are not copied.
@@ -84,24 +83,9 @@ impl Request {
     /// The request as a message with raw elements, for who passes it on.
     #[must_use]
     pub fn message(&self, signature: &Signature, model_name: String, model_version: String) -> ModelInferRequest {
-        let mut message = ModelInferRequest {
-            model_name,
-            model_version,
-            id: self.id.clone(),
-            parameters: self.parameters.clone(),
-            inputs: Vec::with_capacity(self.inputs.len()),
-            raw_input_contents: Vec::with_capacity(self.inputs.len()),
-            outputs: Vec::new(),
-        };
-        for tensor in &self.inputs {
-            message.inputs.push(InferInputTensor {
-                name: tensor.name().to_owned(),
-                datatype: tensor.data_type().as_str().to_owned(),
-                shape: tensor.wire_shape(),
-                ..InferInputTensor::default()
-            });
-            message.raw_input_contents.push(tensor.bytes().clone());
-        }
+        let mut message = raw_request(model_name, self.id.clone(), self.inputs.iter().cloned());
+        message.model_version = model_version;
+        message.parameters = self.parameters.clone();
         if !wants_all(&self.outputs, signature) {
             let name = |wanted: &Wanted| signature.outputs.get(wanted.position).map(|spec| spec.name.clone());
             let output = |name| InferRequestedOutputTensor { name, ..InferRequestedOutputTensor::default() };
@@ -125,18 +109,12 @@ impl Response {
     }
 }
 
-/// The bytes of a message's tensors, for who bounds them.
-#[must_use]
-pub fn tensor_bytes(message: &ModelInferResponse) -> usize {
-    message.raw_output_contents.iter().map(Bytes::len).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::signature::tests::signature;
     use proptest::prelude::*;
-    use slipway_proto::oip::{DataType, Tensor, raw_request};
+    use slipway_proto::oip::{DataType, Tensor};
 
     const RULES: Rules = Rules { allow_non_finite: false, max_rows: 8 };
 
