@@ -81,7 +81,7 @@ impl Telemetry {
             .with_threads(false)
             .with_tracked_inactivity(false)
             .with_target(true)
-            .with_filter(FilterFn::new(is_traced).with_max_level_hint(LevelFilter::INFO));
+            .with_filter(traced());
         let log = match config.log {
             LogFormat::Text => {
                 fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).boxed()
@@ -94,8 +94,10 @@ impl Telemetry {
         };
         let filter = EnvFilter::try_new(&config.filter).map_err(TelemetryError::Filter)?;
         // Inside out: the spans' contexts first, then their services, which are written into them, then the log.
-        let subscriber =
-            SpanRegistry::default().with(traces).with(ServiceLayer::default()).with(log.with_filter(filter));
+        let subscriber = SpanRegistry::default()
+            .with(traces)
+            .with(ServiceLayer::default().with_filter(traced()))
+            .with(log.with_filter(filter));
         tracing::subscriber::set_global_default(subscriber).map_err(TelemetryError::Taken)?;
         Ok(INSTALLED.get_or_init(|| Self(Arc::new(Installed { provider, counts }))).clone())
     }
@@ -114,8 +116,28 @@ impl Telemetry {
     }
 }
 
+/// The filter of the layers that are about traces. One layer without it, and every span of every library is made for it: five times the
+/// cost of a small request over HTTP/2.
+fn traced() -> FilterFn<fn(&Metadata<'_>) -> bool> {
+    FilterFn::new(is_traced as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::INFO)
+}
+
 /// Spans and events of Slipway's own crates. Those of the libraries below (h2 has several per frame) would drown them, and
 /// the exporter would trace its own connection.
 fn is_traced(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO && metadata.target().starts_with("slipway")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Subscriber as _;
+
+    #[test]
+    fn no_layer_of_ours_asks_for_the_spans_of_libraries() {
+        let subscriber = SpanRegistry::default().with(ServiceLayer::default().with_filter(traced()));
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::INFO));
+        let subscriber = SpanRegistry::default().with(ServiceLayer::default());
+        assert_eq!(subscriber.max_level_hint(), None, "without the filter it does");
+    }
 }
