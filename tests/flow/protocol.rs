@@ -33,9 +33,10 @@ impl Served {
             .spawn()
             .unwrap();
         slipway_runtime::tls::install_provider();
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
         let ready = format!("http://{http}/v2/models/{name}/ready");
         eventually(Duration::from_secs(30), || async {
-            reqwest::get(&ready).await.is_ok_and(|answer| answer.status().is_success())
+            client.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
         Self { child, http, grpc }

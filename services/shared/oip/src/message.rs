@@ -161,7 +161,7 @@ mod tests {
         let nan = Tensor::from_f32("x", vec![1, 2], &[0.0, f32::NAN]).unwrap();
         assert!(refused(raw_request("m", "1", [nan, ids(1, 1)])).contains("raw_input_contents[0][1]"));
         let mut short = raw_request("m", "1", [x(1), ids(1, 1)]);
-        short.raw_input_contents[1] = Bytes::from_static(&[0; 7]);
+        short.raw_input_contents[1] = bytes::Bytes::from_static(&[0; 7]);
         assert!(refused(short).contains("raw_input_contents[1]: 7 bytes is not accepted; allowed: 8 bytes"));
         let mut few = raw_request("m", "1", [x(1), ids(1, 1)]);
         few.raw_input_contents.pop();
