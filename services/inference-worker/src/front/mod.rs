@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use path::{Part, Resource};
@@ -101,25 +102,29 @@ impl Front {
         let deadline = Instant::now() + self.timeout(request.headers())?;
         let (parts, body) = request.into_parts();
         let body = body::read(&parts.headers, body, self.limits.body, deadline).await?;
-        let asked = self.read(&parts.headers, body, deadline);
+        let asked = self.ask(&parts.headers, body, deadline).await;
         let forms: Vec<bool> = match &asked {
             Ok(asked) => asked.request.outputs.iter().map(|wanted| wanted.binary).collect(),
             Err(_) => Vec::new(),
         };
         let response = self.inference.compute(Path::Direct, asked).await?;
-        let written = json::write(&response, &forms);
-        let written = written.map(|written| slipway_oip::http::response(written).map(Body::new));
-        written.map_err(|error| Refusal::new(FailureCode::Internal, error.to_string()))
+        let is_long = response.bytes_in_text(&forms) > INLINE_BYTES;
+        let written = aside_if(is_long, move || json::write(&response, &forms)).await?;
+        let written = written.map_err(|error| Refusal::new(FailureCode::Internal, error.to_string()))?;
+        Ok(slipway_oip::http::response(written).map(Body::new))
     }
 
-    fn read(&self, headers: &HeaderMap, body: bytes::Bytes, deadline: Instant) -> Result<Asked, Refusal> {
-        let (signature, rules) = (self.inference.signature(), self.inference.rules());
+    async fn ask(&self, headers: &HeaderMap, body: Bytes, deadline: Instant) -> Result<Asked, Refusal> {
         let parts = slipway_oip::http::parts(headers, body).map_err(|refusal| Refusals(vec![refusal]))?;
-        let request = if parts.is_tensor {
-            binary::raw(parts.tensors, signature, rules)?
-        } else {
-            json::read(Envelope::read(&parts.document)?, parts.tensors, signature, rules)?
+        let (is_long, inference) = (parts.document.len() > INLINE_BYTES, Arc::clone(&self.inference));
+        let read = move || {
+            let (signature, rules) = (inference.signature(), inference.rules());
+            if parts.is_tensor {
+                return binary::raw(parts.tensors, signature, rules);
+            }
+            json::read(Envelope::read(&parts.document)?, parts.tensors, signature, rules)
         };
+        let request = aside_if(is_long, read).await??;
         Ok(Asked { request, deadline: Some(deadline), alone: false })
     }
 
@@ -140,6 +145,19 @@ impl Front {
             }
         }
     }
+}
+
+/// Text is read and written on the async threads up to this size, above it on a thread that may block: below, it takes less than a
+/// millisecond, which is what a neighbour may have to wait.
+const INLINE_BYTES: usize = 256 * 1024;
+
+/// Does work here, or aside if it is long.
+async fn aside_if<T: Send + 'static>(is_long: bool, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    if !is_long {
+        return Ok(work());
+    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Refusal::new(FailureCode::Internal, error.to_string()))
 }
 
 /// Header of a deadline of the client's own, in milliseconds from now.

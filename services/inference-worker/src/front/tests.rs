@@ -17,7 +17,7 @@ const INFER: &str = "/v2/models/digits/infer";
 
 fn front() -> (Front, Arc<Inference>) {
     let inference = Arc::new(fixtures::serving(Clock::system()).with_version("1"));
-    let limits = FrontLimits { body: 4_096, timeout: Duration::from_secs(5) };
+    let limits = FrontLimits { body: 1 << 20, timeout: Duration::from_secs(5) };
     (Front::new(Arc::clone(&inference), limits), inference)
 }
 
@@ -118,8 +118,8 @@ async fn each_refusal_has_its_status_its_word_and_names_what_was_wrong() {
         (Method::GET, INFER, &[], Vec::new(), 405, "method-not-allowed"),
         (Method::DELETE, "/v2", &[], Vec::new(), 405, "method-not-allowed"),
         (Method::POST, INFER, &[], Vec::new(), 400, "invalid-argument"),
-        (Method::POST, INFER, &[], vec![b' '; 5_000], 413, "payload-too-large"),
-        (Method::POST, INFER, &[("content-length", "5000")], body(), 413, "payload-too-large"),
+        (Method::POST, INFER, &[], vec![b' '; (1 << 20) + 1], 413, "payload-too-large"),
+        (Method::POST, INFER, &[("content-length", "5000000")], body(), 413, "payload-too-large"),
         (Method::POST, INFER, &[(HEADER, "9999")], body(), 400, "invalid-argument"),
         (Method::POST, INFER, &[("content-encoding", "br")], body(), 400, "invalid-argument"),
         (Method::POST, INFER, &[("content-encoding", "gzip")], body(), 400, "invalid-argument"),
@@ -130,6 +130,17 @@ async fn each_refusal_has_its_status_its_word_and_names_what_was_wrong() {
         assert_eq!(response.status().as_u16(), status, "{method} {path} {headers:?}");
         assert_eq!(document(response).await["code"], code, "{method} {path} {headers:?}");
     }
+}
+
+#[tokio::test]
+async fn a_document_that_is_read_aside_is_the_same_request() {
+    let (front, _) = front();
+    let (_, expected) = post(&front, &request(2)).await;
+    // Blanks between the elements make it long without making it many rows.
+    let long = request(2).to_string().replace(',', &format!(",{}", " ".repeat(40_000)));
+    assert!(long.len() > super::INLINE_BYTES);
+    let response = send(&front, Method::POST, INFER, &[], long.into_bytes()).await;
+    assert_eq!((response.status().as_u16(), document(response).await), (200, expected));
 }
 
 #[tokio::test]

@@ -210,12 +210,10 @@ impl Admitted<'_> {
 /// The answer in the form that was asked for; a large document is written on a thread that may block.
 pub(super) async fn written(response: &ModelInferResponse, forms: &[bool]) -> Result<Written, RequestError> {
     let answer = slipway_oip::Response::of(response).map_err(|error| RequestError::BadAnswer(error.into()))?;
-    let in_text = answer.outputs.iter().enumerate().filter(|(place, _)| !forms.get(*place).copied().unwrap_or(false));
-    let size: usize = in_text.map(|(_, tensor)| tensor.bytes().len()).sum();
     let write = |answer: &slipway_oip::Response, forms: &[bool]| {
         json::write(answer, forms).map_err(|error| RequestError::BadAnswer(error.into()))
     };
-    if size <= crate::limits::DECODE_INLINE_BYTES {
+    if answer.bytes_in_text(forms) <= crate::limits::DECODE_INLINE_BYTES {
         return write(&answer, forms);
     }
     let forms = forms.to_vec();

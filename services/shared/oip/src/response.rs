@@ -19,6 +19,14 @@ pub struct Response {
 }
 
 impl Response {
+    /// Bytes of the outputs that are written as text, which takes time in proportion. `binary` says which are not, by their place.
+    #[must_use]
+    pub fn bytes_in_text(&self, binary: &[bool]) -> usize {
+        let in_text = |place: &usize| !binary.get(*place).copied().unwrap_or(false);
+        let outputs = self.outputs.iter().enumerate().filter(|(place, _)| in_text(place));
+        outputs.map(|(_, tensor)| tensor.bytes().len()).sum()
+    }
+
     /// The answer in a message.
     ///
     /// # Errors

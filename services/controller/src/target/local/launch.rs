@@ -16,13 +16,15 @@ use tokio::process::{Child, Command};
 
 /// What of this process's environment a worker may see: where programs, libraries and temporary files are. Everything
 /// else is in its file, so that a variable meant for the controller configures no worker.
-const INHERITED: [&str; 9] = [
+const INHERITED: [&str; 10] = [
     "PATH",
     "HOME",
     "TMPDIR",
     "LANG",
     "TZ",
     "LD_LIBRARY_PATH",
+    // Where ONNX Runtime is, for a worker whose engine is chosen at load.
+    "ORT_DYLIB_PATH",
     "RUST_BACKTRACE",
     "CUDA_VISIBLE_DEVICES",
     "NVIDIA_VISIBLE_DEVICES",

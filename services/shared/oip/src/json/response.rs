@@ -51,14 +51,9 @@ impl Written {
 /// If JSON cannot be written.
 pub fn write(response: &Response, binary: &[bool]) -> Result<Written, EncodeError> {
     let is_binary = |place: usize| binary.get(place).copied().unwrap_or(false);
-    let (mut tensors, mut in_text) = (Vec::new(), 0);
-    for (place, tensor) in response.outputs.iter().enumerate() {
-        if is_binary(place) {
-            tensors.push(tensor.bytes().clone());
-        } else {
-            in_text += tensor.bytes().len();
-        }
-    }
+    let wanted = response.outputs.iter().enumerate().filter(|(place, _)| is_binary(*place));
+    let tensors = wanted.map(|(_, tensor)| tensor.bytes().clone()).collect();
+    let in_text = response.bytes_in_text(binary);
     // A number takes about as many characters as it has bits by three; doubling the raw size rarely grows again.
     let mut document = Vec::with_capacity(128 + 96 * response.outputs.len() + 2 * in_text);
     serde_json::to_writer(
