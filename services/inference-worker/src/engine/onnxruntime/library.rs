@@ -68,15 +68,15 @@ fn find(configured: Option<&Path>, named: Option<PathBuf>, beside: &[PathBuf]) -
     found.canonicalize().map_err(|error| missing(format!("{}: {error}", found.display())))
 }
 
-/// Where the library may lie when nobody says: beside this program, and in the tools of the project that it was built in.
+/// Where the library may lie when nobody says: beside this program, and in the tools of the project that it was built in. Not in the
+/// folder that the program happens to be called from: who can write there could have code of theirs loaded.
 fn beside() -> Vec<PathBuf> {
-    let own = Path::new(".tools/onnxruntime").join(LIBRARY);
+    let tools = Path::new(".tools/onnxruntime").join(LIBRARY);
     let mut all = Vec::new();
     if let Some(folder) = env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_path_buf)) {
         all.push(folder.join(LIBRARY));
-        all.extend(folder.ancestors().map(|up| up.join(&own)));
+        all.extend(folder.ancestors().map(|up| up.join(&tools)));
     }
-    all.push(own);
     all
 }
 
