@@ -12,8 +12,19 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use bytes::Bytes;
+use http::{HeaderValue, Version, header::CONNECTION};
+use http_body::{Body as _, Frame, SizeHint};
 use slipway_runtime::trace;
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, field::Empty, info_span};
 
@@ -31,7 +42,13 @@ pub(crate) async fn observe(State(metrics): State<IngressMetrics>, mut request: 
     let trail = Arc::new(Trail::new(trace::traceparent_of(&span).or(given)));
     request.extensions_mut().insert(Arc::clone(&trail));
     let mut inside = Inside::enter(metrics, Arc::clone(&trail));
+    let (request, unread) = Unread::watch(request);
     let mut response = next.run(request).instrument(span.clone()).await;
+    if unread.is_some_and(|unread| unread.is_true()) {
+        // The connection ends with this answer, for the rest of the body is read by nobody. A client that is not told sends its next
+        // request into the end, and cannot know whether it was taken.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let status = trail.status().unwrap_or_else(|| response.status().as_u16());
     span.record("http.response.status_code", status);
     if status >= 500 {
@@ -75,6 +92,54 @@ fn is_traceparent(text: &str) -> bool {
     let some = |part: &str| part.bytes().any(|b| b != b'0');
     matches!(parts[..], ["00", trace, span, flags]
         if hex(trace, 32) && some(trace) && hex(span, 16) && some(span) && hex(flags, 2))
+}
+
+/// Whether something of a body on HTTP/1 was not read; HTTP/2 ends streams, not connections.
+struct Unread(Arc<AtomicBool>);
+
+impl Unread {
+    fn watch(request: Request) -> (Request, Option<Self>) {
+        if request.version() > Version::HTTP_11 || request.body().is_end_stream() {
+            return (request, None);
+        }
+        let unread = Arc::new(AtomicBool::new(true));
+        let watched = request.map(|body| Body::new(Watched { body, unread: Arc::clone(&unread) }));
+        (watched, Some(Self(unread)))
+    }
+
+    fn is_true(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A body that tells when it was read to its end.
+struct Watched {
+    body: Body,
+    unread: Arc<AtomicBool>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(frame, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.unread.store(false, Ordering::Relaxed);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A request that is inside. It is counted when it leaves, also when its client went away and the future was dropped.

@@ -160,6 +160,30 @@ async fn what_is_not_accepted_is_named_with_its_path_and_what_is_allowed() {
 }
 
 #[tokio::test]
+async fn a_connection_that_ends_with_an_answer_says_so_and_no_other() {
+    let world = World::released().await;
+    let worker = world.worker(FIRST, "a");
+    world.register(&[&worker]);
+    let large = || vec![b' '; 6 << 20];
+    for (request, status, closes) in [
+        (world.post(INFER, &body()), 200, false),
+        (world.http.post(world.url(INFER)).header("content-type", "application/json").body("{"), 400, false),
+        (world.http.get(world.url("/v2/nothing")), 404, false),
+        (world.http.post(world.url(INFER)).header("content-type", "application/json").body(large()), 413, true),
+        (world.http.post(world.url("/v2/models/other/infer")).body(large()), 404, true),
+    ] {
+        let answer = world.send(request).await;
+        assert_eq!((answer.status, answer.header("connection") == "close"), (status, closes), "{answer:?}");
+    }
+    // What follows at once finds a connection that is alive.
+    for _ in 0..50 {
+        let refused = world.http.post(world.url(INFER)).header("content-type", "application/json").body(large());
+        assert_eq!(world.send(refused).await.status, 413);
+        assert_eq!(world.infer(&[]).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn what_leads_nowhere_or_the_wrong_way_is_refused_by_name() {
     let world = World::released().await;
     let post = |path: &str| world.post(path, &body());
