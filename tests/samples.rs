@@ -45,6 +45,7 @@ pub fn document() -> Result<ModelDeployment, Refusals> {
                 { "postgres": { "url": "env:RESULTS_URL", "table": "results" } },
                 { "files": { "uri": "file:///var/lib/results" } }
             ],
+            "record": "before-reply",
             "slo": { "latencyP99": "50ms", "availability": 99.9, "throughput": "200/s" },
             "validation": {
                 "golden": "file:///data/golden.jsonl", "minAccuracy": 0.95, "tolerance": 0.001,

@@ -1,13 +1,13 @@
 //! The direct path: Open Inference Protocol v2 over gRPC, from ingress and the validator.
 //!
 //! What is not in the protocol travels as metadata (names in [`metadata`]). The peer is authenticated by mTLS before anything
-//! here runs, so what ingress says about the caller is believed. A result is recorded before it is answered: an answer
-//! that a client has seen is never missing in the sinks.
+//! here runs, so what ingress says about the request is believed. Results are recorded by who answers the client: one that is computed
+//! twice, since a connection broke, is still recorded once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use slipway_kernel::Timestamp;
+use slipway_kernel::{RequestId, Timestamp};
 use slipway_oip::grpc;
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceService;
@@ -16,14 +16,12 @@ use slipway_proto::inference::{
     ModelReadyResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse,
     ServerReadyRequest, ServerReadyResponse,
 };
-use slipway_proto::slipway::inference::v1::inference_result::Outcome;
 use slipway_runtime::trace;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
-use crate::inference::{Call, Inference, Phase, SERVER};
-use crate::recorder::Recorder;
+use crate::inference::{Inference, Phase, SERVER};
 use crate::refusal::Refusal;
 use crate::telemetry::Path;
 
@@ -31,16 +29,8 @@ use crate::telemetry::Path;
 pub mod metadata {
     /// Identity of the request within the deployment. Required.
     pub const REQUEST_ID: &str = "slipway-request-id";
-    /// Groups calls for the caller.
-    pub const CORRELATION_ID: &str = "slipway-correlation-id";
-    /// Who asks, as ingress has verified.
-    pub const PRINCIPAL: &str = "slipway-principal";
     /// Milliseconds since the Unix epoch after which nobody waits.
     pub const DEADLINE_MS: &str = "slipway-deadline-ms";
-    /// Milliseconds since the Unix epoch at which the edge took the request in.
-    pub const ACCEPTED_MS: &str = "slipway-accepted-ms";
-    /// `1` for the validator's traffic.
-    pub const PROBE: &str = "slipway-probe";
     /// Which try this is, from 1; from the second on a request runs alone.
     pub const ATTEMPT: &str = "slipway-attempt";
     /// W3C trace context.
@@ -57,9 +47,9 @@ pub struct Direct {
 /// Who asks, and so what is believed of what goes with a request.
 #[derive(Clone)]
 enum Callers {
-    /// Ingress and the validator: all of it; results are recorded.
-    Mesh(Arc<dyn Recorder>),
-    /// Anyone who reaches the port: nothing of it; results are theirs alone.
+    /// Ingress and the validator: all of it.
+    Mesh,
+    /// Anyone who reaches the port: nothing of it.
     Anyone {
         /// How long a request may take that does not say otherwise.
         timeout: Duration,
@@ -67,10 +57,10 @@ enum Callers {
 }
 
 impl Direct {
-    /// A service over a model and a place for its results, for the mesh.
+    /// A service over a model, for the mesh.
     #[must_use]
-    pub fn new(inference: Arc<Inference>, recorder: Arc<dyn Recorder>) -> Self {
-        Self { inference, callers: Callers::Mesh(recorder) }
+    pub const fn new(inference: Arc<Inference>) -> Self {
+        Self { inference, callers: Callers::Mesh }
     }
 
     /// A service over a model for anyone.
@@ -79,26 +69,9 @@ impl Direct {
         Self { inference, callers: Callers::Anyone { timeout } }
     }
 
-    async fn recorded(
-        &self,
-        recorder: &dyn Recorder,
-        call: &Call,
-        message: ModelInferRequest,
-    ) -> Result<ModelInferResponse, Refusal> {
-        let asked = self.inference.read(call, message);
-        let response = self.inference.compute(Path::Direct, asked).await?.into_message();
-        let result = self.inference.result(call, Outcome::Response(response.clone()));
-        if let Err(unrecorded) = recorder.record(&result).await {
-            self.inference.telemetry().record_failures.inc();
-            return Err(unrecorded.into());
-        }
-        Ok(response)
-    }
-
     async fn for_the_mesh(
         &self,
-        recorder: &dyn Recorder,
-        metadata: MetadataMap,
+        metadata: &MetadataMap,
         message: ModelInferRequest,
     ) -> Result<ModelInferResponse, Refusal> {
         let span = tracing::info_span!(
@@ -108,14 +81,15 @@ impl Direct {
             revision = %self.inference.assignment().revision,
             request_id = tracing::field::Empty,
         );
-        if let Some(traceparent) = text(&metadata, metadata::TRACEPARENT) {
+        if let Some(traceparent) = text(metadata, metadata::TRACEPARENT) {
             // A traceparent that cannot be read begins a new trace, as the W3C recommendation wants.
             trace::parent_from(&span, traceparent);
         }
         let work = async {
-            let call = read_call(&metadata, self.inference.clock().now())?;
-            tracing::Span::current().record("request_id", call.request_id.as_str());
-            self.recorded(recorder, &call, message).await
+            let Terms { request_id, deadline, attempt } = Terms::read(metadata)?;
+            tracing::Span::current().record("request_id", request_id.as_str());
+            let asked = self.inference.read(deadline, attempt, message);
+            self.inference.compute(Path::Direct, asked).await.map(slipway_oip::Response::into_message)
         };
         work.instrument(span).await
     }
@@ -160,7 +134,7 @@ impl GrpcInferenceService for Direct {
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
         let answered = match &self.callers {
-            Callers::Mesh(recorder) => self.for_the_mesh(recorder.as_ref(), metadata, message).await,
+            Callers::Mesh => self.for_the_mesh(&metadata, message).await,
             Callers::Anyone { timeout } => {
                 let timeout = grpc::timeout(&metadata).unwrap_or(*timeout);
                 let asked = self.inference.ask(message, Instant::now().checked_add(timeout), false);
@@ -171,22 +145,25 @@ impl GrpcInferenceService for Direct {
     }
 }
 
-fn read_call(metadata: &MetadataMap, now: Timestamp) -> Result<Call, Refusal> {
-    let request_id = text(metadata, metadata::REQUEST_ID)
-        .ok_or_else(|| malformed(metadata::REQUEST_ID, "it is missing"))?
-        .parse()
-        .map_err(|allowed: String| malformed(metadata::REQUEST_ID, &format!("allowed: {allowed}")))?;
-    let owned = |name| text(metadata, name).unwrap_or_default().to_owned();
-    Ok(Call {
-        request_id,
-        correlation_id: owned(metadata::CORRELATION_ID),
-        principal: owned(metadata::PRINCIPAL),
-        deadline: number(metadata, metadata::DEADLINE_MS)?.map(Timestamp),
-        accepted: number(metadata, metadata::ACCEPTED_MS)?.map_or(now, Timestamp),
-        probe: text(metadata, metadata::PROBE) == Some("1"),
-        attempt: number(metadata, metadata::ATTEMPT)?.unwrap_or(1),
-        trace_id: trace::current_trace_id().unwrap_or_default(),
-    })
+/// What goes with a request of the mesh.
+struct Terms {
+    request_id: RequestId,
+    deadline: Option<Timestamp>,
+    attempt: u32,
+}
+
+impl Terms {
+    fn read(metadata: &MetadataMap) -> Result<Self, Refusal> {
+        let request_id = text(metadata, metadata::REQUEST_ID)
+            .ok_or_else(|| malformed(metadata::REQUEST_ID, "it is missing"))?
+            .parse()
+            .map_err(|allowed: String| malformed(metadata::REQUEST_ID, &format!("allowed: {allowed}")))?;
+        Ok(Self {
+            request_id,
+            deadline: number(metadata, metadata::DEADLINE_MS)?.map(Timestamp),
+            attempt: number(metadata, metadata::ATTEMPT)?.unwrap_or(1),
+        })
+    }
 }
 
 fn text<'a>(metadata: &'a MetadataMap, name: &str) -> Option<&'a str> {
@@ -211,49 +188,26 @@ fn status(refusal: &Refusal) -> Status {
 mod tests {
     use super::*;
     use crate::inference::fixtures;
-    use crate::recorder::Unrecorded;
-    use async_trait::async_trait;
     use slipway_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
     use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
     use slipway_proto::oip::{Tensor, response_tensors};
-    use slipway_proto::slipway::inference::v1::InferenceResult;
     use slipway_runtime::Clock;
-    use std::sync::Mutex;
     use tokio::net::TcpListener;
     use tokio_stream::wrappers::TcpListenerStream;
     use tokio_util::sync::{CancellationToken, DropGuard};
     use tonic::Code;
     use tonic::transport::{Channel, Endpoint, Server};
 
-    #[derive(Default)]
-    struct Recorded {
-        results: Mutex<Vec<InferenceResult>>,
-        failure: Mutex<Option<Unrecorded>>,
-    }
-
-    #[async_trait]
-    impl Recorder for Recorded {
-        async fn record(&self, result: &InferenceResult) -> Result<(), Unrecorded> {
-            if let Some(failure) = self.failure.lock().unwrap().clone() {
-                return Err(failure);
-            }
-            self.results.lock().unwrap().push(result.clone());
-            Ok(())
-        }
-    }
-
     struct Served {
         client: GrpcInferenceServiceClient<Channel>,
         inference: Arc<Inference>,
-        recorded: Arc<Recorded>,
         _server: DropGuard,
     }
 
     /// The service over a real connection.
     async fn served() -> Served {
         let inference = Arc::new(fixtures::serving(Clock::system()));
-        let recorded = Arc::new(Recorded::default());
-        let direct = Direct::new(Arc::clone(&inference), Arc::clone(&recorded) as _);
+        let direct = Direct::new(Arc::clone(&inference));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -263,7 +217,7 @@ mod tests {
         tokio::spawn(server);
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         let client = GrpcInferenceServiceClient::new(channel);
-        Served { client, inference, recorded, _server: shutdown.drop_guard() }
+        Served { client, inference, _server: shutdown.drop_guard() }
     }
 
     fn request(rows: usize, pairs: &[(&'static str, &str)]) -> Request<ModelInferRequest> {
@@ -277,47 +231,7 @@ mod tests {
     const ID: (&str, &str) = (metadata::REQUEST_ID, "r-7");
 
     #[tokio::test]
-    async fn a_result_is_recorded_with_the_callers_metadata_before_it_is_answered() {
-        let mut served = served().await;
-        let pairs = [
-            ID,
-            (metadata::CORRELATION_ID, "c-7"),
-            (metadata::PRINCIPAL, "jane"),
-            (metadata::ACCEPTED_MS, "1234"),
-            (metadata::PROBE, "1"),
-            (metadata::ATTEMPT, "2"),
-        ];
-        let response = served.client.model_infer(request(2, &pairs)).await.unwrap().into_inner();
-        let results = served.recorded.results.lock().unwrap().clone();
-        assert_eq!(results.len(), 1);
-        let result = &results[0];
-        assert_eq!(result.request_id, "r-7");
-        assert_eq!(result.correlation_id, "c-7");
-        assert_eq!(result.principal, "jane");
-        assert_eq!(result.accepted_unix_ms, 1234);
-        assert!(result.probe);
-        assert_eq!(result.attempt, 2);
-        assert_eq!(result.outcome, Some(Outcome::Response(response)));
-    }
-
-    #[tokio::test]
-    async fn what_could_not_be_recorded_is_not_answered() {
-        let mut served = served().await;
-        let cases = [
-            (Unrecorded::Unavailable("away".into()), Code::Unavailable, "unavailable"),
-            (Unrecorded::TooLarge("9".into()), Code::InvalidArgument, "payload-too-large"),
-        ];
-        for (failure, code, word) in cases {
-            *served.recorded.failure.lock().unwrap() = Some(failure);
-            let status = served.client.model_infer(request(1, &[ID])).await.unwrap_err();
-            assert_eq!(status.code(), code);
-            assert_eq!(text(status.metadata(), grpc::FAILURE), Some(word));
-        }
-        assert_eq!(served.inference.telemetry().record_failures.get(), 2);
-    }
-
-    #[tokio::test]
-    async fn refusals_carry_code_word_and_time_to_come_back_and_record_nothing() {
+    async fn refusals_carry_code_word_and_time_to_come_back() {
         let mut served = served().await;
         let late = [ID, (metadata::DEADLINE_MS, "1000")];
         let bad_deadline = [ID, (metadata::DEADLINE_MS, "soon")];
@@ -341,7 +255,6 @@ mod tests {
         let status = served.client.model_infer(request(1, &[ID])).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(text(status.metadata(), grpc::RETRY_AFTER), Some("1"));
-        assert!(served.recorded.results.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

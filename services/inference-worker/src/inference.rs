@@ -41,7 +41,7 @@ pub enum Phase {
     Draining = 2,
 }
 
-/// Everything known about a request beside its tensors.
+/// Everything known about a queued request beside its tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
     /// Its identity within the deployment.
@@ -192,13 +192,18 @@ impl Inference {
         Ok(())
     }
 
-    /// Reads a message that came with a call.
+    /// Reads a message that came through the mesh. Tried or delivered before, it may be what broke its worker, and runs alone.
     ///
     /// # Errors
     /// As [`Inference::ask`], and when it is too late.
-    pub fn read(&self, call: &Call, message: ModelInferRequest) -> Result<Asked, Refusal> {
-        let deadline = self.instant(call.deadline)?;
-        self.ask(message, deadline, call.attempt > 1)
+    pub fn read(
+        &self,
+        deadline: Option<Timestamp>,
+        attempt: u32,
+        message: ModelInferRequest,
+    ) -> Result<Asked, Refusal> {
+        let deadline = self.instant(deadline)?;
+        self.ask(message, deadline, attempt > 1)
     }
 
     /// Reads a message of the protocol as a request for this model.
@@ -399,7 +404,7 @@ mod tests {
     use std::time::Duration;
 
     async fn compute(inference: &Inference, message: ModelInferRequest) -> Result<Response, Refusal> {
-        inference.compute(Path::Direct, inference.read(&call(), message)).await
+        inference.compute(Path::Direct, inference.read(None, 1, message)).await
     }
 
     #[tokio::test]
@@ -431,7 +436,7 @@ mod tests {
         let inference = serving(clock);
         let late = |inference: &Inference, at| {
             let call = Call { deadline: Some(Timestamp(at)), ..call() };
-            inference.read(&call, message(1)).err().map(|refusal| refusal.code)
+            inference.read(call.deadline, call.attempt, message(1)).err().map(|refusal| refusal.code)
         };
         assert_eq!(late(&inference, 10_000), Some(FailureCode::DeadlineExceeded));
         assert_eq!(late(&inference, 60_000), None);
@@ -485,7 +490,7 @@ mod tests {
         let inference = serving(Clock::system());
         compute(&inference, message(1)).await.unwrap();
         {
-            let future = inference.compute(Path::Queued, inference.read(&call(), message(1)));
+            let future = inference.compute(Path::Queued, inference.read(None, 1, message(1)));
             let mut future = std::pin::pin!(future);
             assert!(futures::poll!(&mut future).is_pending());
         }

@@ -221,7 +221,7 @@ impl Consumer {
     async fn outcome(&self, call: &Call, message: &ModelInferRequest, stop: &CancellationToken) -> Option<Outcome> {
         loop {
             // A message is cheap to copy: its tensors are shared.
-            let asked = self.inference.read(call, message.clone());
+            let asked = self.inference.read(call.deadline, call.attempt, message.clone());
             match self.inference.compute(Path::Queued, asked).await {
                 Ok(response) => return Some(Outcome::Response(response.into_message())),
                 Err(Refusal { code, retry_after: Some(after), .. }) if code.is_retryable() => {

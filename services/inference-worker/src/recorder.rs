@@ -1,4 +1,4 @@
-//! Where results go, once per request.
+//! Where results of queued requests go, once per request.
 
 use async_trait::async_trait;
 use prost::Message as _;
@@ -7,7 +7,7 @@ use slipway_kernel::{DeploymentId, RequestId};
 use slipway_proto::slipway::inference::v1::InferenceResult;
 use slipway_runtime::trace;
 
-/// Where results go before they are answered.
+/// Where results go before their requests are acknowledged.
 #[async_trait]
 pub trait Recorder: Send + Sync {
     /// Stores the result durably. A result that is there already under the same request is fine.

@@ -7,7 +7,6 @@ use slipway_proto::failure::FailureCode;
 
 use crate::batcher::{Refused, Unanswered};
 use crate::engine::EngineError;
-use crate::recorder::Unrecorded;
 
 /// Refused callers are told to come back after at least this: sooner, they would only be refused again.
 pub const SHORTEST_RETRY: Duration = Duration::from_secs(1);
@@ -64,16 +63,6 @@ impl From<Unanswered> for Refusal {
             Unanswered::Stopped => Self::later(FailureCode::Unavailable, message, SHORTEST_RETRY),
             Unanswered::Failed(EngineError::UnsupportedType { .. }) => Self::new(FailureCode::Unimplemented, message),
             Unanswered::Failed(_) => Self::new(FailureCode::Internal, message),
-        }
-    }
-}
-
-impl From<Unrecorded> for Refusal {
-    fn from(unrecorded: Unrecorded) -> Self {
-        let message = unrecorded.to_string();
-        match unrecorded {
-            Unrecorded::Unavailable(_) => Self::later(FailureCode::Unavailable, message, SHORTEST_RETRY),
-            Unrecorded::TooLarge(_) => Self::new(FailureCode::PayloadTooLarge, message),
         }
     }
 }

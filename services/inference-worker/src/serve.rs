@@ -162,13 +162,8 @@ impl Worker<'_> {
         let (closing, stop_pulling) = (CancellationToken::new(), CancellationToken::new());
         // Ended by any way out of here, a failure included.
         let _guards = (closing.clone().drop_guard(), stop_pulling.clone().drop_guard());
-        let consumer =
-            Consumer::new(self.bus.clone(), Arc::clone(inference), Arc::clone(&recorder), self.config.queued_in_hand);
-        let mut knocking = std::pin::pin!(door.serve(
-            Direct::new(Arc::clone(inference), Arc::clone(&recorder)),
-            &identity,
-            closing.clone()
-        ));
+        let consumer = Consumer::new(self.bus.clone(), Arc::clone(inference), recorder, self.config.queued_in_hand);
+        let mut knocking = std::pin::pin!(door.serve(Direct::new(Arc::clone(inference)), &identity, closing.clone()));
         let mut pulling = std::pin::pin!(consumer.run(stop_pulling.clone()));
         let announced = async {
             tell(registration, |record| record.state = WorkerState::Ready).await;

@@ -68,6 +68,8 @@ pub struct LimitsConfig {
     pub queue_wait: Span,
     /// Memory for bodies that are being read or decoded, over all requests.
     pub body_memory: ByteSize,
+    /// Memory for results on their way to the outputs; what has no room is shed and counted.
+    pub capture_memory: ByteSize,
     /// Deadline of a request sent with `Prefer: respond-async` that sets none itself.
     pub async_timeout: Span,
 }
@@ -79,6 +81,7 @@ impl Default for LimitsConfig {
             in_flight_per_deployment: 256,
             queue_wait: Span::seconds(1),
             body_memory: ByteSize::mebibytes(256),
+            capture_memory: ByteSize::mebibytes(64),
             async_timeout: Span::seconds(600),
         }
     }
@@ -142,6 +145,9 @@ impl ServiceConfig for Config {
             // The largest body of a spec must fit.
             refusals.push(Refusal::new("limits.body_memory", limits.body_memory, "64Mi to 64Gi"));
         }
+        if !((1 << 20)..=(64 << 30)).contains(&limits.capture_memory.0) {
+            refusals.push(Refusal::new("limits.capture_memory", limits.capture_memory, "1Mi to 64Gi"));
+        }
         span(&mut refusals, "limits.async_timeout", limits.async_timeout, Span::seconds(1)..=Span::seconds(86_400));
         let upstream = &self.upstream;
         span(&mut refusals, "upstream.connect_timeout", upstream.connect_timeout, Span::millis(10)..=Span::seconds(30));
@@ -198,6 +204,7 @@ mod tests {
                 in_flight_per_deployment: 11,
                 queue_wait: Span::seconds(61),
                 body_memory: ByteSize(1),
+                capture_memory: ByteSize(1),
                 async_timeout: Span::millis(1),
             },
             upstream: UpstreamConfig { connect_timeout: Span::millis(1), worker_wait: Span::seconds(301) },
@@ -214,6 +221,7 @@ mod tests {
                 "limits.in_flight_per_deployment",
                 "limits.queue_wait",
                 "limits.body_memory",
+                "limits.capture_memory",
                 "limits.async_timeout",
                 "upstream.connect_timeout",
                 "upstream.worker_wait",

@@ -102,6 +102,17 @@ pub enum RequestError {
     /// The broker does not answer.
     #[error("queued requests are not available at present")]
     QueueUnavailable(#[source] anyhow::Error),
+    /// The answer is there, but not certainly recorded, and the deployment wants it to be.
+    #[error("the answer could not be recorded (spec.record: before-reply)")]
+    Unrecorded(#[source] anyhow::Error),
+    /// The answer is there, but larger than can be recorded.
+    #[error("the answer has {bytes} bytes; at most {limit} can be recorded, which this request wants to be")]
+    ResultTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// What the worker said.
     #[error("{message}")]
     Worker {

@@ -1,11 +1,12 @@
 //! Ingress: the public door of every deployment.
 //!
 //! What it does: takes Open Inference Protocol v2 over HTTP (JSON), knows who asks, holds requests to the limits of the spec and
-//! to the signature of the model, routes each to a worker of one revision by the shares the log says, and answers now or later.
+//! to the signature of the model, routes each to a worker of one revision by the shares the log says, answers now or later, and
+//! sees to it that what was answered is recorded.
 //! On `deployed` it opens the door to the new revision for marked traffic, proves that, and answers `ingress-ready`.
 //!
-//! What it never does: run a model, write a result (the worker records before it answers), decide about shares (the controller
-//! does), or believe a header about who its sender is.
+//! What it never does: run a model, decide about shares (the controller does), write into an output (sink-writer does), or believe a
+//! header about who its sender is.
 //!
 //! Invariants: *one id, one effect*: every try of a request bears the same id. *The same id meets the same revision* while the
 //! shares stand. *An unreleased revision is reached by marked traffic only.* *Everything is bounded*: each wait, queue, body and
@@ -16,6 +17,7 @@ pub mod actor;
 pub mod admission;
 pub mod auth;
 pub mod body;
+pub mod capture;
 pub mod channels;
 pub mod config;
 pub mod domain;
@@ -27,6 +29,7 @@ pub mod identity;
 pub mod limits;
 pub mod mailbox;
 mod observe;
+pub mod recording;
 pub mod respond;
 pub mod routes;
 pub mod stack;
@@ -41,6 +44,7 @@ pub use config::Config;
 use actor::{IngressActor, OwnDoor};
 use admission::Admission;
 use auth::{Authenticator, api_key::ApiKeys, issuers::Issuers, outbound::Outbound, probe::Probes};
+use capture::Capture;
 use channels::http::HttpDoor;
 use error::IngressError;
 use slipway_bus::{Bus, Principal};
@@ -90,7 +94,16 @@ pub async fn run_with(config: Config, frame: Frame, effects: Arc<dyn Effects>) -
         frame.tasks.spawn("certificate", Arc::clone(certificate).follow(shutdown()));
     }
     routes_known.set_ready();
-    frame.tasks.spawn("http", http.serve(stack::stack(Arc::clone(&ingress)), shutdown()));
+    let serving = http.serve(stack::stack(Arc::clone(&ingress)), shutdown());
+    let served = Arc::clone(&ingress);
+    frame.tasks.spawn("http", async move {
+        let ended = serving.await;
+        // The last answers are given; their results are the last.
+        served.capture.close();
+        ended
+    });
+    let captured = Arc::clone(&ingress);
+    frame.tasks.spawn("capture", async move { captured.capture.run(captured.mailbox.as_ref()).await });
 
     let actor = IngressActor::new(Arc::clone(&ingress), bus.clone(), door, effects);
     slipway_bus::react(&bus, &frame, actor).await?;
@@ -110,6 +123,7 @@ async fn until(
 
 fn ingress(config: &Config, frame: &Frame, bus: &Bus) -> Result<Ingress, IngressError> {
     let outbound = Outbound::new(&config.auth).map_err(IngressError::KeyClient)?;
+    let metrics = IngressMetrics::register(&frame.metrics);
     Ok(Ingress {
         routing: Routing::default(),
         pool: Pool::new(config.upstream.connect_timeout.0),
@@ -122,7 +136,8 @@ fn ingress(config: &Config, frame: &Frame, bus: &Bus) -> Result<Ingress, Ingress
         limits: config.limits.clone(),
         worker_wait: config.upstream.worker_wait.0,
         mailbox: Arc::new(bus.clone()),
-        metrics: IngressMetrics::register(&frame.metrics),
+        capture: Capture::new(usize::try_from(config.limits.capture_memory.0).unwrap_or(usize::MAX), metrics.clone()),
+        metrics,
         clock: frame.clock.clone(),
         health: frame.health.clone(),
     })

@@ -53,6 +53,16 @@ pub const MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 /// their usual one.
 pub const MESSAGE_ARRIVAL: Duration = Duration::from_secs(30);
 
+/// Results that leave in one batch: at a few microseconds each to write, a few milliseconds for the sink-writer.
+pub const CAPTURE_RESULTS: usize = 1_000;
+
+/// Bytes of one batch, unless one result alone has more: large enough to make the broker's share of each result small.
+pub const CAPTURE_BYTES: usize = 512 * 1024;
+
+/// How long the first result of a batch waits for others. A row is seen in its output this much later; at a thousand requests a
+/// second ten of them share one message.
+pub const CAPTURE_LINGER: Duration = Duration::from_millis(10);
+
 /// Callers that are told apart per deployment by the rate limit. An entry is about 100 bytes: 1 MiB per deployment. Entries
 /// that are full again are dropped first; beyond that, new callers share one allowance.
 pub const RATE_CALLERS: usize = 10_000;

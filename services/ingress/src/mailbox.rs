@@ -1,11 +1,11 @@
-//! Where requests are left that are answered later, and whose they are.
+//! The broker as the door sees it: where requests are left that are answered later, whose they are, and where results go.
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use slipway_bus::{Accepted, AcceptedRequest, Bus, BusError, QueueError};
+use slipway_bus::{Accepted, AcceptedRequest, Bus, BusError, Captured, QueueError};
 use slipway_kernel::{DeploymentId, RequestId, RevisionId};
 
-/// Queue, results and the register of accepted requests. The broker, or a double of it.
+/// Queue, results, captures and the register of accepted requests. The broker, or a double of it.
 #[async_trait]
 pub trait Mailbox: Send + Sync + 'static {
     /// Registers a request, once.
@@ -34,6 +34,18 @@ pub trait Mailbox: Send + Sync + 'static {
 
     /// The recorded result of a request.
     async fn result(&self, id: &DeploymentId, request: &RequestId) -> Result<Option<Bytes>, BusError>;
+
+    /// Records the result of a request, where it can be asked for. One that is there already is the one that counts.
+    async fn record(
+        &self,
+        id: &DeploymentId,
+        request: &RequestId,
+        result: Bytes,
+        traceparent: Option<&str>,
+    ) -> Result<(), QueueError>;
+
+    /// Leaves results for the outputs of a deployment.
+    async fn capture(&self, id: &DeploymentId, results: Vec<Captured>) -> Result<(), QueueError>;
 }
 
 #[async_trait]
@@ -68,5 +80,19 @@ impl Mailbox for Bus {
 
     async fn result(&self, id: &DeploymentId, request: &RequestId) -> Result<Option<Bytes>, BusError> {
         self.results().get(id, request).await
+    }
+
+    async fn record(
+        &self,
+        id: &DeploymentId,
+        request: &RequestId,
+        result: Bytes,
+        traceparent: Option<&str>,
+    ) -> Result<(), QueueError> {
+        self.results().publish(id, request, result, traceparent).await.map(drop)
+    }
+
+    async fn capture(&self, id: &DeploymentId, results: Vec<Captured>) -> Result<(), QueueError> {
+        self.captures().publish(id, results).await
     }
 }

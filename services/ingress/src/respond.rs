@@ -48,7 +48,9 @@ pub fn verdict(error: &RequestError) -> Verdict {
         RequestError::BodyTooSlow => http(408, "body-too-slow"),
         RequestError::MediaType { .. } => http(415, "unsupported-media-type"),
         RequestError::HeadTooLarge { .. } => http(431, "headers-too-large"),
-        RequestError::BodyTooLarge { .. } => of(FailureCode::PayloadTooLarge, None),
+        RequestError::BodyTooLarge { .. } | RequestError::ResultTooLarge { .. } => {
+            of(FailureCode::PayloadTooLarge, None)
+        }
         RequestError::Unauthenticated => of(FailureCode::Unauthenticated, None),
         RequestError::SourceAddress => of(FailureCode::PermissionDenied, None),
         RequestError::RateLimited { retry_after } => of(FailureCode::RateLimited, Some(*retry_after)),
@@ -56,7 +58,8 @@ pub fn verdict(error: &RequestError) -> Verdict {
         RequestError::NothingServes(_)
         | RequestError::NoWorker { .. }
         | RequestError::KeysUnavailable
-        | RequestError::QueueUnavailable(_) => of(FailureCode::Unavailable, soon),
+        | RequestError::QueueUnavailable(_)
+        | RequestError::Unrecorded(_) => of(FailureCode::Unavailable, soon),
         RequestError::Unservable(_) => of(FailureCode::Unimplemented, None),
         RequestError::DeadlineExceeded => of(FailureCode::DeadlineExceeded, None),
         RequestError::IdempotencyConflict(_) => of(FailureCode::IdempotencyConflict, None),
@@ -155,6 +158,8 @@ mod tests {
             (RequestError::Method { allowed: "POST" }, 405, "method-not-allowed", false),
             (RequestError::BodyTooSlow, 408, "body-too-slow", false),
             (RequestError::BodyTooLarge { limit: 1 }, 413, "payload-too-large", false),
+            (RequestError::ResultTooLarge { bytes: 2, limit: 1 }, 413, "payload-too-large", false),
+            (RequestError::Unrecorded(anyhow::anyhow!("x")), 503, "unavailable", true),
             (RequestError::MediaType { found: "text/xml".to_owned() }, 415, "unsupported-media-type", false),
             (RequestError::IdempotencyConflict("a".parse().unwrap()), 422, "idempotency-conflict", false),
             (RequestError::RateLimited { retry_after: Duration::from_millis(1) }, 429, "rate-limited", true),

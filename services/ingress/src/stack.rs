@@ -13,6 +13,7 @@
 use crate::{
     admission::Admission,
     auth::Authenticator,
+    capture::Capture,
     channels::metered,
     config::LimitsConfig,
     framing, limits,
@@ -47,8 +48,10 @@ pub struct Ingress {
     pub limits: LimitsConfig,
     /// How long a request waits for a worker to appear.
     pub worker_wait: Duration,
-    /// Requests that are answered later.
+    /// Requests that are answered later, and results that are recorded before their answers.
     pub mailbox: Arc<dyn Mailbox>,
+    /// Results that no answer waits for.
+    pub capture: Capture,
     /// What is counted.
     pub metrics: IngressMetrics,
     /// The time.

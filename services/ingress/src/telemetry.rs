@@ -32,6 +32,14 @@ struct RequestLabels {
     probe: &'static str,
 }
 
+/// Labels of what became of captured results.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CaptureLabels {
+    namespace: String,
+    deployment: String,
+    outcome: &'static str,
+}
+
 /// Labels of a fetch of issuers' keys, of a change of the own identity, and the like.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
@@ -44,6 +52,7 @@ pub struct IngressMetrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<RevisionLabels, Histogram>,
     identities: Family<OutcomeLabels, Counter>,
+    captured: Family<CaptureLabels, Counter>,
     /// Requests inside.
     pub in_flight: Gauge,
     /// Workers that can be reached.
@@ -71,6 +80,7 @@ impl IngressMetrics {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             identities: Family::default(),
+            captured: Family::default(),
             in_flight: Gauge::default(),
             workers: Gauge::default(),
             applied: Gauge::default(),
@@ -88,6 +98,11 @@ impl IngressMetrics {
                 "ingress_routes_applied",
                 "Sequence of the log that requests are routed by",
                 own.applied.clone(),
+            );
+            registry.register(
+                "ingress_captured_results",
+                "Results of answered requests, by whether they are on their way to the outputs or shed",
+                own.captured.clone(),
             );
             registry.register(
                 "ingress_identities",
@@ -112,9 +127,28 @@ impl IngressMetrics {
         self.requests.get_or_create(&RequestLabels { namespace, deployment, revision, code, probe }).inc();
     }
 
+    /// Counts results that left for the outputs, or were shed.
+    pub fn captured(&self, id: &DeploymentId, kept: bool, results: usize) {
+        let labels = CaptureLabels {
+            namespace: id.namespace.to_string(),
+            deployment: id.name.to_string(),
+            outcome: if kept { "kept" } else { "shed" },
+        };
+        self.captured.get_or_create(&labels).inc_by(results as u64);
+    }
+
     /// Counts a request for the own certificate.
     pub fn identity(&self, granted: bool) {
         self.identities.get_or_create(&OutcomeLabels { outcome: if granted { "granted" } else { "failed" } }).inc();
+    }
+}
+
+#[cfg(test)]
+impl IngressMetrics {
+    pub(crate) fn captured_of(&self, id: &DeploymentId, kept: bool) -> u64 {
+        let outcome = if kept { "kept" } else { "shed" };
+        let (namespace, deployment) = (id.namespace.to_string(), id.name.to_string());
+        self.captured.get_or_create(&CaptureLabels { namespace, deployment, outcome }).get()
     }
 }
 

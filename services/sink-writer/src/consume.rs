@@ -1,4 +1,4 @@
-//! From the queue of results into the sinks: decode, refuse, write, then acknowledge.
+//! From the queues of results into the sinks: decode, refuse, write, then acknowledge.
 
 use crate::{
     config::{Batch, Config},
@@ -30,7 +30,7 @@ const VIEW_LAG: Duration = Duration::from_secs(5);
 /// How often it is looked whether the stream needs room. It holds minutes of the fastest stream of results.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
 
-/// Takes results from the queue.
+/// Takes results from the queues.
 #[derive(Clone)]
 pub(crate) struct Consumer {
     bus: Bus,
@@ -54,8 +54,8 @@ impl Consumer {
         Self { bus, outputs, metrics, batch: config.batch }
     }
 
-    /// Until shutdown.
-    pub(crate) async fn run(&self, shutdown: &CancellationToken) -> Result<(), BusError> {
+    /// Results that can be asked for, until shutdown.
+    pub(crate) async fn recorded(&self, shutdown: &CancellationToken) -> Result<(), BusError> {
         let queue = self.bus.results().consume().await?;
         let mut trimmed = Instant::now();
         while !shutdown.is_cancelled() {
@@ -63,19 +63,36 @@ impl Consumer {
                 results = queue.next(self.batch.max, IDLE) => results?,
                 () = shutdown.cancelled() => break,
             };
-            if results.is_empty() {
-                continue;
-            }
-            for ((deployment, target), group) in self.sort(results).await {
-                self.write(&deployment, target, group).await;
-            }
+            self.settle(results).await;
             if trimmed.elapsed() > TRIM_EVERY {
                 trimmed = Instant::now();
                 // A full stream refuses results, and then requests; what the sinks have makes room.
-                settle(self.bus.results().trim().await.map(drop));
+                told(self.bus.results().trim().await.map(drop));
             }
         }
         Ok(())
+    }
+
+    /// Captured results, until shutdown. What is written is gone from their stream, so nothing has to make room.
+    pub(crate) async fn captured(&self, shutdown: &CancellationToken) -> Result<(), BusError> {
+        let queue = self.bus.captures().consume().await?;
+        while !shutdown.is_cancelled() {
+            let results = tokio::select! {
+                results = queue.next(IDLE) => results?,
+                () = shutdown.cancelled() => break,
+            };
+            self.settle(results).await;
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, results: Vec<RecordedResult>) {
+        for ((deployment, target), mut group) in self.sort(results).await {
+            while !group.is_empty() {
+                let rest = group.split_off(group.len().min(self.batch.max));
+                self.write(&deployment, target, std::mem::replace(&mut group, rest)).await;
+            }
+        }
     }
 
     /// Decodes results and groups them by where they go; poison and results behind the fence are settled on the spot.
@@ -98,16 +115,16 @@ impl Consumer {
         self.metrics.refused(kind);
         let letter = DeadLetter {
             service: Service::SinkWriter.to_string(),
-            subject: slipway_bus::topology::result(&result.deployment, &result.request_id),
+            subject: subject_of(&result),
             headers: Vec::new(),
             payload: result.payload.clone(),
             reason,
         };
         match self.bus.dead().put(&letter).await {
-            Ok(_) => settle(result.ack().await),
+            Ok(_) => told(result.ack().await),
             Err(error) => {
                 tracing::warn!(%error, "a dead letter could not be written; the result comes again");
-                settle(result.give_back().await);
+                told(result.give_back().await);
             }
         }
     }
@@ -122,7 +139,7 @@ impl Consumer {
             let error = match self.write_at_once(deployment, target, &group).await {
                 Ok(()) => {
                     for (_, result) in group {
-                        settle(result.ack().await);
+                        told(result.ack().await);
                     }
                     continue;
                 }
@@ -142,7 +159,7 @@ impl Consumer {
                 tracing::warn!(%deployment, error = &error as &dyn std::error::Error, "results could not be written; they come again");
                 self.metrics.write_failed(deployment);
                 for (_, result) in group {
-                    settle(result.give_back().await);
+                    told(result.give_back().await);
                 }
             }
         }
@@ -161,7 +178,7 @@ impl Consumer {
     }
 
     async fn write_probes(&self, group: &[(Row, RecordedResult)]) -> Result<(), SinkError> {
-        let rows: Vec<Row> = group.iter().map(|(row, _)| row.clone()).collect();
+        let rows: Vec<&Row> = group.iter().map(|(row, _)| row).collect();
         self.outputs.probes().write(&rows).await.map(drop)
     }
 
@@ -177,8 +194,8 @@ impl Consumer {
             return Ok(());
         };
         let fence = Fence::of(&folded.deployment);
-        let (refused, rows): (Vec<Row>, Vec<Row>) =
-            group.iter().map(|(row, _)| row.clone()).partition(|row| fence.refuses(row.revision));
+        let (refused, rows): (Vec<&Row>, Vec<&Row>) =
+            group.iter().map(|(row, _)| row).partition(|row| fence.refuses(row.revision));
         if !refused.is_empty() {
             tracing::info!(%deployment, rows = refused.len(), "results of a revision that was taken back are refused");
             self.metrics.refused("fenced");
@@ -205,8 +222,17 @@ impl Consumer {
 /// The row, and whether it is validation traffic.
 fn decode(result: &RecordedResult) -> Result<(Row, bool), String> {
     let decoded = InferenceResult::decode(result.payload.clone()).map_err(|error| error.to_string())?;
-    let row = row_of(&result.deployment, &result.request_id, &decoded).map_err(|error| error.to_string())?;
+    let request_id = result.request_id.as_ref().ok_or("no captured result")?;
+    let row = row_of(&result.deployment, request_id, &decoded).map_err(|error| error.to_string())?;
     Ok((row, decoded.probe))
+}
+
+/// Where it would be asked for.
+fn subject_of(result: &RecordedResult) -> String {
+    match &result.request_id {
+        Some(request) => slipway_bus::topology::result(&result.deployment, request),
+        None => slipway_bus::topology::capture(&result.deployment),
+    }
 }
 
 /// The last span of a request's trace: writing its row.
@@ -216,7 +242,7 @@ fn span_of(result: &RecordedResult) -> Span {
         otel.kind = "consumer",
         otel.status_code = tracing::field::Empty,
         slipway.deployment = %result.deployment,
-        slipway.request_id = %result.request_id,
+        slipway.request_id = result.request_id.as_ref().map(tracing::field::display),
     );
     if let Some(traceparent) = &result.traceparent {
         // A traceparent that cannot be read begins a new trace, as the W3C recommendation wants.
@@ -226,8 +252,8 @@ fn span_of(result: &RecordedResult) -> Span {
 }
 
 /// An acknowledgement that is lost brings the result again, which changes nothing; room that was not made is made the next time.
-fn settle(outcome: Result<(), BusError>) {
+fn told(outcome: Result<(), BusError>) {
     if let Err(error) = outcome {
-        tracing::debug!(%error, "not settled");
+        tracing::debug!(%error, "the broker could not be told");
     }
 }

@@ -49,10 +49,15 @@ pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
     let keeper = Arc::new(Keeper::open(&frame.data_dir.join(&config.ledger.file), bus.clone(), metrics.clone()).await?);
 
     let consumer = Consumer::new(bus.clone(), Arc::clone(&outputs), metrics, &config);
-    let (shutdown, queue) = (frame.shutdown.clone(), consumer);
+    let (shutdown, queue) = (frame.shutdown.clone(), consumer.clone());
     frame.tasks.spawn_restarting("results", move || {
         let (consumer, shutdown) = (queue.clone(), shutdown.clone());
-        async move { consumer.run(&shutdown).await }
+        async move { consumer.recorded(&shutdown).await }
+    });
+    let (shutdown, queue) = (frame.shutdown.clone(), consumer);
+    frame.tasks.spawn_restarting("captures", move || {
+        let (consumer, shutdown) = (queue.clone(), shutdown.clone());
+        async move { consumer.captured(&shutdown).await }
     });
     let (marking, shutdown) = (Arc::clone(&outputs), frame.shutdown.clone());
     frame.tasks.spawn_restarting("suspects", move || {

@@ -93,7 +93,7 @@ impl Outputs {
     }
 
     /// Writes rows of one deployment and generation into all sinks; done only when all have them.
-    pub(crate) async fn write(&self, outputs: &[Output], rows: &[Row]) -> Result<Vec<(String, u64)>, SinkError> {
+    pub(crate) async fn write(&self, outputs: &[Output], rows: &[&Row]) -> Result<Vec<(String, u64)>, SinkError> {
         let mut written = Vec::with_capacity(outputs.len());
         for output in outputs {
             let sink = self.sink(output).await?;

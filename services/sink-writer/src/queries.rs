@@ -32,7 +32,7 @@ pub(crate) fn spawn(frame: &Frame, bus: &Bus, outputs: &Arc<Outputs>, keeper: &A
 
 async fn answer(bus: Bus, outputs: Arc<Outputs>, query: SinkQuery) -> Option<SinkAnswer> {
     let id = DeploymentId { namespace: query.namespace.parse().ok()?, name: query.deployment.parse().ok()? };
-    let pending = bus.results().lag().await.ok()?;
+    let pending = bus.results().lag().await.ok()? + bus.captures().lag().await.ok()?;
     let sink: SqliteSink =
         if query.probe { outputs.probes().as_ref().clone() } else { outputs.embedded(&id).await.ok()?? };
     let (total, rows) = sink.rows(&query, SinkAnswer::PAGE).await.ok()?;

@@ -1,20 +1,19 @@
 //! The direct path, from start to drain.
 
 use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use prost::Message as _;
 use slipway_bus::WorkerState;
 use slipway_kernel::Service;
 use slipway_proto::oip::response_tensors;
-use slipway_proto::slipway::inference::v1::InferenceResult;
-use slipway_proto::slipway::inference::v1::inference_result::Outcome;
 use slipway_testkit::eventually;
 use tonic::Code;
 
 use crate::harness::{Mesh, PATIENCE, deployment, direct, golden};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_becomes_warm_then_ready_answers_ingress_records_first_and_drains() {
+async fn a_worker_becomes_warm_then_ready_answers_ingress_and_drains() {
     let (mesh, config) = Mesh::start("digits-v2").await;
     let running = mesh.run(config);
 
@@ -35,7 +34,6 @@ async fn a_worker_becomes_warm_then_ready_answers_ingress_records_first_and_drai
     let mut ingress = mesh.client(Service::Ingress).await.unwrap();
     let (rows, labels) = golden(20);
     let mut request = direct("r-1", &rows);
-    request.metadata_mut().insert("slipway-principal", "jane".parse().unwrap());
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
     let response = ingress.model_infer(request).await.unwrap().into_inner();
@@ -43,12 +41,8 @@ async fn a_worker_becomes_warm_then_ready_answers_ingress_records_first_and_drai
     let right = found.iter().zip(&labels).filter(|(a, b)| a == b).count();
     assert!(right >= 19, "{right} of 20");
 
-    // It was there before the answer was, so it is there at once.
-    let recorded = mesh.ingress.results().get(&deployment(), &"r-1".parse().unwrap()).await.unwrap().unwrap();
-    let recorded = InferenceResult::decode(recorded).unwrap();
-    assert_eq!(recorded.principal, "jane");
-    assert_eq!(recorded.revision, "1-1");
-    assert_eq!(recorded.outcome, Some(Outcome::Response(response)));
+    // Who answers the client records, and nobody else.
+    assert_eq!(mesh.ingress.results().get(&deployment(), &"r-1".parse().unwrap()).await.unwrap(), None);
 
     running.stop().await.unwrap();
     assert!(mesh.worker().await.is_none(), "it has deregistered");
@@ -90,15 +84,20 @@ async fn a_drain_under_load_loses_no_request() {
     let (rows, _) = golden(1);
     let client = mesh.client(Service::Ingress).await.unwrap();
     let shutdown = running.frame.shutdown.clone();
+    let answered_in_all = Arc::new(AtomicU32::new(0));
     // Callers send one request after the other until they are told, by a refusal that may be retried, to go elsewhere.
     let callers: Vec<_> = (0..4)
         .map(|caller| {
-            let (mut client, rows, shutdown) = (client.clone(), rows.clone(), shutdown.clone());
+            let (mut client, rows, shutdown, answered_in_all) =
+                (client.clone(), rows.clone(), shutdown.clone(), Arc::clone(&answered_in_all));
             tokio::spawn(async move {
                 let mut answered: u32 = 0;
                 loop {
                     match client.model_infer(direct(&format!("d-{caller}-{answered}"), &rows)).await {
-                        Ok(_) => answered += 1,
+                        Ok(_) => {
+                            answered += 1;
+                            answered_in_all.fetch_add(1, Ordering::Relaxed);
+                        }
                         Err(status) => {
                             assert!(shutdown.is_cancelled(), "refused before the drain: {status:?}");
                             // Either the worker says so, or the connection was closed before the request was sent.
@@ -111,10 +110,7 @@ async fn a_drain_under_load_loses_no_request() {
             })
         })
         .collect();
-    eventually(PATIENCE, || async {
-        mesh.ingress.results().get(&deployment(), &"d-0-20".parse().unwrap()).await.unwrap()
-    })
-    .await;
+    eventually(PATIENCE, || async { answered_in_all.load(Ordering::Relaxed) > 80 }).await;
     running.stop().await.unwrap();
     for (caller, answered) in callers.into_iter().enumerate() {
         let answered = tokio::time::timeout(PATIENCE, answered).await.unwrap().unwrap();
@@ -123,7 +119,7 @@ async fn a_drain_under_load_loses_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_broker_nothing_is_answered_and_with_it_back_everything_is() {
+async fn without_the_broker_requests_are_answered_and_the_worker_lives_on() {
     let (mut mesh, config) = Mesh::start("digits-v1").await;
     let running = mesh.run(config);
     mesh.grant();
@@ -132,16 +128,9 @@ async fn without_the_broker_nothing_is_answered_and_with_it_back_everything_is()
     let (rows, _) = golden(1);
     client.model_infer(direct("b-1", &rows)).await.unwrap();
     mesh.nats.stop().await;
-    let status = client.model_infer(direct("b-2", &rows)).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    assert_eq!(status.metadata().get("slipway-failure").unwrap(), "unavailable");
-    assert!(status.metadata().get("retry-after").is_some());
+    client.model_infer(direct("b-2", &rows)).await.unwrap();
     mesh.nats.restart().await;
-    eventually(PATIENCE, || {
-        let (mut client, request) = (client.clone(), direct("b-2", &rows));
-        async move { client.model_infer(request).await }
-    })
-    .await;
+    client.model_infer(direct("b-3", &rows)).await.unwrap();
     assert!(!running.task.is_finished(), "the worker lived on");
     running.stop().await.unwrap();
 }

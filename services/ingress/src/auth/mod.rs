@@ -168,7 +168,7 @@ mod tests {
     };
     use crate::config::AuthConfig;
     use http::HeaderValue;
-    use slipway_kernel::spec::Access;
+    use slipway_kernel::spec::{Access, Record};
     use std::time::Duration;
 
     struct Gate {
@@ -187,7 +187,13 @@ mod tests {
             std::fs::write(&path, issuer.jwks()).unwrap();
             let jwt = Some(Jwt { jwks: format!("file://{}", path.display()), ..wanted() });
             let access = Access { anonymous, api_keys: true, jwt, ..Access::default() };
-            let rules = Rules { access, allow_from: Vec::new(), max_body: 1, timeout: Duration::from_secs(1) };
+            let rules = Rules {
+                access,
+                allow_from: Vec::new(),
+                max_body: 1,
+                timeout: Duration::from_secs(1),
+                record: Record::default(),
+            };
             let authenticator = Authenticator {
                 api_keys: keys(&id, KEY, None),
                 issuers: Issuers::new(outbound::Outbound::new(&AuthConfig::default()).unwrap()),

@@ -43,19 +43,18 @@ fn seconds(world: &World) -> u64 {
 }
 
 #[tokio::test]
-async fn a_key_and_a_token_open_the_door_and_the_worker_learns_whose_they_are() {
+async fn a_key_and_a_token_open_the_door_and_the_result_says_whose_they_are() {
     let (world, worker, issuer, _folder) = guarded().await;
     let token = format!("Bearer {}", issuer.token(seconds(&world) + 60));
-    for (name, value, principal) in [
+    for (n, (name, value, principal)) in (1..).zip([
         ("slipway-api-key", KEY, "api-key:key-1"),
         ("authorization", &format!("Bearer {KEY}"), "api-key:key-1"),
         ("authorization", &token, "jwt:robot"),
-    ] {
+    ]) {
         let answer = world.infer(&[(name, value)]).await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        let seen = worker.last();
-        assert_eq!(seen["slipway-principal"], principal);
-        assert!(!seen.contains_key("authorization"), "the credential goes no further");
+        assert_eq!(world.captured(n).await[n - 1].principal, principal);
+        assert!(!worker.last().contains_key("authorization"), "the credential goes no further");
     }
 }
 
@@ -130,8 +129,8 @@ async fn an_unreleased_revision_is_reached_by_the_mark_only() {
     assert_eq!(known.body["error"].to_string().replace("2-1", "9-9"), unknown.body["error"].to_string());
     let marked = world.infer(&[named, ("slipway-probe", &own)]).await;
     assert_eq!((marked.status, marked.header("slipway-revision")), (200, "2-1"));
-    assert_eq!(second.last()["slipway-probe"], "1");
-    assert_eq!(second.last()["slipway-principal"], "service:ingress");
+    let captured = world.captured(1).await;
+    assert_eq!((captured[0].probe, captured[0].principal.as_str()), (true, "service:ingress"));
     assert_eq!(world.infer(&[("slipway-api-key", KEY), ("slipway-revision", "1-1")]).await.status, 200);
     // Once it has a share, anybody may ask for it.
     world.history.shift(2, 1, 5);

@@ -3,7 +3,7 @@
 use crate::mailbox::Mailbox;
 use async_trait::async_trait;
 use bytes::Bytes;
-use slipway_bus::{Accepted, AcceptedRequest, BusError, QueueError};
+use slipway_bus::{Accepted, AcceptedRequest, BusError, Captured, QueueError};
 use slipway_kernel::{DeploymentId, RequestId, RevisionId};
 use std::{
     collections::BTreeMap,
@@ -16,12 +16,13 @@ use std::{
 type Key = (DeploymentId, RequestId);
 
 #[derive(Default)]
-pub(super) struct MemoryMailbox {
+pub(crate) struct MemoryMailbox {
     pub(super) accepted: Mutex<BTreeMap<Key, AcceptedRequest>>,
     pub(super) queued: Mutex<Vec<(RevisionId, Bytes)>>,
     pub(super) results: Mutex<BTreeMap<Key, Bytes>>,
+    pub(crate) captured: Mutex<Vec<(DeploymentId, Vec<Captured>)>>,
     pub(super) full: AtomicBool,
-    pub(super) away: AtomicBool,
+    pub(crate) away: AtomicBool,
 }
 
 impl MemoryMailbox {
@@ -79,5 +80,23 @@ impl Mailbox for MemoryMailbox {
     async fn result(&self, id: &DeploymentId, request: &RequestId) -> Result<Option<Bytes>, BusError> {
         self.reach()?;
         Ok(self.results.lock().unwrap().get(&(id.clone(), request.clone())).cloned())
+    }
+
+    async fn record(
+        &self,
+        id: &DeploymentId,
+        request: &RequestId,
+        result: Bytes,
+        _: Option<&str>,
+    ) -> Result<(), QueueError> {
+        self.reach().map_err(QueueError::Unavailable)?;
+        self.results.lock().unwrap().entry((id.clone(), request.clone())).or_insert(result);
+        Ok(())
+    }
+
+    async fn capture(&self, id: &DeploymentId, results: Vec<Captured>) -> Result<(), QueueError> {
+        self.reach().map_err(QueueError::Unavailable)?;
+        self.captured.lock().unwrap().push((id.clone(), results));
+        Ok(())
     }
 }

@@ -142,12 +142,9 @@ impl GrpcInferenceService for Double {
         let text = |name: &str| request.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
         let names = [
             "slipway-request-id",
-            "slipway-correlation-id",
             "slipway-principal",
             "slipway-deadline-ms",
-            "slipway-accepted-ms",
             "slipway-attempt",
-            "slipway-probe",
             "traceparent",
             "x-forwarded-for",
             "authorization",

@@ -5,6 +5,7 @@ use crate::{
     actor::OwnDoor,
     admission::Admission,
     auth::{Authenticator, api_key::ApiKeys, issuers::Issuers, outbound::Outbound, probe::Probes},
+    capture::Capture,
     channels::http::HttpDoor,
     config::{AuthConfig, HttpConfig, LimitsConfig},
     stack::{Ingress, stack},
@@ -15,8 +16,10 @@ use crate::{
     telemetry::IngressMetrics,
     upstream::Pool,
 };
+use prost::Message as _;
 use serde_json::{Value, json};
 use slipway_kernel::{RevisionId, Span};
+use slipway_proto::slipway::inference::v1::InferenceResult;
 use slipway_runtime::{CancellationToken, Frame};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
@@ -69,6 +72,7 @@ impl World {
         slipway_runtime::tls::install_provider();
         let Setting { limits, http, worker_wait, history, drain } = setting;
         let (frame, mailbox) = (Frame::for_test("ingress"), Arc::new(MemoryMailbox::default()));
+        let metrics = IngressMetrics::register(&frame.metrics);
         let ingress = Arc::new(Ingress {
             routing: Routing::default(),
             pool: Pool::new(Duration::from_secs(1)),
@@ -81,10 +85,13 @@ impl World {
             limits,
             worker_wait,
             mailbox: Arc::<MemoryMailbox>::clone(&mailbox),
-            metrics: IngressMetrics::register(&frame.metrics),
+            capture: Capture::new(1 << 20, metrics.clone()),
+            metrics,
             clock: frame.clock.clone(),
             health: frame.health.clone(),
         });
+        let captured = Arc::clone(&ingress);
+        tokio::spawn(async move { captured.capture.run(captured.mailbox.as_ref()).await });
         let authority = Authority::new();
         ingress.pool.set_identity(authority.ingress());
         let door = HttpDoor::open(&http, drain).await.unwrap();
@@ -146,6 +153,17 @@ impl World {
             request = request.header(*name, *value);
         }
         self.send(request).await
+    }
+
+    /// What was captured, once there are so many.
+    pub(super) async fn captured(&self, count: usize) -> Vec<InferenceResult> {
+        let results = || {
+            let batches = self.mailbox.captured.lock().unwrap();
+            let all = batches.iter().flat_map(|(_, batch)| batch.iter());
+            all.map(|captured| InferenceResult::decode(captured.result.clone()).unwrap()).collect::<Vec<_>>()
+        };
+        eventually("the results are captured", || results().len() >= count).await;
+        results()
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {

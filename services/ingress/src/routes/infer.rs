@@ -12,10 +12,10 @@ use crate::{
     auth::Shown,
     body,
     error::RequestError,
-    respond,
+    recording, respond,
     stack::Ingress,
     trail::Trail,
-    upstream::{self, Call, Ended},
+    upstream::{self, Answer, Call, Ended},
 };
 use axum::{
     Extension,
@@ -23,7 +23,7 @@ use axum::{
     response::Response,
 };
 use prost::Message as _;
-use slipway_kernel::{Refusals, RequestId, Timestamp};
+use slipway_kernel::{Refusals, RequestId, Timestamp, spec::Record};
 use slipway_oip::json::{self, Written};
 use slipway_proto::inference::{ModelInferRequest, ModelInferResponse};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -97,7 +97,7 @@ pub async fn message(
     if let Some(recorded) = later::replay(&request, &prepared).await? {
         return later::recorded_response(trail, &recorded);
     }
-    Ok(*request.answer(prepared).await?.0)
+    Ok(request.answer(prepared).await?.0)
 }
 
 /// Until when an answer is of use.
@@ -142,7 +142,7 @@ impl Admitted<'_> {
 
     /// Waits for room, sends it to a worker, and gives its answer, with the forms in which the outputs are wanted. If the route
     /// moves meanwhile, so does the request.
-    async fn answer(mut self, mut prepared: Prepared) -> Result<(Box<ModelInferResponse>, Vec<bool>), RequestError> {
+    async fn answer(mut self, mut prepared: Prepared) -> Result<(ModelInferResponse, Vec<bool>), RequestError> {
         let places = match self.visit.caller.prober {
             Some(_) => &self.visit.door.state.probes,
             None => &self.visit.door.state.permits,
@@ -151,8 +151,9 @@ impl Admitted<'_> {
         let _of_all = self.ingress.admission.all.acquire(self.deadline.at).await?;
         loop {
             let begun = Instant::now();
-            let result = match self.send(&prepared).await {
-                Ended::Answer(response) => Ok(response),
+            let call = self.call(&prepared);
+            let result = match self.send(&prepared, &call).await {
+                Ended::Answer(answer) => self.record(&prepared, &call, *answer).await,
                 Ended::Failed(error) => Err(error),
                 Ended::Moved => {
                     let id = &self.visit.door.entry.id;
@@ -169,10 +170,21 @@ impl Admitted<'_> {
         }
     }
 
-    async fn send(&self, prepared: &Prepared) -> Ended {
-        let deployment = &self.visit.door.entry.id;
-        let call = Call {
-            deployment: deployment.clone(),
+    /// A client that names its request for repetition is answered only with what a repetition would find.
+    async fn record(
+        &self,
+        prepared: &Prepared,
+        call: &Call,
+        answer: Answer,
+    ) -> Result<ModelInferResponse, RequestError> {
+        let when = if self.head.idempotency_key.is_some() { Record::BeforeReply } else { prepared.target.rules.record };
+        recording::record(self.ingress, when, call, &prepared.target, &answer).await?;
+        Ok(answer.response)
+    }
+
+    fn call(&self, prepared: &Prepared) -> Call {
+        Call {
+            deployment: self.visit.door.entry.id.clone(),
             revision: prepared.target.revision,
             request_id: prepared.request_id.clone(),
             correlation_id: self.correlation_id(&prepared.request_id),
@@ -182,16 +194,19 @@ impl Admitted<'_> {
             deadline_unix_ms: self.deadline.unix_ms,
             accepted_unix_ms: self.deadline.accepted.0,
             traceparent: self.trail.traceparent.clone(),
-        };
+        }
+    }
+
+    async fn send(&self, prepared: &Prepared, call: &Call) -> Ended {
         let named = self.visit.named.is_some();
         upstream::infer(
             &self.ingress.pool,
             &self.ingress.routing,
             &self.visit.door.state,
             self.ingress.worker_wait,
-            &call,
+            call,
             &prepared.message,
-            |table| has_moved(table, deployment, named, &prepared.request_id, &prepared.target),
+            |table| has_moved(table, &call.deployment, named, &prepared.request_id, &prepared.target),
         )
         .await
     }

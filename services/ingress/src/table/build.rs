@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 use slipway_kernel::{
     Deployment, DeploymentId, Digest, GenerationState, RequestId, RevisionId, Routes,
-    spec::{Access, Input},
+    spec::{Access, Input, Record},
 };
 use slipway_oip::Signature;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -49,6 +49,8 @@ pub struct Rules {
     pub max_body: usize,
     /// How long a request may take when it sets no deadline.
     pub timeout: Duration,
+    /// When results are recorded.
+    pub record: Record,
 }
 
 impl Entry {
@@ -114,6 +116,7 @@ fn rules_of(generation: &GenerationState) -> Rules {
         access: spec.access.clone(),
         max_body: usize::try_from(http.max_body.0).unwrap_or(usize::MAX),
         timeout: http.timeout.0,
+        record: spec.record,
     }
 }
 
@@ -137,6 +140,7 @@ pub(crate) mod tests {
         pub(crate) facts: Vec<Arc<Fact>>,
         pub(crate) access: Value,
         pub(crate) http: Value,
+        pub(crate) record: Value,
         pub(crate) model: ModelFacts,
     }
 
@@ -147,6 +151,7 @@ pub(crate) mod tests {
                 facts: Vec::new(),
                 access: json!({ "anonymous": true }),
                 http: json!({}),
+                record: json!("after-reply"),
                 model: facts(&[("x", "FP32", &[-1, 2])], &[("y", "FP32", &[-1, 2])]),
             }
         }
@@ -179,7 +184,8 @@ pub(crate) mod tests {
                 let deployment = ModelDeployment::read(&json!({
                     "metadata": { "name": self.id.name, "namespace": self.id.namespace },
                     "spec": {
-                        "model": { "uri": "file:///m.onnx" }, "access": self.access, "inputs": [{ "http": self.http }]
+                        "model": { "uri": "file:///m.onnx" }, "access": self.access, "inputs": [{ "http": self.http }],
+                        "record": self.record
                     }
                 }))
                 .unwrap();

@@ -50,11 +50,22 @@ pub struct Call {
     pub traceparent: Option<String>,
 }
 
+/// The answer of a worker.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What it says.
+    pub response: ModelInferResponse,
+    /// Whose it is.
+    pub instance: String,
+    /// At which try, from 1.
+    pub attempt: u32,
+}
+
 /// How a request ended at the workers.
 #[derive(Debug)]
 pub enum Ended {
     /// With an answer.
-    Answer(Box<ModelInferResponse>),
+    Answer(Box<Answer>),
     /// Without.
     Failed(RequestError),
     /// The route moved while it waited: it belongs to another revision now.
@@ -87,7 +98,10 @@ pub async fn infer(
                     return Ended::Failed(RequestError::DeadlineExceeded);
                 };
                 let status = match answered {
-                    Ok(response) => return Ended::Answer(Box::new(response)),
+                    Ok(response) => {
+                        let instance = worker.seat().instance.clone();
+                        return Ended::Answer(Box::new(Answer { response, instance, attempt }));
+                    }
                     Err(status) => status,
                 };
                 let error = match retry::verdict(&status) {
@@ -155,14 +169,8 @@ fn request(call: &Call, attempt: u32, message: &ModelInferRequest) -> Request<Mo
         }
     };
     set("slipway-request-id", &call.request_id);
-    set("slipway-correlation-id", &call.correlation_id);
-    set("slipway-principal", &call.principal);
     set("slipway-deadline-ms", &call.deadline_unix_ms);
-    set("slipway-accepted-ms", &call.accepted_unix_ms);
     set("slipway-attempt", &attempt);
-    if call.probe {
-        set("slipway-probe", &1);
-    }
     if let Some(traceparent) = &call.traceparent {
         set("traceparent", traceparent);
     }

@@ -13,8 +13,8 @@ pub use rules::{Permissions, Rules};
 use crate::{
     principal::Principal,
     topology::{
-        self, API, BLOBS, Bucket, INTAKE, INTAKE_ANSWERS, LIFECYCLE, REQUESTS, RESULTS, RESULTS_BELOW, StreamName,
-        WorkConsumer, blobs_stream, facts_in_slot, inbox, nudges,
+        self, API, BLOBS, Bucket, CAPTURES, INTAKE, INTAKE_ANSWERS, LIFECYCLE, REQUESTS, RESULTS, RESULTS_BELOW,
+        StreamName, WorkConsumer, blobs_stream, facts_in_slot, inbox, nudges,
     },
 };
 use slipway_kernel::{Service, Slot};
@@ -72,7 +72,10 @@ fn of_service(permissions: &mut Permissions, service: Service) {
         Service::SinkWriter => sink_writer(permissions),
         Service::Security => security(permissions),
         Service::PlatformSelector => foreign_objects(permissions),
-        Service::Observability => permissions.say(consumer_info(WorkConsumer::Results)),
+        Service::Observability => {
+            permissions.say(consumer_info(WorkConsumer::Results));
+            permissions.say(consumer_info(WorkConsumer::Captures));
+        }
         Service::Validator => {
             results_by_subject(permissions);
             permissions.say(topology::ask(Service::SinkWriter, "rows"));
@@ -203,7 +206,13 @@ fn objects(permissions: &mut Permissions, stream: &str, bucket: &str) {
 fn foreign_objects(permissions: &mut Permissions) {
     objects(permissions, "*", "*");
     // What that reaches besides: consumers of streams that are not objects.
-    let others = [StreamName::Intake, StreamName::IntakeAnswers, StreamName::Requests, StreamName::Results];
+    let others = [
+        StreamName::Intake,
+        StreamName::IntakeAnswers,
+        StreamName::Requests,
+        StreamName::Results,
+        StreamName::Captures,
+    ];
     for stream in others {
         permissions.never_say(format!("{API}.CONSUMER.MSG.NEXT.{}.*", stream.as_str()));
         permissions.never_say(format!("{API}.CONSUMER.DELETE.{}.*", stream.as_str()));
@@ -241,6 +250,8 @@ fn controller(permissions: &mut Permissions) {
 fn ingress(permissions: &mut Permissions) {
     permissions.say(REQUESTS);
     permissions.say(format!("{API}.STREAM.INFO.{}", StreamName::Requests.as_str()));
+    permissions.say(RESULTS);
+    permissions.say(CAPTURES);
     results_by_subject(permissions);
     bucket_write(permissions, Bucket::Routes, "ingress.*");
     bucket_write(permissions, Bucket::Accepted, ">");

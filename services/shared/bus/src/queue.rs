@@ -1,10 +1,12 @@
 //! Inference that waits: queues of requests per revision, accepted asynchronous requests, recorded results.
 
 mod accepted;
+mod captures;
 mod requests;
 mod results;
 
 pub use accepted::{Accepted, AcceptedRequest, AcceptedRequests};
+pub use captures::{CaptureQueue, Captured, Captures};
 pub use requests::{QueuedRequest, RequestQueue, Requests};
 pub use results::{Recorded, RecordedResult, ResultQueue, Results};
 

@@ -62,7 +62,7 @@ impl Sink for FilesSink {
     async fn prove(&self, deployment: &DeploymentId) -> Result<Proof, SinkError> {
         let row = probe_row(deployment);
         let key = Self::key(&row);
-        self.write(std::slice::from_ref(&row)).await?;
+        self.write(&[&row]).await?;
         let read = self.store.get(&key).await.map_err(|error| self.failed("read", error))?;
         let read = read.bytes().await.map_err(|error| self.failed("read", error))?;
         self.store.delete(&key).await.map_err(|error| self.failed("removed", error))?;
@@ -74,7 +74,7 @@ impl Sink for FilesSink {
         Ok(Proof { name: self.name.clone(), detail: "a file was written, read back, compared and removed".to_owned() })
     }
 
-    async fn write(&self, rows: &[Row]) -> Result<u64, SinkError> {
+    async fn write(&self, rows: &[&Row]) -> Result<u64, SinkError> {
         let mut written = 0;
         for row in rows {
             // A row is a tree of strings and numbers; it always has JSON.
@@ -103,7 +103,7 @@ mod tests {
         sink.prove(&id).await.unwrap();
         let mut row = probe_row(&id);
         row.request_id = "r1".to_owned();
-        assert_eq!(sink.write(&[row.clone(), row.clone()]).await.unwrap(), 1);
+        assert_eq!(sink.write(&[&row, &row]).await.unwrap(), 1);
         let files: Vec<_> = fs::read_dir(folder.path().join("default/digits")).unwrap().flatten().collect();
         assert_eq!(files.len(), 1, "{files:?}");
         assert_eq!(sink.mark_suspect(&id, RevisionId::new(1, 1)).await.unwrap(), 1);

@@ -22,7 +22,7 @@ pub(crate) trait Sink: Send + Sync {
     async fn prove(&self, deployment: &DeploymentId) -> Result<Proof, SinkError>;
 
     /// Writes rows durably; a row whose key is there already changes nothing. Returns how many were new.
-    async fn write(&self, rows: &[Row]) -> Result<u64, SinkError>;
+    async fn write(&self, rows: &[&Row]) -> Result<u64, SinkError>;
 
     /// Marks the rows of a revision that was taken back. Returns how many.
     async fn mark_suspect(&self, deployment: &DeploymentId, revision: RevisionId) -> Result<u64, SinkError>;

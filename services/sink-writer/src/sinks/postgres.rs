@@ -74,7 +74,7 @@ impl Sink for PostgresSink {
     async fn prove(&self, deployment: &DeploymentId) -> Result<Proof, SinkError> {
         self.make_table().await?;
         let row = probe_row(deployment);
-        self.write(std::slice::from_ref(&row)).await?;
+        self.write(&[&row]).await?;
         // Taken away and read back in one statement: nobody sees the probe in between but by chance.
         let delete = format!(
             "DELETE FROM {} WHERE namespace = $1 AND deployment = $2 AND request_id = $3 RETURNING outputs",
@@ -93,7 +93,7 @@ impl Sink for PostgresSink {
         Ok(Proof { name: self.name.clone(), detail: "a row was written, read back, compared and removed".to_owned() })
     }
 
-    async fn write(&self, rows: &[Row]) -> Result<u64, SinkError> {
+    async fn write(&self, rows: &[&Row]) -> Result<u64, SinkError> {
         let insert = format!(
             "INSERT INTO {} (namespace, deployment, request_id, correlation_id, revision, model_digest, trace_id, principal,
                 attempt, accepted_unix_ms, completed_unix_ms, ok, code, outputs)
@@ -102,7 +102,7 @@ impl Sink for PostgresSink {
              ON CONFLICT DO NOTHING",
             self.table
         );
-        let texts = |of: fn(&Row) -> String| rows.iter().map(of).collect::<Vec<String>>();
+        let texts = |of: fn(&Row) -> String| rows.iter().map(|row| of(row)).collect::<Vec<String>>();
         let numbers = |of: fn(&Row) -> u64| {
             rows.iter().map(|row| i64::try_from(of(row)).unwrap_or(i64::MAX)).collect::<Vec<i64>>()
         };

@@ -19,6 +19,10 @@ pub(crate) struct SqliteSink {
     name: String,
 }
 
+/// Rows of one statement. Each statement is a trip to the database's own thread, which costs several times what a row does; beyond
+/// this the trip is below a tenth, and SQLite takes no more than 32,766 values.
+const ROWS_PER_STATEMENT: usize = 256;
+
 /// Opens an embedded database, private to its owner, with every commit on disk before it is reported.
 pub(crate) async fn open(file: &Path) -> Result<SqlitePool, sqlx::Error> {
     let options = SqliteConnectOptions::new()
@@ -56,6 +60,17 @@ impl SqliteSink {
 
     fn failed(&self, action: &'static str, source: sqlx::Error) -> SinkError {
         SinkError::Database { sink: self.name.clone(), action, source }
+    }
+
+    /// The statement that inserts so many rows.
+    fn insert(&self, rows: usize) -> String {
+        let values = ["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"].repeat(rows).join(", ");
+        format!(
+            "INSERT INTO {} (namespace, deployment, request_id, correlation_id, revision, model_digest, trace_id, principal,
+                attempt, accepted_unix_ms, completed_unix_ms, ok, code, outputs)
+             VALUES {values} ON CONFLICT DO NOTHING",
+            self.table
+        )
     }
 
     /// How many rows a query has, and one page of them.
@@ -102,7 +117,7 @@ impl Sink for SqliteSink {
 
     async fn prove(&self, deployment: &DeploymentId) -> Result<Proof, SinkError> {
         let row = probe_row(deployment);
-        self.write(std::slice::from_ref(&row)).await?;
+        self.write(&[&row]).await?;
         let key = "namespace = ?1 AND deployment = ?2 AND request_id = ?3";
         let select = format!("SELECT outputs FROM {} WHERE {key}", self.table);
         let read: String = sqlx::query_scalar(AssertSqlSafe(select))
@@ -127,37 +142,35 @@ impl Sink for SqliteSink {
         Ok(Proof { name: self.name.clone(), detail: "a row was written, read back, compared and removed".to_owned() })
     }
 
-    async fn write(&self, rows: &[Row]) -> Result<u64, SinkError> {
-        let insert = format!(
-            "INSERT INTO {} (namespace, deployment, request_id, correlation_id, revision, model_digest, trace_id, principal,
-                attempt, accepted_unix_ms, completed_unix_ms, ok, code, outputs)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING",
-            self.table
-        );
+    async fn write(&self, rows: &[&Row]) -> Result<u64, SinkError> {
         let failed = |error| self.failed("writing", error);
         // Taking the write lock at once: a read that turns into a write is refused under contention instead of waiting.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let mut written = 0;
-        for row in rows {
-            let done = sqlx::query(AssertSqlSafe(insert.as_str()))
-                .bind(&row.namespace)
-                .bind(&row.deployment)
-                .bind(&row.request_id)
-                .bind(&row.correlation_id)
-                .bind(row.revision.to_string())
-                .bind(&row.model_digest)
-                .bind(&row.trace_id)
-                .bind(&row.principal)
-                .bind(row.attempt)
-                .bind(i64::try_from(row.accepted_at.0).unwrap_or(i64::MAX))
-                .bind(i64::try_from(row.completed_at.0).unwrap_or(i64::MAX))
-                .bind(row.ok)
-                .bind(&row.code)
-                .bind(row.outputs.to_string())
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?;
-            written += done.rows_affected();
+        let (mut written, mut rest) = (0, rows);
+        while !rest.is_empty() {
+            // Powers of two, so that any batch is made of a few statements that are prepared once.
+            let size = (1 << rest.len().ilog2()).min(ROWS_PER_STATEMENT);
+            let (now, later) = rest.split_at(size);
+            rest = later;
+            let insert = self.insert(size);
+            let statement = now.iter().fold(sqlx::query(AssertSqlSafe(insert)), |statement, row| {
+                statement
+                    .bind(&row.namespace)
+                    .bind(&row.deployment)
+                    .bind(&row.request_id)
+                    .bind(&row.correlation_id)
+                    .bind(row.revision.to_string())
+                    .bind(&row.model_digest)
+                    .bind(&row.trace_id)
+                    .bind(&row.principal)
+                    .bind(row.attempt)
+                    .bind(i64::try_from(row.accepted_at.0).unwrap_or(i64::MAX))
+                    .bind(i64::try_from(row.completed_at.0).unwrap_or(i64::MAX))
+                    .bind(row.ok)
+                    .bind(&row.code)
+                    .bind(row.outputs.to_string())
+            });
+            written += statement.execute(&mut *transaction).await.map_err(failed)?.rows_affected();
         }
         transaction.commit().await.map_err(failed)?;
         Ok(written)
@@ -196,10 +209,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sink = sink(folder.path()).await;
         let row = probe_row(&id());
-        assert_eq!(sink.write(&[row.clone(), row.clone()]).await.unwrap(), 1);
-        assert_eq!(sink.write(std::slice::from_ref(&row)).await.unwrap(), 0);
+        assert_eq!(sink.write(&[&row, &row]).await.unwrap(), 1);
+        assert_eq!(sink.write(&[&row]).await.unwrap(), 0);
         let query = SinkQuery { correlation: None, ..SinkQuery::of_run(&id(), "") };
         assert_eq!(sink.rows(&query, 10).await.unwrap().0, 1);
+    }
+
+    #[tokio::test]
+    async fn a_batch_of_any_size_is_written_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = sink(folder.path()).await;
+        let rows: Vec<Row> = (0..3 * ROWS_PER_STATEMENT + 7).map(|_| probe_row(&id())).collect();
+        let all: Vec<&Row> = rows.iter().collect();
+        assert_eq!(sink.write(&all[..5]).await.unwrap(), 5);
+        assert_eq!(sink.write(&all).await.unwrap(), rows.len() as u64 - 5);
+        let query = SinkQuery { correlation: None, ..SinkQuery::of_run(&id(), "") };
+        assert_eq!(sink.rows(&query, 10).await.unwrap().0, rows.len() as u64);
     }
 
     #[tokio::test]
@@ -216,7 +241,7 @@ mod tests {
     async fn rows_of_a_revision_that_was_taken_back_are_marked() {
         let folder = tempfile::tempdir().unwrap();
         let sink = sink(folder.path()).await;
-        sink.write(&[probe_row(&id())]).await.unwrap();
+        sink.write(&[&probe_row(&id())]).await.unwrap();
         assert_eq!(sink.mark_suspect(&id(), RevisionId::new(0, 0)).await.unwrap(), 1);
         assert_eq!(sink.mark_suspect(&id(), RevisionId::new(0, 0)).await.unwrap(), 0);
         assert_eq!(sink.mark_suspect(&id(), RevisionId::new(1, 1)).await.unwrap(), 0);

@@ -11,7 +11,7 @@ use crate::{
     lease::Leases,
     ledger::Ledger,
     log::Log,
-    queue::{AcceptedRequests, Requests, Results},
+    queue::{AcceptedRequests, Captures, Requests, Results},
     routes::RouteReports,
     sinks::Sinks,
     workers::Workers,
@@ -88,6 +88,12 @@ impl Bus {
     #[must_use]
     pub fn results(&self) -> Results {
         Results::new(self.clone())
+    }
+
+    /// Captured results.
+    #[must_use]
+    pub fn captures(&self) -> Captures {
+        Captures::new(self.clone())
     }
 
     /// Dead letters.

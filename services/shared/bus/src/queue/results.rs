@@ -1,4 +1,4 @@
-//! Recorded results: each request id has one, written before the client has it.
+//! Recorded results that can be asked for: each request id has one, written before the client has it.
 
 use super::{Held, QueueError, take};
 use crate::{
@@ -13,12 +13,19 @@ use async_nats::{
     jetstream::{
         AckKind,
         consumer::{Consumer, pull},
+        message::Acker,
     },
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
 use slipway_kernel::{DeploymentId, RequestId, Timestamp};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 /// How a record came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,15 +92,7 @@ impl Results {
     /// # Errors
     /// When the broker does not answer.
     pub async fn lag(&self) -> Result<u64, BusError> {
-        let info = self.consumer_info().await?;
-        let number = |path: &str| info.pointer(path).and_then(Value::as_u64).unwrap_or(0);
-        Ok(number("/num_pending") + number("/num_ack_pending"))
-    }
-
-    async fn consumer_info(&self) -> Result<Value, BusError> {
-        let consumer = WorkConsumer::Results;
-        let what = format!("CONSUMER.INFO.{}.{}", consumer.stream().as_str(), consumer.as_str());
-        wire::api(&self.bus, &what, &json!({})).await
+        lag(&self.bus, WorkConsumer::Results).await
     }
 
     /// Makes room when the stream is more than half full: drops the older half of what the sinks have (sink-writer, after a batch).
@@ -108,7 +107,7 @@ impl Results {
         if number(&info, "/state/bytes") * 2 <= number(&info, "/config/max_bytes") {
             return Ok(0);
         }
-        let acknowledged = number(&self.consumer_info().await?, "/ack_floor/stream_seq");
+        let acknowledged = number(&consumer_info(&self.bus, WorkConsumer::Results).await?, "/ack_floor/stream_seq");
         let first = number(&info, "/state/first_seq");
         // At least one, as soon as one is acknowledged; up to the middle, so that the newest can still be asked for.
         let before = first + (acknowledged + 1).saturating_sub(first).div_ceil(2);
@@ -118,6 +117,18 @@ impl Results {
         let purged = wire::api(&self.bus, &format!("STREAM.PURGE.{stream}"), &json!({ "seq": before })).await?;
         Ok(number(&purged, "/purged"))
     }
+}
+
+/// How much a consumer has not acknowledged.
+pub(super) async fn lag(bus: &Bus, consumer: WorkConsumer) -> Result<u64, BusError> {
+    let info = consumer_info(bus, consumer).await?;
+    let number = |path: &str| info.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    Ok(number("/num_pending") + number("/num_ack_pending"))
+}
+
+async fn consumer_info(bus: &Bus, consumer: WorkConsumer) -> Result<Value, BusError> {
+    let what = format!("CONSUMER.INFO.{}.{}", consumer.stream().as_str(), consumer.as_str());
+    wire::api(bus, &what, &json!({})).await
 }
 
 /// All results, shared by the replicas of the sink-writer.
@@ -137,13 +148,13 @@ impl ResultQueue {
     }
 }
 
-/// One result. It comes again unless it is acknowledged within 30 s or kept alive.
+/// One result. It comes again unless it, and what was delivered with it, is acknowledged within 30 s or kept alive.
 #[derive(Debug)]
 pub struct RecordedResult {
     /// Whose deployment.
     pub deployment: DeploymentId,
-    /// Of which request.
-    pub request_id: RequestId,
+    /// Of which request; none if what is said of it cannot be read.
+    pub request_id: Option<RequestId>,
     /// `slipway.inference.v1.InferenceResult`.
     pub payload: Bytes,
     /// Where it stands in the stream.
@@ -154,7 +165,7 @@ pub struct RecordedResult {
     pub traceparent: Option<String>,
     /// Which delivery this is; 1 = the first.
     pub attempt: u64,
-    held: Held,
+    pub(super) delivered: Arc<Delivered>,
 }
 
 impl RecordedResult {
@@ -163,13 +174,13 @@ impl RecordedResult {
         let (deployment, request_id) = parse_result(&stored.subject)?;
         Some(Self {
             deployment,
-            request_id,
+            request_id: Some(request_id),
             sequence: stored.sequence,
             at: stored.at,
             traceparent: stored.header("traceparent").map(str::to_owned),
             attempt: delivery.count,
             payload: stored.payload,
-            held: Held::new(message.split().1),
+            delivered: Arc::new(Delivered::new(message.split().1, 1)),
         })
     }
 
@@ -178,7 +189,7 @@ impl RecordedResult {
     /// # Errors
     /// When the connection is gone; it then comes again.
     pub async fn ack(self) -> Result<(), BusError> {
-        self.held.say(AckKind::Ack).await
+        self.delivered.settle(true).await
     }
 
     /// Still at work: to be said at least each 10 s.
@@ -186,22 +197,39 @@ impl RecordedResult {
     /// # Errors
     /// When the connection is gone.
     pub async fn working(&self) -> Result<(), BusError> {
-        self.held.say(AckKind::Progress).await
+        self.delivered.held.say(AckKind::Progress).await
     }
 
-    /// Never to be delivered again: there is a dead letter.
-    ///
-    /// # Errors
-    /// When the connection is gone; it then comes again.
-    pub async fn bury(self) -> Result<(), BusError> {
-        self.held.say(AckKind::Term).await
-    }
-
-    /// Not written: to be delivered again at once.
+    /// Not written: to be delivered again at once, with all that was delivered with it.
     ///
     /// # Errors
     /// When the connection is gone; it then comes back by itself.
     pub async fn give_back(self) -> Result<(), BusError> {
-        self.held.say(AckKind::Nak(None)).await
+        self.delivered.settle(false).await
+    }
+}
+
+/// One delivery with the results in it. The broker is told what became of it when all of them are settled.
+#[derive(Debug)]
+pub(super) struct Delivered {
+    held: Held,
+    open: AtomicUsize,
+    given_back: AtomicBool,
+}
+
+impl Delivered {
+    pub(super) fn new(acker: Acker, results: usize) -> Self {
+        Self { held: Held::new(acker), open: AtomicUsize::new(results), given_back: AtomicBool::new(false) }
+    }
+
+    async fn settle(&self, done: bool) -> Result<(), BusError> {
+        if !done {
+            self.given_back.store(true, Ordering::Release);
+        }
+        if self.open.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return Ok(());
+        }
+        let given_back = self.given_back.load(Ordering::Acquire);
+        self.held.say(if given_back { AckKind::Nak(None) } else { AckKind::Ack }).await
     }
 }

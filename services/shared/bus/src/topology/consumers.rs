@@ -18,6 +18,8 @@ pub const MAX_ACK_PENDING_DUTIES: i64 = 4_096;
 const MAX_ACK_PENDING_INTAKE: i64 = 256;
 /// Results under way to the sinks: four batches of a thousand, so that one is written while others are fetched.
 const MAX_ACK_PENDING_RESULTS: i64 = 4_000;
+/// Batches under way to the sinks: a replica takes a few at a time.
+const MAX_ACK_PENDING_CAPTURES: i64 = 256;
 /// Requests held by all workers of a revision: the bound of the queue itself.
 const MAX_ACK_PENDING_REQUESTS: i64 = super::streams::MAX_QUEUED_REQUESTS;
 
@@ -28,8 +30,10 @@ pub enum WorkConsumer {
     Duties(Service),
     /// The gate's: what arrived while no gate was up.
     Gate,
-    /// The sink-writer's.
+    /// The sink-writer's, of results that can be asked for.
     Results,
+    /// The sink-writer's, of captured batches.
+    Captures,
 }
 
 impl WorkConsumer {
@@ -37,7 +41,7 @@ impl WorkConsumer {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let answering = Service::ALL.into_iter().filter(|service| *service != Service::InferenceWorker);
-        answering.map(Self::Duties).chain([Self::Gate, Self::Results]).collect()
+        answering.map(Self::Duties).chain([Self::Gate, Self::Results, Self::Captures]).collect()
     }
 
     /// The stream it reads.
@@ -47,6 +51,7 @@ impl WorkConsumer {
             Self::Duties(_) => StreamName::Lifecycle,
             Self::Gate => StreamName::Intake,
             Self::Results => StreamName::Results,
+            Self::Captures => StreamName::Captures,
         }
     }
 
@@ -56,7 +61,7 @@ impl WorkConsumer {
         match self {
             Self::Duties(service) => service.name(),
             Self::Gate => "gate",
-            Self::Results => Service::SinkWriter.name(),
+            Self::Results | Self::Captures => Service::SinkWriter.name(),
         }
     }
 
@@ -66,7 +71,7 @@ impl WorkConsumer {
         match self {
             Self::Duties(service) => service,
             Self::Gate => Service::Controller,
-            Self::Results => Service::SinkWriter,
+            Self::Results | Self::Captures => Service::SinkWriter,
         }
     }
 
@@ -82,7 +87,7 @@ impl WorkConsumer {
             deliver_policy: DeliverPolicy::All,
             filter_subjects: match self {
                 Self::Duties(service) => facts_that_ring(service),
-                Self::Gate | Self::Results => Vec::new(),
+                Self::Gate | Self::Results | Self::Captures => Vec::new(),
             },
             ack_wait: WORK_ACK_WAIT,
             // Never skipped in silence: the service itself writes the dead letter.
@@ -91,6 +96,7 @@ impl WorkConsumer {
                 Self::Duties(_) => MAX_ACK_PENDING_DUTIES,
                 Self::Gate => MAX_ACK_PENDING_INTAKE,
                 Self::Results => MAX_ACK_PENDING_RESULTS,
+                Self::Captures => MAX_ACK_PENDING_CAPTURES,
             },
             // Each replica has one pull open; this is a bound on replicas.
             max_waiting: 128,
@@ -144,7 +150,7 @@ mod tests {
     #[test]
     fn every_service_that_answers_questions_has_a_doorbell() {
         let all = WorkConsumer::all();
-        assert_eq!(all.len(), 10);
+        assert_eq!(all.len(), 11);
         for consumer in all {
             assert_eq!(consumer.config().max_deliver, -1, "{consumer:?}");
             assert!(consumer.config().max_ack_pending > 0, "{consumer:?}");

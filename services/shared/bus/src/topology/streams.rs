@@ -33,16 +33,18 @@ pub enum StreamName {
     IntakeAnswers,
     /// Requests that wait for a worker.
     Requests,
-    /// Results, recorded before the client has them.
+    /// Results that can be asked for, recorded before the client has them.
     Results,
+    /// Results on their way to the outputs, in batches, recorded after the client had them.
+    Captures,
     /// What could not be handled, with the reason.
     Dead,
 }
 
 impl StreamName {
     /// Every stream.
-    pub const ALL: [Self; 6] =
-        [Self::Lifecycle, Self::Intake, Self::IntakeAnswers, Self::Requests, Self::Results, Self::Dead];
+    pub const ALL: [Self; 7] =
+        [Self::Lifecycle, Self::Intake, Self::IntakeAnswers, Self::Requests, Self::Results, Self::Captures, Self::Dead];
 
     /// The name at the broker.
     #[must_use]
@@ -53,6 +55,7 @@ impl StreamName {
             Self::IntakeAnswers => "INTAKE_ANSWERS",
             Self::Requests => "REQUESTS",
             Self::Results => "RESULTS",
+            Self::Captures => "CAPTURES",
             Self::Dead => "DEAD",
         }
     }
@@ -66,6 +69,7 @@ impl StreamName {
             Self::IntakeAnswers => intake_answers(),
             Self::Requests => requests(replicas),
             Self::Results => results(replicas),
+            Self::Captures => captures(replicas),
             Self::Dead => dead(),
         };
         Config { name: self.as_str().to_owned(), num_replicas: replicas, storage: StorageType::File, ..config }
@@ -164,7 +168,7 @@ fn requests(replicas: usize) -> Config {
 
 fn results(replicas: usize) -> Config {
     Config {
-        description: Some("results, recorded before the client has them".to_owned()),
+        description: Some("results that can be asked for, recorded before the client has them".to_owned()),
         subjects: vec![subjects::RESULTS.to_owned()],
         // One result per request id: a redelivered request cannot answer twice.
         max_messages_per_subject: 1,
@@ -179,6 +183,27 @@ fn results(replicas: usize) -> Config {
         max_message_size: (4_096 + 64) * KIB,
         duplicate_window: Duration::from_millis(100),
         allow_direct: true,
+        persist_mode: persist_mode(replicas),
+        ..Config::default()
+    }
+}
+
+fn captures(replicas: usize) -> Config {
+    Config {
+        description: Some("results of answered requests, until the outputs have them".to_owned()),
+        subjects: vec![subjects::CAPTURES.to_owned()],
+        retention: RetentionPolicy::WorkQueue,
+        // The outputs of one deployment may stand still this long before its results are shed, and no other's: at the largest batch
+        // a quarter of the stream, at a thousand requests a second and ten batches at least half an hour.
+        max_messages_per_subject: 20_000,
+        discard: DiscardPolicy::New,
+        discard_new_per_subject: true,
+        // A database that was away over a long weekend still gets them.
+        max_age: Duration::from_secs(7 * 24 * 3_600),
+        max_bytes: 2_048 * MIB,
+        // One result of the largest size, or many small ones.
+        max_message_size: (4_096 + 64) * KIB,
+        duplicate_window: Duration::from_millis(100),
         persist_mode: persist_mode(replicas),
         ..Config::default()
     }
@@ -217,7 +242,7 @@ mod tests {
     fn only_inference_on_one_server_answers_before_the_disk() {
         for stream in StreamName::ALL {
             assert_eq!(stream.config(3).persist_mode, None, "{stream:?}");
-            let inference = matches!(stream, StreamName::Requests | StreamName::Results);
+            let inference = matches!(stream, StreamName::Requests | StreamName::Results | StreamName::Captures);
             assert_eq!(stream.config(1).persist_mode.is_some(), inference, "{stream:?}");
         }
     }

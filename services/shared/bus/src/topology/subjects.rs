@@ -15,6 +15,8 @@ pub const INTAKE_ANSWERS: &str = "slipway.intake-answers.>";
 pub const REQUESTS: &str = "slipway.inference.*.*.*.request";
 /// Every recorded result. Not below `slipway.inference`: a request with the id `request` would match both streams.
 pub const RESULTS: &str = "slipway.results.*.*.*";
+/// Results on their way to the outputs, per deployment.
+pub const CAPTURES: &str = "slipway.captures.*.*";
 /// Every dead letter.
 pub const DEAD: &str = "slipway.dead.>";
 /// What JetStream's administration is asked through.
@@ -99,6 +101,18 @@ pub fn parse_result(subject: &str) -> Option<(DeploymentId, RequestId)> {
     let rest = subject.strip_prefix("slipway.results.")?;
     let (deployment, request) = rest.rsplit_once('.')?;
     Some((deployment.parse().ok()?, request.parse().ok()?))
+}
+
+/// Where the results of one deployment are captured.
+#[must_use]
+pub fn capture(id: &DeploymentId) -> String {
+    format!("slipway.captures.{id}")
+}
+
+/// Whose results were captured there.
+#[must_use]
+pub fn parse_capture(subject: &str) -> Option<DeploymentId> {
+    subject.strip_prefix("slipway.captures.")?.parse().ok()
 }
 
 /// A knock at one service's door about one deployment: core NATS, never stored.

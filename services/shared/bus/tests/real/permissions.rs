@@ -3,7 +3,7 @@
 use super::support::{LONG, deployment, draft, key, recovered, request, requested};
 use bytes::Bytes;
 use slipway_bus::{
-    AppendError, Bus, BusError, LeaseError, LeaseKey, Principal,
+    AppendError, Bus, BusError, Captured, LeaseError, LeaseKey, Principal, Recorded,
     topology::{self, TopologyConfig},
 };
 use slipway_kernel::{
@@ -151,7 +151,14 @@ async fn what_only_some_have_to_do_they_can() {
     let results = sink.results().consume().await.unwrap();
     results.next(1, LONG).await.unwrap().pop().unwrap().ack().await.unwrap();
     sink.results().trim().await.unwrap();
-    server.bus_as(Service::Observability).await.results().lag().await.unwrap();
+    let captured = Captured { request_id: request.to_string(), ..Captured::default() };
+    ingress.captures().publish(&id, vec![captured]).await.unwrap();
+    let captures = sink.captures().consume().await.unwrap();
+    captures.next(LONG).await.unwrap().pop().unwrap().ack().await.unwrap();
+    assert_eq!(ingress.results().publish(&id, &request, Bytes::new(), None).await.unwrap(), Recorded::Already);
+    let observability = server.bus_as(Service::Observability).await;
+    observability.results().lag().await.unwrap();
+    observability.captures().lag().await.unwrap();
     assert_eq!(controller.requests().move_all(&id, revision, RevisionId::new(1, 2)).await.unwrap(), 0);
     controller.requests().remove(&id, revision).await.unwrap();
     ingress.routes().report(1).await.unwrap();

@@ -2,7 +2,7 @@
 
 use super::support::{LONG, deployment};
 use bytes::Bytes;
-use slipway_bus::{Accepted, AcceptedRequest, QueueError, Recorded, topology::MAX_QUEUED_REQUESTS};
+use slipway_bus::{Accepted, AcceptedRequest, Captured, QueueError, Recorded, topology::MAX_QUEUED_REQUESTS};
 use slipway_kernel::{Digest, RequestId, RevisionId, Service, Timestamp};
 use slipway_testkit::{NatsServer, eventually};
 use std::time::Duration;
@@ -100,7 +100,10 @@ async fn a_result_is_recorded_once_read_by_its_request_and_consumed() {
     assert!(ingress.results().get(&id, &request(2)).await.unwrap().is_none());
     let queue = sink.results().consume().await.unwrap();
     let result = queue.next(10, LONG).await.unwrap().pop().unwrap();
-    assert_eq!((result.deployment.clone(), result.request_id.clone(), result.attempt), (id.clone(), request(1), 1));
+    assert_eq!(
+        (result.deployment.clone(), result.request_id.clone(), result.attempt),
+        (id.clone(), Some(request(1)), 1)
+    );
     assert_eq!(sink.results().lag().await.unwrap(), 1);
     result.ack().await.unwrap();
     eventually(LONG, || async { sink.results().lag().await.unwrap() == 0 }).await;
@@ -126,4 +129,52 @@ async fn an_accepted_request_belongs_to_whom_it_was_accepted_for() {
     ingress.accepted().remove(&id, &request(1)).await.unwrap();
     assert_eq!(ingress.accepted().get(&id, &request(1)).await.unwrap(), None);
     assert_eq!(ingress.accepted().create(&id, &request(1), &accepted("b")).await.unwrap(), Accepted::New);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_captured_batch_comes_again_until_all_of_it_is_settled() {
+    let server = NatsServer::ready().await;
+    let (ingress, sink) = (server.bus_as(Service::Ingress).await, server.bus_as(Service::SinkWriter).await);
+    let id = deployment("digits");
+    let captured = |n: usize| Captured {
+        request_id: request(n).to_string(),
+        traceparent: if n == 1 { "t".to_owned() } else { String::new() },
+        result: Bytes::from_static(b"x"),
+    };
+    ingress.captures().publish(&id, (0..3).map(captured).collect()).await.unwrap();
+    let queue = sink.captures().consume().await.unwrap();
+    let mut taken = queue.next(LONG).await.unwrap();
+    let ids: Vec<_> = taken.iter().map(|result| result.request_id.clone().unwrap()).collect();
+    assert_eq!(ids, [request(0), request(1), request(2)]);
+    assert_eq!((taken[0].traceparent.as_deref(), taken[1].traceparent.as_deref()), (None, Some("t")));
+    let last = taken.pop().unwrap();
+    for result in taken {
+        result.ack().await.unwrap();
+    }
+    assert_eq!(sink.captures().lag().await.unwrap(), 1, "one of it is open");
+    last.give_back().await.unwrap();
+    let again = queue.next(LONG).await.unwrap();
+    assert_eq!((again.len(), again[0].attempt), (3, 2));
+    for result in again {
+        result.ack().await.unwrap();
+    }
+    eventually(LONG, || async { sink.captures().lag().await.unwrap() == 0 }).await;
+    let large = vec![Captured { result: Bytes::from(vec![0; 5 << 20]), ..captured(0) }];
+    let large = ingress.captures().publish(&id, large).await;
+    assert!(matches!(large, Err(QueueError::TooLarge { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_batch_comes_as_one_result_without_a_request() {
+    let server = NatsServer::ready().await;
+    let sink = server.bus_as(Service::SinkWriter).await;
+    let queue = sink.captures().consume().await.unwrap();
+    let raw = async_nats::connect(server.url()).await.unwrap();
+    raw.publish("slipway.captures.default.digits", Bytes::from_static(b"\xff\xff")).await.unwrap();
+    raw.flush().await.unwrap();
+    let taken = queue.next(LONG).await.unwrap();
+    assert_eq!(
+        (taken.len(), taken[0].request_id.clone(), taken[0].payload.as_ref()),
+        (1, None, b"\xff\xff".as_slice())
+    );
 }

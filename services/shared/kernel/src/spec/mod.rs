@@ -12,7 +12,7 @@ mod serving;
 mod validation;
 
 pub use infrastructure::{Approval, Elasticity, Gpu, Infrastructure, Target};
-pub use outputs::{FilesOutput, Output, PostgresOutput, SecretReference, SqliteOutput};
+pub use outputs::{FilesOutput, Output, PostgresOutput, Record, SecretReference, SqliteOutput};
 pub use serving::{
     Access, Batching, HttpInput, Input, Jwt, Model, Platform, Protocol, Resources, Scale, ScaleSignal, Serving,
 };
@@ -97,6 +97,9 @@ pub struct Spec {
     /// Where results are kept; the embedded database if none is named.
     #[serde(default = "outputs::default_outputs")]
     pub outputs: Vec<Output>,
+    /// When results are recorded for them.
+    #[serde(default)]
+    pub record: Record,
     /// What it must keep in production.
     #[serde(default)]
     pub slo: Slo,

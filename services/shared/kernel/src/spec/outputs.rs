@@ -16,6 +16,19 @@ pub enum Output {
     Files(FilesOutput),
 }
 
+/// When the result of a request that is answered at once is recorded for the outputs. A queued request, and one with an
+/// idempotency key, is always recorded before anybody can have its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Record {
+    /// The answer does not wait for it. What was answered in the last moments before a crash of the ingress may have no row, nor
+    /// what is answered while recording falls behind for long; the latter is counted.
+    #[default]
+    AfterReply,
+    /// An answer that a client has seen is never missing in the outputs; each waits for the broker.
+    BeforeReply,
+}
+
 /// The embedded database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

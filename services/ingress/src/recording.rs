@@ -1,0 +1,118 @@
+//! What becomes of the result of a request that was answered at once: recorded before its answer, or captured after it.
+
+use crate::{
+    error::RequestError,
+    stack::Ingress,
+    table::Target,
+    upstream::{Answer, Call},
+};
+use bytes::Bytes;
+use prost::Message as _;
+use slipway_bus::{Captured, QueueError, topology::MAX_INFERENCE_BYTES};
+use slipway_kernel::{Timestamp, spec::Record};
+use slipway_proto::{
+    failure::FailureCode,
+    slipway::inference::v1::{InferenceResult, inference_result::Outcome},
+};
+
+/// Records the result of `call`, or sees to it that it is.
+///
+/// # Errors
+/// Before the reply: [`RequestError::Unrecorded`] when it is not certain that it is recorded, [`RequestError::ResultTooLarge`]. After
+/// it never: there is an answer, and its client has it.
+pub async fn record(
+    ingress: &Ingress,
+    when: Record,
+    call: &Call,
+    target: &Target,
+    answer: &Answer,
+) -> Result<(), RequestError> {
+    let result = result(call, target, answer, ingress.clock.now());
+    let traceparent = call.traceparent.as_deref();
+    match when {
+        Record::BeforeReply => {
+            let recorded =
+                ingress.mailbox.record(&call.deployment, &call.request_id, encoded(&result), traceparent).await;
+            recorded.map_err(|error| match error {
+                QueueError::TooLarge { bytes, limit } => RequestError::ResultTooLarge { bytes, limit },
+                other => RequestError::Unrecorded(other.into()),
+            })
+        }
+        Record::AfterReply => {
+            let captured = Captured {
+                request_id: result.request_id.clone(),
+                traceparent: traceparent.unwrap_or_default().to_owned(),
+                result: captured(result),
+            };
+            ingress.capture.offer(&call.deployment, captured);
+            Ok(())
+        }
+    }
+}
+
+fn result(call: &Call, target: &Target, answer: &Answer, completed: Timestamp) -> InferenceResult {
+    let unix_ms = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
+    InferenceResult {
+        namespace: call.deployment.namespace.to_string(),
+        deployment: call.deployment.name.to_string(),
+        revision: call.revision.to_string(),
+        request_id: call.request_id.to_string(),
+        correlation_id: call.correlation_id.clone(),
+        principal: call.principal.clone(),
+        model_digest: target.model_digest.to_string(),
+        worker: answer.instance.clone(),
+        trace_id: call.traceparent.as_deref().and_then(trace_id).unwrap_or_default().to_owned(),
+        probe: call.probe,
+        accepted_unix_ms: unix_ms(call.accepted_unix_ms),
+        completed_unix_ms: unix_ms(completed.0),
+        attempt: answer.attempt,
+        // Names are copied, tensors are shared.
+        outcome: Some(Outcome::Response(answer.response.clone())),
+    }
+}
+
+/// The trace in a checked `traceparent`.
+fn trace_id(traceparent: &str) -> Option<&str> {
+    traceparent.split('-').nth(1)
+}
+
+fn encoded(result: &InferenceResult) -> Bytes {
+    result.encode_to_vec().into()
+}
+
+/// A result that is too large for the broker is captured without its outputs: that there was an answer is not lost.
+fn captured(mut result: InferenceResult) -> Bytes {
+    let bytes = result.encoded_len();
+    if bytes > MAX_INFERENCE_BYTES - ENVELOPE {
+        let message = format!("answered, but with {bytes} bytes too large to be recorded");
+        result.outcome = Some(Outcome::Failure(FailureCode::PayloadTooLarge.with(message)));
+    }
+    encoded(&result)
+}
+
+/// What a batch of one needs besides its result: ids of at most 128 bytes, a trace, and framing.
+const ENVELOPE: usize = 1 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_too_large_is_kept_without_its_outputs() {
+        let response = |bytes| slipway_proto::inference::ModelInferResponse {
+            raw_output_contents: vec![vec![0; bytes].into()],
+            ..Default::default()
+        };
+        let of = |bytes| InferenceResult { outcome: Some(Outcome::Response(response(bytes))), ..Default::default() };
+        let kept = |bytes| InferenceResult::decode(captured(of(bytes))).unwrap().outcome.unwrap();
+        assert!(matches!(kept(1_000), Outcome::Response(_)));
+        let Outcome::Failure(failure) = kept(MAX_INFERENCE_BYTES) else { panic!("it is too large") };
+        assert_eq!(failure.code, "payload-too-large");
+    }
+
+    #[test]
+    fn the_trace_is_the_second_part_of_a_traceparent() {
+        let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(trace_id(given), Some("0af7651916cd43dd8448eb211c80319c"));
+    }
+}
