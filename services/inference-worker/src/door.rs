@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use slipway_kernel::Service;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
+use slipway_proto::slipway::inference::v1::direct_path_server::DirectPathServer;
 use slipway_runtime::tls::{self, Reloadable, SpiffeId};
 use slipway_runtime::{CancellationToken, drain};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 
 use crate::error::WorkerError;
+use crate::exchange::Exchanges;
 use crate::grpc::Direct;
 
 /// Largest message taken in or given out. Ingress bounds bodies at 16 MiB; the rest is what protobuf adds.
@@ -53,6 +55,7 @@ impl Door {
     pub async fn serve(
         self,
         direct: Direct,
+        exchanges: Exchanges,
         identity: &Reloadable,
         closing: CancellationToken,
     ) -> Result<(), WorkerError> {
@@ -66,6 +69,7 @@ impl Door {
             .max_concurrent_streams(MAX_STREAMS)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .add_service(service)
+            .add_service(DirectPathServer::new(exchanges).max_decoding_message_size(MAX_MESSAGE_BYTES))
             .serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
         match drain::bounded(&closing, BOUND, serving).await {
             Ok(served) => served.map_err(WorkerError::Server),

@@ -69,31 +69,6 @@ impl Direct {
         Self { inference, callers: Callers::Anyone { timeout } }
     }
 
-    async fn for_the_mesh(
-        &self,
-        metadata: &MetadataMap,
-        message: ModelInferRequest,
-    ) -> Result<ModelInferResponse, Refusal> {
-        let span = tracing::info_span!(
-            "infer",
-            otel.kind = "server",
-            deployment = %self.inference.assignment().deployment,
-            revision = %self.inference.assignment().revision,
-            request_id = tracing::field::Empty,
-        );
-        if let Some(traceparent) = text(metadata, metadata::TRACEPARENT) {
-            // A traceparent that cannot be read begins a new trace, as the W3C recommendation wants.
-            trace::parent_from(&span, traceparent);
-        }
-        let work = async {
-            let Terms { request_id, deadline, attempt } = Terms::read(metadata)?;
-            tracing::Span::current().record("request_id", request_id.as_str());
-            let asked = self.inference.read(deadline, attempt, message);
-            self.inference.compute(Path::Direct, asked).await.map(slipway_oip::Response::into_message)
-        };
-        work.instrument(span).await
-    }
-
     fn is_serving(&self) -> bool {
         self.inference.phase() == Phase::Serving
     }
@@ -134,7 +109,10 @@ impl GrpcInferenceService for Direct {
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
         let answered = match &self.callers {
-            Callers::Mesh => self.for_the_mesh(&metadata, message).await,
+            Callers::Mesh => match Terms::read(&metadata) {
+                Ok(terms) => answer(&self.inference, terms, text(&metadata, metadata::TRACEPARENT), message).await,
+                Err(refusal) => Err(refusal),
+            },
             Callers::Anyone { timeout } => {
                 let timeout = grpc::timeout(&metadata).unwrap_or(*timeout);
                 let asked = self.inference.ask(message, Instant::now().checked_add(timeout), false);
@@ -145,11 +123,39 @@ impl GrpcInferenceService for Direct {
     }
 }
 
+/// Answers a request of the mesh, within its trace.
+pub(crate) async fn answer(
+    inference: &Inference,
+    terms: Terms,
+    traceparent: Option<&str>,
+    message: ModelInferRequest,
+) -> Result<ModelInferResponse, Refusal> {
+    let span = tracing::info_span!(
+        "infer",
+        otel.kind = "server",
+        deployment = %inference.assignment().deployment,
+        revision = %inference.assignment().revision,
+        request_id = %terms.request_id,
+    );
+    if let Some(traceparent) = traceparent {
+        // A traceparent that cannot be read begins a new trace, as the W3C recommendation wants.
+        trace::parent_from(&span, traceparent);
+    }
+    let work = async {
+        let asked = inference.read(terms.deadline, terms.attempt, message);
+        inference.compute(Path::Direct, asked).await.map(slipway_oip::Response::into_message)
+    };
+    work.instrument(span).await
+}
+
 /// What goes with a request of the mesh.
-struct Terms {
-    request_id: RequestId,
-    deadline: Option<Timestamp>,
-    attempt: u32,
+pub(crate) struct Terms {
+    /// Identity of the request within the deployment.
+    pub(crate) request_id: RequestId,
+    /// Nobody waits after this.
+    pub(crate) deadline: Option<Timestamp>,
+    /// Which try this is, from 1.
+    pub(crate) attempt: u32,
 }
 
 impl Terms {

@@ -22,6 +22,7 @@ pub mod domain;
 pub mod door;
 pub mod engine;
 pub mod error;
+pub mod exchange;
 pub mod findings;
 pub mod front;
 pub mod grpc;

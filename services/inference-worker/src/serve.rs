@@ -15,6 +15,7 @@ use crate::domain::lifetime::Verdict;
 use crate::door::Door;
 use crate::engine::golden::Golden;
 use crate::error::WorkerError;
+use crate::exchange::Exchanges;
 use crate::grpc::Direct;
 use crate::identity::Applicant;
 use crate::inference::{Inference, Phase};
@@ -163,7 +164,9 @@ impl Worker<'_> {
         // Ended by any way out of here, a failure included.
         let _guards = (closing.clone().drop_guard(), stop_pulling.clone().drop_guard());
         let consumer = Consumer::new(self.bus.clone(), Arc::clone(inference), recorder, self.config.queued_in_hand);
-        let mut knocking = std::pin::pin!(door.serve(Direct::new(Arc::clone(inference)), &identity, closing.clone()));
+        let (direct, exchanges) =
+            (Direct::new(Arc::clone(inference)), Exchanges::new(Arc::clone(inference), closing.clone()));
+        let mut knocking = std::pin::pin!(door.serve(direct, exchanges, &identity, closing.clone()));
         let mut pulling = std::pin::pin!(consumer.run(stop_pulling.clone()));
         let announced = async {
             tell(registration, |record| record.state = WorkerState::Ready).await;

@@ -4,8 +4,13 @@ use super::{
     worker::Manner,
     world::{FIRST, INFER, Setting, World, body},
 };
+use futures::future::join_all;
 use serde_json::{Value, json};
 use slipway_runtime::Clock;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 use tonic::Code;
 
 #[tokio::test]
@@ -235,7 +240,7 @@ async fn what_a_worker_says_is_passed_on_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn a_large_document_is_answered_like_a_small_one() {
+async fn a_large_document_is_answered_like_a_small_one_and_shares_no_stream() {
     let mut setting = Setting::default();
     setting.history.http = json!({ "maxBody": "8Mi" });
     setting.history.release(1, 1);
@@ -248,4 +253,17 @@ async fn a_large_document_is_answered_like_a_small_one() {
     assert_eq!(answer.status, 200);
     let outputs: Vec<f32> = serde_json::from_value(answer.body["outputs"][0]["data"].clone()).unwrap();
     assert_eq!(outputs, data);
+    assert_eq!(worker.shared.streamed.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn small_requests_share_one_stream() {
+    let world = World::released().await;
+    let worker = world.worker(FIRST, "a");
+    worker.set(Manner::After(Duration::from_millis(50)));
+    world.register(&[&worker]);
+    let answers = join_all((0..40).map(|_| world.infer(&[]))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    let of = |counter: &AtomicU32| counter.load(Ordering::SeqCst);
+    assert_eq!((of(&worker.shared.streamed), of(&worker.shared.streams)), (40, 1));
 }

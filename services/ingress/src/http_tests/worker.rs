@@ -11,6 +11,11 @@ use slipway_proto::{
         grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer},
     },
     oip::{Tensor, raw_response, request_tensors},
+    slipway::inference::v1::{
+        Call, CallFrame, CallRefused, Failure, ReplyFrame, call_frame,
+        direct_path_server::{DirectPath, DirectPathServer},
+        reply_frame,
+    },
 };
 use slipway_runtime::tls::{self, SpiffeId};
 use std::{
@@ -22,7 +27,8 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpListener, runtime::Runtime};
-use tonic::{Code, Request, Response, Status, metadata::MetadataMap, transport::Server};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap, transport::Server};
 
 /// What it does with a request.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +48,10 @@ pub(super) struct Shared {
     pub(super) calls: AtomicU32,
     pub(super) under_way: AtomicU32,
     pub(super) cancelled: AtomicU32,
+    /// Calls that came on a stream.
+    pub(super) streamed: AtomicU32,
+    /// Streams that were opened.
+    pub(super) streams: AtomicU32,
     pub(super) seen: Mutex<Vec<BTreeMap<String, String>>>,
 }
 
@@ -75,18 +85,21 @@ impl Worker {
             calls: AtomicU32::new(0),
             under_way: AtomicU32::new(0),
             cancelled: AtomicU32::new(0),
+            streamed: AtomicU32::new(0),
+            streams: AtomicU32::new(0),
             seen: Mutex::default(),
         });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let identity = authority.worker(deployment, certified);
         let config = identity.server_config(|peer| *peer == SpiffeId::Service(Service::Ingress)).unwrap();
         let service = GrpcInferenceServiceServer::new(Double(Arc::clone(&shared)));
+        let streams = DirectPathServer::new(Double(Arc::clone(&shared)));
         let (sender, address) = std::sync::mpsc::sync_channel(1);
         runtime.spawn(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             sender.send(listener.local_addr().unwrap()).unwrap();
             let incoming = tls::incoming(listener, config).unwrap();
-            Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+            Server::builder().add_service(service).add_service(streams).serve_with_incoming(incoming).await.unwrap();
         });
         let address = address.recv_timeout(Duration::from_secs(10)).unwrap();
         let seat = Seat { deployment: deployment.clone(), revision, instance: instance.to_owned(), address };
@@ -119,6 +132,7 @@ impl Drop for Worker {
     }
 }
 
+#[derive(Clone)]
 struct Double(Arc<Shared>);
 
 /// Counts a request that was dropped before it was answered.
@@ -129,6 +143,58 @@ impl Drop for UnderWay {
         self.0.under_way.fetch_sub(1, Ordering::SeqCst);
         if !self.1 {
             self.0.cancelled.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl DirectPath for Double {
+    type ExchangeStream = UnboundedReceiverStream<Result<ReplyFrame, Status>>;
+
+    async fn exchange(&self, request: Request<Streaming<CallFrame>>) -> Result<Response<Self::ExchangeStream>, Status> {
+        self.0.streams.fetch_add(1, Ordering::SeqCst);
+        let (sender, replies) = tokio::sync::mpsc::unbounded_channel();
+        let (double, mut incoming) = (self.clone(), request.into_inner());
+        tokio::spawn(async move {
+            let mut calls = BTreeMap::new();
+            while let Ok(Some(CallFrame { call, kind })) = incoming.message().await {
+                match kind.unwrap() {
+                    call_frame::Kind::Infer(framed) => {
+                        double.0.streamed.fetch_add(1, Ordering::SeqCst);
+                        let (double, sender) = (double.clone(), sender.clone());
+                        let task = tokio::spawn(async move {
+                            let kind = double.streamed(framed).await;
+                            let _ = sender.send(Ok(ReplyFrame { call, kind: Some(kind) }));
+                        });
+                        calls.insert(call, task.abort_handle());
+                    }
+                    call_frame::Kind::Cancel(_) => calls[&call].abort(),
+                }
+            }
+        });
+        Ok(Response::new(UnboundedReceiverStream::new(replies)))
+    }
+}
+
+impl Double {
+    async fn streamed(&self, framed: Call) -> reply_frame::Kind {
+        let mut request = Request::new(framed.message.unwrap());
+        for (name, value) in [
+            ("slipway-request-id", framed.request_id),
+            ("slipway-deadline-ms", framed.deadline_unix_ms.to_string()),
+            ("slipway-attempt", framed.attempt.to_string()),
+            ("traceparent", framed.traceparent),
+        ] {
+            request.metadata_mut().insert(name, value.parse().unwrap());
+        }
+        match self.model_infer(request).await {
+            Ok(answer) => reply_frame::Kind::Answer(answer.into_inner()),
+            Err(status) => {
+                let text = |name: &str| status.metadata().get(name).unwrap().to_str().unwrap().to_owned();
+                let failure = Failure { code: text("slipway-failure"), message: status.message().to_owned() };
+                let retry_after_s = text("retry-after").parse().unwrap();
+                reply_frame::Kind::Refused(CallRefused { failure: Some(failure), retry_after_s })
+            }
         }
     }
 }

@@ -1,9 +1,12 @@
 //! The way to the workers: gRPC over mTLS, a worker's certificate being that of exactly its revision.
 //!
+//! Small requests share one long stream to each worker; a large one is a call of its own, so that nothing queues behind it.
+//!
 //! A request goes to one of two workers taken at random, the one with less to do. When its connection fails it goes to
 //! another; when there is none it waits for one to appear, within its deadline. Every try bears the same request id, so
 //! that its effect happens once.
 
+pub mod line;
 pub mod pool;
 pub mod retry;
 pub mod worker;
@@ -20,9 +23,8 @@ use pool::Found;
 use retry::Verdict;
 use slipway_kernel::{DeploymentId, RequestId, RevisionId};
 use slipway_proto::inference::{ModelInferRequest, ModelInferResponse};
-use std::{fmt::Display, time::Duration};
+use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tonic::{Request, metadata::MetadataValue};
 use tracing::debug;
 
 /// What goes with a request beside its tensors.
@@ -94,7 +96,7 @@ pub async fn infer(
             Found::Worker(worker) => {
                 let Some(taken) = pool::take(&worker) else { continue };
                 attempt += 1;
-                let Ok(answered) = timeout_at(call.deadline, taken.infer(request(call, attempt, message))).await else {
+                let Ok(answered) = timeout_at(call.deadline, taken.infer(call, attempt, message)).await else {
                     return Ended::Failed(RequestError::DeadlineExceeded);
                 };
                 let status = match answered {
@@ -154,25 +156,4 @@ pub async fn infer(
             () = sleep_until(until.map_or(patience, |until| until.min(patience))) => {}
         }
     }
-}
-
-/// The message with its metadata. None of it is taken from the client's headers as it stands: each is made here from what
-/// was checked, so no header of a client can pose as ours.
-fn request(call: &Call, attempt: u32, message: &ModelInferRequest) -> Request<ModelInferRequest> {
-    // Names are copied, tensors are shared.
-    let mut request = Request::new(message.clone());
-    let metadata = request.metadata_mut();
-    let mut set = |name: &'static str, value: &dyn Display| {
-        // All of it is visible ASCII by construction.
-        if let Ok(value) = MetadataValue::try_from(value.to_string()) {
-            metadata.insert(name, value);
-        }
-    };
-    set("slipway-request-id", &call.request_id);
-    set("slipway-deadline-ms", &call.deadline_unix_ms);
-    set("slipway-attempt", &attempt);
-    if let Some(traceparent) = &call.traceparent {
-        set("traceparent", traceparent);
-    }
-    request
 }

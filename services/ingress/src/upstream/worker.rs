@@ -1,23 +1,28 @@
 //! One worker: its connection, what it has to do, and whether it is passed over at present.
 
-use super::retry;
+use super::{Call, line::Line, retry};
 use crate::limits;
+use arc_swap::ArcSwapOption;
+use prost::Message as _;
 use slipway_kernel::{DeploymentId, RevisionId};
-use slipway_proto::inference::{
-    ModelInferRequest, ModelInferResponse, grpc_inference_service_client::GrpcInferenceServiceClient,
+use slipway_proto::{
+    inference::{ModelInferRequest, ModelInferResponse, grpc_inference_service_client::GrpcInferenceServiceClient},
+    slipway::inference::v1::{Call as Framed, direct_path_client::DirectPathClient},
 };
 use slipway_runtime::tls::{self, Reloadable, SpiffeId, TlsError};
 use std::{
+    fmt::Display,
     net::SocketAddr,
     sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
+    metadata::MetadataValue,
     transport::{Channel, Endpoint},
 };
 
@@ -39,9 +44,49 @@ pub struct Seat {
 pub struct Worker {
     seat: Seat,
     client: GrpcInferenceServiceClient<Channel>,
+    streams: Streams,
     outstanding: AtomicU32,
     health: Mutex<Health>,
     changed: watch::Sender<u64>,
+}
+
+/// The long stream for small requests.
+#[derive(Debug)]
+struct Streams {
+    client: DirectPathClient<Channel>,
+    line: ArcSwapOption<Line>,
+    /// Whoever holds it opens the next one; the others wait for that.
+    opening: tokio::sync::Mutex<()>,
+    /// Not for this worker: it knows no streams, or its answers are large.
+    unused: AtomicBool,
+}
+
+impl Streams {
+    /// The stream that is open, or a new one; none where calls of their own are to be made.
+    async fn line(&self) -> Result<Option<Arc<Line>>, Status> {
+        let open = || self.line.load_full().filter(|line| !line.is_closed());
+        if self.unused.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        if let Some(line) = open() {
+            return Ok(Some(line));
+        }
+        let _opening = self.opening.lock().await;
+        if let Some(line) = open() {
+            return Ok(Some(line));
+        }
+        match Line::open(self.client.clone()).await {
+            Ok(line) => {
+                self.line.store(Some(Arc::clone(&line)));
+                Ok(Some(line))
+            }
+            Err(status) if status.code() == Code::Unimplemented => {
+                self.unused.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(status) => Err(status),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -89,10 +134,16 @@ impl Worker {
             .keep_alive_timeout(Duration::from_secs(3))
             .keep_alive_while_idle(true)
             .connect_with_connector_lazy(connector);
+        let streams = Streams {
+            client: DirectPathClient::new(channel.clone()).max_decoding_message_size(limits::MESSAGE_BYTES),
+            line: ArcSwapOption::empty(),
+            opening: tokio::sync::Mutex::default(),
+            unused: AtomicBool::new(false),
+        };
         let client = GrpcInferenceServiceClient::new(channel)
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES);
-        Ok(Self { seat, client, outstanding: AtomicU32::new(0), health: Mutex::default(), changed })
+        Ok(Self { seat, client, streams, outstanding: AtomicU32::new(0), health: Mutex::default(), changed })
     }
 
     /// Its seat.
@@ -168,10 +219,13 @@ impl Taken<'_> {
     ///
     /// # Errors
     /// What the worker or the transport says.
-    pub async fn infer(&self, request: Request<ModelInferRequest>) -> Result<ModelInferResponse, Status> {
-        // A clone of the client is a handle on the same connection.
-        let mut client = self.worker.client.clone();
-        let result = client.model_infer(request).await.map(tonic::Response::into_inner);
+    pub async fn infer(
+        &self,
+        call: &Call,
+        attempt: u32,
+        message: &ModelInferRequest,
+    ) -> Result<ModelInferResponse, Status> {
+        let result = self.send(call, attempt, message).await;
         let able = match &result {
             Ok(_) => true,
             Err(status) => match retry::verdict(status) {
@@ -184,6 +238,22 @@ impl Taken<'_> {
             self.worker.restore();
         }
         result
+    }
+
+    async fn send(&self, call: &Call, attempt: u32, message: &ModelInferRequest) -> Result<ModelInferResponse, Status> {
+        if message.encoded_len() <= limits::STREAMED_BYTES
+            && let Some(line) = self.worker.streams.line().await?
+        {
+            let answer = line.call(framed(call, attempt, message)).await?;
+            if answer.encoded_len() > limits::STREAMED_BYTES {
+                // The next ones are not to wait behind such an answer.
+                self.worker.streams.unused.store(true, Ordering::Relaxed);
+            }
+            return Ok(answer);
+        }
+        // A clone of the client is a handle on the same connection.
+        let mut client = self.worker.client.clone();
+        client.model_infer(request(call, attempt, message)).await.map(tonic::Response::into_inner)
     }
 
     /// Whether this request finds out for all whether the worker is back.
@@ -202,6 +272,38 @@ impl Drop for Taken<'_> {
             self.worker.changed.send_modify(|version| *version += 1);
         }
     }
+}
+
+/// The message with its terms, for a stream. Names are copied, tensors are shared.
+fn framed(call: &Call, attempt: u32, message: &ModelInferRequest) -> Framed {
+    Framed {
+        request_id: call.request_id.to_string(),
+        deadline_unix_ms: i64::try_from(call.deadline_unix_ms).unwrap_or(i64::MAX),
+        attempt,
+        traceparent: call.traceparent.clone().unwrap_or_default(),
+        message: Some(message.clone()),
+    }
+}
+
+/// The message with its metadata. None of it is taken from the client's headers as it stands: each is made here from what
+/// was checked, so no header of a client can pose as ours.
+fn request(call: &Call, attempt: u32, message: &ModelInferRequest) -> Request<ModelInferRequest> {
+    // Names are copied, tensors are shared.
+    let mut request = Request::new(message.clone());
+    let metadata = request.metadata_mut();
+    let mut set = |name: &'static str, value: &dyn Display| {
+        // All of it is visible ASCII by construction.
+        if let Ok(value) = MetadataValue::try_from(value.to_string()) {
+            metadata.insert(name, value);
+        }
+    };
+    set("slipway-request-id", &call.request_id);
+    set("slipway-deadline-ms", &call.deadline_unix_ms);
+    set("slipway-attempt", &attempt);
+    if let Some(traceparent) = &call.traceparent {
+        set("traceparent", traceparent);
+    }
+    request
 }
 
 /// The address as a URI of plain HTTP: TLS is the connector's.

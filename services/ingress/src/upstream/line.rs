@@ -1,0 +1,142 @@
+//! A line to a worker: one long stream that carries many small calls.
+
+use slipway_oip::grpc;
+use slipway_proto::failure::FailureCode;
+use slipway_proto::{
+    inference::ModelInferResponse,
+    slipway::inference::v1::{
+        Call, CallFrame, Cancel, ReplyFrame, call_frame, direct_path_client::DirectPathClient, reply_frame,
+    },
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Code, Status, Streaming, transport::Channel};
+
+type Reply = Result<ModelInferResponse, Status>;
+
+/// One stream, open or ended.
+#[derive(Debug)]
+pub struct Line {
+    /// Bounded by the calls under way, of which the door's limits let in so many: each has at most a call and its end here.
+    frames: mpsc::UnboundedSender<CallFrame>,
+    next: AtomicU64,
+    calls: Arc<Calls>,
+}
+
+/// Who waits for which call; none once the stream has ended.
+#[derive(Debug)]
+struct Calls(Mutex<Option<HashMap<u64, oneshot::Sender<Reply>>>>);
+
+impl Calls {
+    fn waiting(&self) -> MutexGuard<'_, Option<HashMap<u64, oneshot::Sender<Reply>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, call: u64) -> Option<oneshot::Sender<Reply>> {
+        self.waiting().as_mut().and_then(|waiting| waiting.remove(&call))
+    }
+}
+
+impl Line {
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// What the worker or the transport says; [`Code::Unimplemented`] from a worker that knows no streams.
+    pub async fn open(mut client: DirectPathClient<Channel>) -> Result<Arc<Self>, Status> {
+        let (frames, mut outgoing) = mpsc::unbounded_channel();
+        let outgoing = futures::stream::poll_fn(move |context| outgoing.poll_recv(context));
+        let replies = client.exchange(outgoing).await?.into_inner();
+        let calls = Arc::new(Calls(Mutex::new(Some(HashMap::new()))));
+        // It does not hold the line: when the last who uses it is gone, the stream is ended and so is this.
+        tokio::spawn(listen(Arc::clone(&calls), replies));
+        Ok(Arc::new(Self { frames, next: AtomicU64::new(0), calls }))
+    }
+
+    /// Whether it has ended, so that another is needed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.calls.waiting().is_none()
+    }
+
+    /// Sends a call and waits for its reply. Dropped before that, the worker is told that nobody waits.
+    ///
+    /// # Errors
+    /// What the worker says; what ended the stream.
+    pub async fn call(&self, call: Call) -> Reply {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        match self.calls.waiting().as_mut() {
+            Some(waiting) => waiting.insert(number, sender),
+            None => return Err(ended()),
+        };
+        let mut interest = Interest { line: self, number, satisfied: false };
+        self.send(number, call_frame::Kind::Infer(call));
+        let reply = receiver.await;
+        interest.satisfied = true;
+        reply.unwrap_or_else(|_| Err(ended()))
+    }
+
+    fn send(&self, call: u64, kind: call_frame::Kind) {
+        // Where nobody takes frames any more, the end of the stream is told to all who wait.
+        let _ = self.frames.send(CallFrame { call, kind: Some(kind) });
+    }
+}
+
+async fn listen(calls: Arc<Calls>, mut replies: Streaming<ReplyFrame>) {
+    let end = loop {
+        match replies.message().await {
+            Ok(Some(reply)) => {
+                if let Some(sender) = calls.take(reply.call) {
+                    // Whoever does not wait any more needs no reply.
+                    let _ = sender.send(read(reply.kind));
+                }
+            }
+            Ok(None) => break ended(),
+            Err(status) => break status,
+        }
+    };
+    let waiting = calls.waiting().take();
+    for (_, sender) in waiting.into_iter().flatten() {
+        let _ = sender.send(Err(end.clone()));
+    }
+}
+
+/// Somebody waits for a call.
+struct Interest<'a> {
+    line: &'a Line,
+    number: u64,
+    satisfied: bool,
+}
+
+impl Drop for Interest<'_> {
+    fn drop(&mut self) {
+        if !self.satisfied && self.line.calls.take(self.number).is_some() {
+            self.line.send(self.number, call_frame::Kind::Cancel(Cancel {}));
+        }
+    }
+}
+
+fn read(kind: Option<reply_frame::Kind>) -> Reply {
+    match kind {
+        Some(reply_frame::Kind::Answer(answer)) => Ok(answer),
+        Some(reply_frame::Kind::Refused(refused)) => {
+            let failure = refused.failure.unwrap_or_default();
+            let code = failure.code.parse().unwrap_or(FailureCode::Internal);
+            let after = Some(u64::from(refused.retry_after_s)).filter(|seconds| *seconds > 0);
+            Err(grpc::status(code, failure.message, after.map(Duration::from_secs)))
+        }
+        None => Err(grpc::status(FailureCode::Internal, "a reply of a kind that is not known here", None)),
+    }
+}
+
+/// As the transport says it of a connection that ended.
+fn ended() -> Status {
+    Status::new(Code::Unavailable, "the stream to the worker ended")
+}
