@@ -121,10 +121,11 @@ fn explain(body: &[u8], first: &serde_json::Error) -> Refusal {
         Err(error) => (error.path().to_string(), error.inner().to_string()),
         Ok(_) => ("body".to_owned(), first.to_string()),
     };
-    let path = if path == "." { "body".to_owned() } else { path };
+    let path = if matches!(path.as_str(), "" | ".") { "body".to_owned() } else { path };
     let message = bare(&message);
     // The reader's own words: `invalid type: string "x", expected i64`, `missing field `name``, `unknown field `nam`, expected one of …`.
-    match message.split_once(", expected ") {
+    // What is expected comes last; before it may stand what the sender wrote, whatever that is.
+    match message.rsplit_once(", expected ") {
         Some((found, wanted)) => Refusal::new(path, found, wanted),
         None => Refusal::new(path, message, "what the Open Inference Protocol says"),
     }
@@ -307,6 +308,30 @@ mod tests {
             assert_eq!(found_path, path, "{body}");
             assert!(found_value.contains(value), "{body}: {found_value}");
         }
+    }
+
+    #[test]
+    fn what_the_sender_wrote_is_never_said_to_be_allowed() {
+        let (path, value, allowed) = refused(r#"{"inputs":[{"name":"x","shape":["1, expected anything"]}]}"#);
+        assert_eq!((path.as_str(), allowed.as_str()), ("inputs[0].shape[0]", "i64"));
+        assert!(value.contains("expected anything"), "{value}");
+        let (_, _, allowed) = refused(r#"{"inputs":[],"x`, expected anything":1}"#);
+        assert!(allowed.starts_with("one of `id`"), "{allowed}");
+    }
+
+    #[test]
+    fn a_refusal_is_as_short_as_its_sender_is_long() {
+        let long = "x".repeat(100_000);
+        for body in [
+            format!(r#"{{"inputs":[],"{long}":1}}"#),
+            format!(r#"{{"inputs":[],"{long}, expected {long}":1}}"#),
+            format!(r#"{{"inputs":[],"parameters":{{"{long}":[]}}}}"#),
+            format!(r#"{{"inputs":[{{"name":"x","shape":["{long}"]}}]}}"#),
+        ] {
+            let (path, value, allowed) = refused(&body);
+            assert!(path.len() + value.len() + allowed.len() < 2_000, "{} {} {}", path.len(), value.len(), allowed.len());
+        }
+        assert_eq!(refused(r#"{"inputs":[],"":1}"#).0, "body");
     }
 
     #[test]
