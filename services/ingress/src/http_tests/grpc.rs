@@ -10,6 +10,7 @@ use slipway_proto::{
     inference::{
         ModelInferRequest, ModelMetadataRequest, ModelReadyRequest, ServerLiveRequest, ServerMetadataRequest,
         ServerReadyRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
+        model_infer_request::InferInputTensor,
     },
     oip::{Tensor, raw_request, response_tensors},
 };
@@ -60,6 +61,19 @@ async fn a_call_is_answered_by_its_worker_with_all_ids() {
     assert_eq!(response_tensors(answer).unwrap()[0].as_f32().unwrap(), [0.5, 2.0]);
     let seen = worker.last();
     assert_eq!((seen["slipway-request-id"].as_str(), seen["slipway-principal"].as_str()), ("r-1", "anonymous"));
+}
+
+#[tokio::test]
+async fn a_message_of_more_fields_than_any_request_has_is_refused_before_it_is_decoded() {
+    let world = World::released().await;
+    let worker = world.worker(FIRST, "a");
+    world.register(&[&worker]);
+    let mut client = client(&world).await;
+    let many = ModelInferRequest { inputs: vec![InferInputTensor::default(); 2_000], ..message("digits") };
+    let refused = client.model_infer(many).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("more than 1024 fields"), "{}", refused.message());
+    assert!(client.model_infer(message("digits")).await.is_ok());
 }
 
 #[tokio::test]
