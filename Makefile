@@ -5,7 +5,7 @@ CARGO ?= cargo
 # the two cores of a small machine on itself, and the demo measures.
 SLIPWAY = $(CARGO) run --locked --release --quiet --package slipway --
 
-.PHONY: help tools build demo test faults check fmt lint bench bench-inference clean
+.PHONY: help tools build demo test faults fuzz check fmt lint bench bench-inference clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ test: tools  ## every test, with real servers
 faults: tools  ## kills, freezes and damage beyond those of `test`; about six minutes on a quiet machine
 	$(CARGO) build --locked --workspace --bin slipway
 	$(CARGO) test --locked --package slipway-tests --test faults
+
+fuzz:  ## inputs that no one thought of, for each parser of what comes from outside; FUZZ_SECONDS=300 for each; needs nightly Rust
+	@infra/tools/install.sh cargo-fuzz
+	tests/fuzz/run
 
 check: fmt lint test  ## what CI runs
 

@@ -44,6 +44,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         // Tensors are shared slices of the received frame, not copies of it.
         .bytes(".inference")
+        // prost's, with a bound on the number of fields.
+        .codec_path("crate::codec::BoundedCodec")
         .include_file("packages.rs")
         .compile_fds(set)?;
     Ok(())

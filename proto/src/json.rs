@@ -22,7 +22,10 @@ pub enum Unknown {
     Ignore,
 }
 
-/// Why a conversion failed.
+/// The longest path or reason in an error, in characters: both may hold what the sender wrote.
+const MAX_WORDS: usize = 400;
+
+/// Why a conversion failed. Paths and reasons are cut, so that an answer cannot be made large by its sender.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// No `.proto` file defines a message of this name.
@@ -68,7 +71,7 @@ pub enum JsonError {
 /// [`JsonError`], when the name is unknown, the bytes are malformed, or they hold unknown fields that are refused.
 pub fn bytes_to_json(message: &str, bytes: &[u8], unknown: Unknown) -> Result<Value, JsonError> {
     let dynamic = DynamicMessage::decode(descriptor(message)?, bytes)
-        .map_err(|error| JsonError::Malformed { message: message.to_owned(), reason: error.to_string() })?;
+        .map_err(|error| JsonError::Malformed { message: message.to_owned(), reason: cut(&error) })?;
     if unknown == Unknown::Refuse {
         refuse_unknown(&dynamic, &mut Vec::new())?;
     }
@@ -98,7 +101,7 @@ pub fn to_json<M: prost::Message>(message: &str, value: &M) -> Result<Value, Jso
 pub fn from_json<M: prost::Message + Default>(message: &str, json: &Value, unknown: Unknown) -> Result<M, JsonError> {
     let bytes = json_to_bytes(message, json, unknown)?;
     M::decode(bytes.as_slice())
-        .map_err(|error| JsonError::Malformed { message: message.to_owned(), reason: error.to_string() })
+        .map_err(|error| JsonError::Malformed { message: message.to_owned(), reason: cut(&error) })
 }
 
 fn descriptor(message: &str) -> Result<MessageDescriptor, JsonError> {
@@ -109,7 +112,7 @@ fn dynamic_to_json(dynamic: &DynamicMessage) -> Result<Value, JsonError> {
     let options = SerializeOptions::new().skip_default_fields(false);
     dynamic.serialize_with_options(serde_json::value::Serializer, &options).map_err(|error| JsonError::Unwritable {
         message: dynamic.descriptor().full_name().to_owned(),
-        reason: error.to_string(),
+        reason: cut(&error),
     })
 }
 
@@ -118,13 +121,21 @@ fn json_to_dynamic(descriptor: MessageDescriptor, json: &Value, unknown: Unknown
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(json, &mut track);
     DynamicMessage::deserialize_with_options(descriptor, tracked, &options)
-        .map_err(|error| JsonError::Mismatch { path: track.path().to_string(), reason: error.to_string() })
+        .map_err(|error| JsonError::Mismatch { path: cut(&track.path()), reason: cut(&error) })
+}
+
+fn cut(words: &dyn std::fmt::Display) -> String {
+    let words = words.to_string();
+    match words.char_indices().nth(MAX_WORDS) {
+        Some((end, _)) => format!("{}…", &words[..end]),
+        None => words,
+    }
 }
 
 fn refuse_unknown(message: &DynamicMessage, path: &mut Vec<String>) -> Result<(), JsonError> {
     if let Some(field) = message.unknown_fields().next() {
         let path = if path.is_empty() { message.descriptor().full_name().to_owned() } else { path.join(".") };
-        return Err(JsonError::UnknownField { path, number: field.number() });
+        return Err(JsonError::UnknownField { path: cut(&path), number: field.number() });
     }
     for (field, value) in message.fields() {
         path.push(field.json_name().to_owned());
@@ -237,6 +248,25 @@ mod tests {
             bytes_to_json("inference.ModelInferRequest", &bytes, Unknown::Refuse),
             Err(JsonError::UnknownField { path: "parameters.k".into(), number: 99 })
         );
+    }
+
+    #[test]
+    fn an_error_is_as_short_as_its_input_is_long() {
+        let long = "k".repeat(100_000);
+        let parameters = json!({ "parameters": { long.as_str(): { "int64Param": long.as_str() } } });
+        let unknown = json!({ long.as_str(): 1 });
+        for error in [
+            json_to_bytes("inference.ModelInferRequest", &parameters, Unknown::Ignore).unwrap_err(),
+            json_to_bytes("inference.ModelInferRequest", &unknown, Unknown::Refuse).unwrap_err(),
+        ] {
+            assert!(error.to_string().len() < 1_000, "{}", error.to_string().len());
+        }
+        // parameters { key long, value { field 99 } }
+        let entry = [&[1 << 3 | 2, 0xa0, 0x8d, 6][..], long.as_bytes(), &[2 << 3 | 2, 3, 0x98, 6, 1]].concat();
+        let bytes = [&[4 << 3 | 2, 0xa9, 0x8d, 6][..], &entry].concat();
+        let error = bytes_to_json("inference.ModelInferRequest", &bytes, Unknown::Refuse).unwrap_err();
+        assert!(matches!(error, JsonError::UnknownField { number: 99, .. }), "{error:?}");
+        assert!(error.to_string().len() < 1_000);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! - [`io`]: the protobuf format of CloudEvents.
 //! - [`json`]: protobuf bytes to JSON and back, for any message, by reflection over [`DESCRIPTORS`].
 //! - [`oip`]: tensors, their types, and the exact checks between bytes, typed contents and shapes.
+//! - [`codec`]: what the gRPC services read with; a bound on what a message may become in memory.
 //! - [`failure`]: the one vocabulary in which HTTP, gRPC and the queues say what went wrong.
 //!
 //! Nothing here does I/O, and nothing here knows what a deployment is allowed to do.
@@ -15,6 +16,7 @@ use std::sync::LazyLock;
 
 use prost_reflect::DescriptorPool;
 
+pub mod codec;
 pub mod failure;
 pub mod json;
 pub mod lifecycle;

@@ -19,6 +19,8 @@ fn may_name(package: &str) -> Option<&'static [&'static str]> {
         "slipway-validator" => {
             &["slipway-kernel", "slipway-proto", "slipway-bus", "slipway-runtime", "slipway-loadtest"]
         }
+        // What reads inputs from outside and needs no server.
+        "slipway-fuzz" => &["slipway-kernel", "slipway-proto", "slipway-oip"],
         // The command line is the one crate that names services; the tests name whatever they test.
         "slipway" | "slipway-tests" => return None,
         _ => SERVICE,
@@ -26,7 +28,7 @@ fn may_name(package: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Libraries that belong to one room, and the crates that are that room.
-const ROOMS: [(&str, &[&str]); 6] = [
+const ROOMS: [(&str, &[&str]); 7] = [
     ("async-nats", &["slipway-bus", "slipway-testkit"]),
     ("sqlx", &["slipway-sink-writer", "slipway-testkit"]),
     ("kube", &["slipway-controller", "slipway-provisioner"]),
@@ -34,7 +36,11 @@ const ROOMS: [(&str, &[&str]); 6] = [
     // The selector reads models, the worker runs them.
     ("tract-onnx", &["slipway-inference-worker", "slipway-platform-selector"]),
     ("ort", &["slipway-inference-worker"]),
+    (FUZZER, &["slipway-fuzz"]),
 ];
+
+/// Drives the fuzz targets. It is compiled C++, of use on a nightly toolchain only.
+const FUZZER: &str = "libfuzzer-sys";
 
 struct Package {
     path: String,
@@ -114,6 +120,42 @@ fn versions_of_their_own(tree: &Tree) -> Vec<String> {
     breaches
 }
 
+/// A fuzzer that a build without the wish for one would compile: not optional, on by default, or wanted by a program that does not
+/// say so.
+fn fuzzers_in_every_build(tree: &Tree) -> Vec<String> {
+    let names = |value: Option<&toml::Value>| {
+        let list = value.and_then(toml::Value::as_array).into_iter().flatten();
+        list.filter_map(toml::Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut breaches = Vec::new();
+    for file in tree.files("", "Cargo.toml").filter(|file| file.path != "Cargo.toml") {
+        let table: Table = file.text.parse().unwrap();
+        let Some(fuzzer) = table.get("dependencies").and_then(|dependencies| dependencies.get(FUZZER)) else {
+            continue;
+        };
+        if fuzzer.get("optional").and_then(toml::Value::as_bool) != Some(true) {
+            breaches.push(format!("{}: {FUZZER} must be optional", file.path));
+        }
+        let features = table.get("features").and_then(toml::Value::as_table);
+        let brings = |feature: &str| {
+            let list = names(features.and_then(|features| features.get(feature)));
+            list.iter().any(|name| name.trim_start_matches("dep:") == FUZZER)
+        };
+        let wishes: Vec<&String> = features.into_iter().flat_map(Table::keys).filter(|name| brings(name)).collect();
+        let by_default = names(features.and_then(|features| features.get("default")));
+        if brings("default") || wishes.iter().any(|wish| by_default.contains(wish)) {
+            breaches.push(format!("{}: {FUZZER} is on by default", file.path));
+        }
+        for program in table.get("bin").and_then(toml::Value::as_array).into_iter().flatten() {
+            let required = names(program.get("required-features"));
+            if !wishes.iter().any(|wish| required.contains(wish)) {
+                breaches.push(format!("{}: {} is built without a fuzzer", file.path, program["name"]));
+            }
+        }
+    }
+    breaches
+}
+
 #[test]
 fn every_crate_names_only_those_below_it() {
     hold(&wrong_directions(&here()));
@@ -127,6 +169,27 @@ fn brokers_databases_and_engines_are_named_in_their_own_room_only() {
 #[test]
 fn every_version_and_feature_stands_in_the_workspace() {
     hold(&versions_of_their_own(&here()));
+}
+
+#[test]
+fn no_fuzzer_is_in_a_build_that_does_not_ask_for_one() {
+    let tree = here();
+    assert!(tree.get("tests/fuzz/Cargo.toml").is_some_and(|file| file.text.contains(FUZZER)));
+    hold(&fuzzers_in_every_build(&tree));
+}
+
+#[test]
+fn a_fuzzer_in_every_build_is_found() {
+    let breaches = |rest: &str| {
+        let manifest = format!("[package]\nname = \"slipway-fuzz\"\n{rest}");
+        fuzzers_in_every_build(&Tree::planted(&[("tests/fuzz/Cargo.toml", &manifest)])).join("\n")
+    };
+    let optional = "[dependencies]\nlibfuzzer-sys = { workspace = true, optional = true }\n[[bin]]\nname = \"json\"\n";
+    let wish = "required-features = [\"fuzzer\"]\n[features]\nfuzzer = [\"dep:libfuzzer-sys\"]\n";
+    assert_eq!(breaches(&format!("{optional}{wish}")), "");
+    assert!(breaches("[dependencies]\nlibfuzzer-sys.workspace = true\n").contains("must be optional"));
+    assert!(breaches(optional).contains("\"json\" is built without a fuzzer"));
+    assert!(breaches(&format!("{optional}{wish}default = [\"fuzzer\"]\n")).contains("on by default"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use slipway_proto::{
     inference::{
         ModelInferRequest, ModelMetadataRequest, ModelReadyRequest, ServerLiveRequest, ServerMetadataRequest,
         ServerReadyRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
+        model_infer_request::InferInputTensor,
     },
     oip::{Tensor, raw_request, response_tensors},
 };
@@ -63,6 +64,19 @@ async fn a_call_is_answered_by_its_worker_with_all_ids() {
     assert!(!seen.contains_key("slipway-principal"));
     let captured = world.captured(1).await;
     assert_eq!((captured[0].principal.as_str(), captured[0].correlation_id.as_str()), ("anonymous", "c-1"));
+}
+
+#[tokio::test]
+async fn a_message_of_more_fields_than_any_request_has_is_refused_before_it_is_decoded() {
+    let world = World::released().await;
+    let worker = world.worker(FIRST, "a");
+    world.register(&[&worker]);
+    let mut client = client(&world).await;
+    let many = ModelInferRequest { inputs: vec![InferInputTensor::default(); 2_000], ..message("digits") };
+    let refused = client.model_infer(many).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("more than 1024 fields"), "{}", refused.message());
+    assert!(client.model_infer(message("digits")).await.is_ok());
 }
 
 #[tokio::test]

@@ -135,6 +135,10 @@ mod tests {
         headers.append(LENGTH_OF_DOCUMENT, HeaderValue::from(2));
         assert_eq!(parts(&headers, body.clone()).unwrap().tensors[..], b"1234"[..]);
         headers.append(LENGTH_OF_DOCUMENT, HeaderValue::from(3));
-        assert!(parts(&headers, body).is_err());
+        let refused = parts(&headers, body).unwrap_err();
+        assert_eq!(
+            (refused.path.as_str(), refused.value.as_str()),
+            ("header.inference-header-content-length", "given twice")
+        );
     }
 }

@@ -178,6 +178,43 @@ mod tests {
     }
 
     #[test]
+    fn what_a_message_says_of_its_tensors_is_held_against_what_it_holds() {
+        let lies = |raw: &'static [u8]| {
+            let mut message = raw_request("m", "1", [x(1), ids(1, 1)]);
+            message.inputs[0] =
+                InferInputTensor { name: "s".into(), datatype: "BYTES".into(), shape: vec![1], ..Default::default() };
+            message.raw_input_contents[0] = bytes::Bytes::from_static(raw);
+            message
+        };
+        let texts = signature(&[("s", DataType::Bytes, &[-1]), ("ids", DataType::Int64, &[-1, -1])], &[]);
+        for (raw, says) in [
+            (&[0xff, 0xff, 0xff, 0xff, b'h', b'i'][..], "the BYTES element at offset 0 is cut off"),
+            (&[2, 0, 0, 0, b'h', b'i', 0], "the BYTES element at offset 6 is cut off"),
+            (&[1, 0, 0, 0, b'h', 0, 0, 0, 0], "2 elements is not accepted; allowed: 1 elements"),
+            (&[], "0 elements is not accepted; allowed: 1 elements"),
+        ] {
+            let refused = read(lies(raw), &texts, RULES).unwrap_err().to_string();
+            assert!(refused.starts_with("raw_input_contents[0]: ") && refused.contains(says), "{refused}");
+        }
+        let with = |change: fn(&mut ModelInferRequest)| {
+            let mut message = raw_request("m", "1", [x(1), ids(1, 1)]);
+            change(&mut message);
+            refused(message)
+        };
+        for (found, says) in [
+            (with(|m| m.raw_input_contents[1] = vec![0; 9].into()), "raw_input_contents[1]: 9 bytes"),
+            (with(|m| m.inputs[1].shape = vec![1, 1 << 40]), "raw_input_contents[1]: 8 bytes"),
+            (with(|m| m.inputs[1].shape = vec![1 << 32, 1 << 32]), "inputs[1].shape: [4294967296, 4294967296]"),
+            (with(|m| m.inputs[1].shape = vec![1, -1]), "inputs[1].shape: [1, -1]"),
+            (with(|m| m.inputs[1].name = "x".into()), "inputs[1].name: x"),
+            (with(|m| m.inputs.truncate(1)), "raw_input_contents: 2 entries"),
+            (with(|m| (m.inputs.truncate(1), m.raw_input_contents.truncate(1)).0), "inputs: no input `ids`"),
+        ] {
+            assert!(found.contains(says), "{says}: {found}");
+        }
+    }
+
+    #[test]
     fn a_model_may_allow_what_is_not_finite() {
         let nan = || Tensor::from_f32("x", vec![1, 2], &[f32::INFINITY, f32::NAN]).unwrap();
         let rules = Rules { allow_non_finite: true, ..RULES };

@@ -4,26 +4,36 @@ use super::{ModelDeployment, check::check};
 use crate::refusal::{Refusal, Refusals};
 use serde_json::Value;
 
+/// The most refusals in one answer: enough to repair a document by, too few to make the answer large.
+const MAX_REFUSALS: usize = 16;
+
 impl ModelDeployment {
     /// Reads a document from outside: unknown fields, wrong types and values out of range are refused.
     ///
     /// # Errors
-    /// Every refusal that could be found: the first structural one and all unknown fields, or all values out of range.
+    /// Every refusal that could be found, up to a bound: the first structural one and all unknown fields, or all values out of
+    /// range.
     pub fn read(document: &Value) -> Result<Self, Refusals> {
         let mut unknown = Vec::new();
         let mut track = serde_path_to_error::Track::new();
         let tracked = serde_path_to_error::Deserializer::new(document, &mut track);
-        let parsed: Result<Self, _> =
-            serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string().replace(".?", "")));
+        let parsed: Result<Self, _> = serde_ignored::deserialize(tracked, |path| {
+            if unknown.len() < MAX_REFUSALS {
+                unknown.push(path.to_string().replace(".?", ""));
+            }
+        });
         let mut refusals: Vec<Refusal> = unknown.iter().map(|path| unknown_field(document, path)).collect();
         match parsed {
             Err(error) => {
                 let path = track.path().to_string();
+                // Nothing was read behind it, so it comes before the bound.
+                refusals.truncate(MAX_REFUSALS - 1);
                 refusals.push(structural(document, &path, &error.to_string()));
                 Err(Refusals(refusals))
             }
             Ok(deployment) => {
                 refusals.extend(check(&deployment));
+                refusals.truncate(MAX_REFUSALS);
                 if refusals.is_empty() { Ok(deployment) } else { Err(Refusals(refusals)) }
             }
         }
@@ -31,14 +41,18 @@ impl ModelDeployment {
 }
 
 fn structural(document: &Value, path: &str, error: &str) -> Refusal {
-    let shown = if path == "." { "(document)" } else { path };
     // What a secret reference refuses may be a secret; its own message does not repeat it, and neither does this.
     let value = if path.ends_with(".url") {
         "(not shown)".to_owned()
     } else {
         lookup(document, path).map_or_else(|| "(absent)".to_owned(), ToString::to_string)
     };
-    Refusal::new(shown, value, error)
+    Refusal::new(shown(path), value, error)
+}
+
+/// A path as it is told: that of the document itself is no text.
+fn shown(path: &str) -> &str {
+    if matches!(path, "" | ".") { "(document)" } else { path }
 }
 
 fn unknown_field(document: &Value, path: &str) -> Refusal {
@@ -49,7 +63,7 @@ fn unknown_field(document: &Value, path: &str) -> Refusal {
     } else {
         format!("no field `{name}` here; known: {}", known.join(", "))
     };
-    Refusal::new(path, lookup(document, path).map_or_else(String::new, ToString::to_string), allowed)
+    Refusal::new(shown(path), lookup(document, path).map_or_else(String::new, ToString::to_string), allowed)
 }
 
 fn lookup<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
@@ -171,6 +185,26 @@ mod tests {
         let refusals = refused(&document);
         assert!(!format!("{refusals:?}").contains("hunter2"), "{refusals:?}");
         assert!(refusals[0].allowed.contains("env:NAME"), "{refusals:?}");
+    }
+
+    #[test]
+    fn what_is_refused_is_bounded_however_much_there_is_to_refuse() {
+        let mut document = minimal();
+        for n in 0..1_000 {
+            document["spec"][format!("unknown{n}")] = json!({});
+        }
+        assert_eq!(refused(&document).len(), MAX_REFUSALS);
+        let many = with("/spec/fixed", json!(vec!["no.such.path"; 1_000]));
+        assert_eq!(refused(&many).len(), MAX_REFUSALS);
+        let long = with(&format!("/spec/{}", "x".repeat(100_000)), json!("y".repeat(100_000)));
+        assert!(refused(&long)[0].to_string().len() < 2_000);
+    }
+
+    #[test]
+    fn a_field_without_a_name_is_refused_as_one_of_the_document() {
+        let mut document = minimal();
+        document[""] = json!(1);
+        assert_eq!(refused(&document)[0].path, "(document)");
     }
 
     #[test]

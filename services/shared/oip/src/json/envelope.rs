@@ -121,10 +121,11 @@ fn explain(body: &[u8], first: &serde_json::Error) -> Refusal {
         Err(error) => (error.path().to_string(), error.inner().to_string()),
         Ok(_) => ("body".to_owned(), first.to_string()),
     };
-    let path = if path == "." { "body".to_owned() } else { path };
+    let path = if matches!(path.as_str(), "" | ".") { "body".to_owned() } else { path };
     let message = bare(&message);
     // The reader's own words: `invalid type: string "x", expected i64`, `missing field `name``, `unknown field `nam`, expected one of …`.
-    match message.split_once(", expected ") {
+    // What is expected comes last; before it may stand what the sender wrote, whatever that is.
+    match message.rsplit_once(", expected ") {
         Some((found, wanted)) => Refusal::new(path, found, wanted),
         None => Refusal::new(path, message, "what the Open Inference Protocol says"),
     }
@@ -310,6 +311,36 @@ mod tests {
     }
 
     #[test]
+    fn what_the_sender_wrote_is_never_said_to_be_allowed() {
+        let (path, value, allowed) = refused(r#"{"inputs":[{"name":"x","shape":["1, expected anything"]}]}"#);
+        assert_eq!((path.as_str(), allowed.as_str()), ("inputs[0].shape[0]", "i64"));
+        assert!(value.contains("expected anything"), "{value}");
+        let (_, _, allowed) = refused(r#"{"inputs":[],"x`, expected anything":1}"#);
+        assert!(allowed.starts_with("one of `id`"), "{allowed}");
+    }
+
+    #[test]
+    fn a_refusal_is_as_short_as_its_sender_is_long() {
+        let long = "x".repeat(100_000);
+        for body in [
+            format!(r#"{{"inputs":[],"{long}":1}}"#),
+            format!(r#"{{"inputs":[],"{long}, expected {long}":1}}"#),
+            format!(r#"{{"inputs":[],"parameters":{{"{long}":[]}}}}"#),
+            format!(r#"{{"inputs":[{{"name":"x","shape":["{long}"]}}]}}"#),
+        ] {
+            let (path, value, allowed) = refused(&body);
+            assert!(
+                path.len() + value.len() + allowed.len() < 2_000,
+                "{} {} {}",
+                path.len(),
+                value.len(),
+                allowed.len()
+            );
+        }
+        assert_eq!(refused(r#"{"inputs":[],"":1}"#).0, "body");
+    }
+
+    #[test]
     fn lists_and_texts_end_at_their_bound() {
         let tensor = r#"{"name":"x","datatype":"FP32","shape":[1]}"#;
         let many = format!(r#"{{"inputs":[{}]}}"#, vec![tensor; MAX_TENSORS + 1].join(","));
@@ -323,13 +354,14 @@ mod tests {
     #[test]
     fn a_hundred_thousand_brackets_do_not_reach_the_stack() {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-        for body in [
-            deep.clone(),
-            format!(r#"{{"inputs":{deep}}}"#),
-            format!(r#"{{"inputs":[],"parameters":{{"a":{deep}}}}}"#),
-            "[".repeat(100_000),
+        for (body, path) in [
+            (deep.clone(), "body"),
+            (format!(r#"{{"inputs":{deep}}}"#), "inputs[0]"),
+            (format!(r#"{{"inputs":[],"parameters":{{"a":{deep}}}}}"#), "parameters.a"),
+            ("[".repeat(100_000), "body"),
         ] {
-            assert!(Envelope::read(body.as_bytes()).is_err());
+            let (found, value, _) = refused(&body);
+            assert_eq!((found.as_str(), value.as_str()), (path, "invalid type: sequence"));
         }
         // As tensor data it is text until the shape says how deep it may go.
         let body = format!(r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1],"data":{deep}}}]}}"#);

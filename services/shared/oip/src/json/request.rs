@@ -186,6 +186,39 @@ mod tests {
         assert!(refused(&body, &[]).contains("no input `x`"));
     }
 
+    #[test]
+    fn what_a_document_says_of_its_tensors_is_held_against_what_it_holds() {
+        let s = r#"{"name":"s","datatype":"BYTES","shape":[1],"data":[""]}"#;
+        let x = |shape: &str| format!(r#"{{"name":"x","datatype":"FP32","shape":{shape},"data":[1,2]}}"#);
+        for (inputs, says) in [
+            (format!("{s},{}", x("[1099511627776,2]")), "inputs[1].shape: [1099511627776, 2]"),
+            (
+                format!("{},{}", s.replace("[1]", "[1099511627776]"), x("[1099511627776,2]")),
+                "inputs[0].shape: 1099511627776 rows",
+            ),
+            (format!("{},{s}", x("[-1,2]")), "inputs[0].shape: [-1, 2]"),
+            (format!("{},{s},{s}", x("[1,2]")), "inputs[2].name: s is not accepted; allowed: each name once"),
+            (s.to_owned(), "inputs: no input `x`"),
+            (format!("{s},{}", x("[1,2]").replace("[1,2]}", "[1]}")), "inputs[1].data: 1 elements"),
+            (format!("{s},{}", x("[1,2]").replace("[1,2]}", "[1,2,3]}")), "inputs[1].data: more than 2 elements"),
+        ] {
+            let found = refused(&format!(r#"{{"inputs":[{inputs}]}}"#), &[]);
+            assert!(found.contains(says), "{says}: {found}");
+        }
+        for (raw, says) in [
+            (&[0xff, 0xff, 0xff, 0xff, b'h', b'i'][..], "the BYTES element at offset 0 is cut off"),
+            (&[2, 0, 0, 0, b'h', b'i', 0], "the BYTES element at offset 6 is cut off"),
+            (&[1, 0, 0, 0, b'h', 0, 0, 0, 0], "2 elements is not accepted; allowed: 1 elements"),
+            (&[], "0 elements is not accepted; allowed: 1 elements"),
+        ] {
+            let size = raw.len();
+            let s =
+                format!(r#"{{"name":"s","datatype":"BYTES","shape":[1],"parameters":{{"binary_data_size":{size}}}}}"#);
+            let found = refused(&format!(r#"{{"inputs":[{},{s}]}}"#, x("[1,2]")), raw);
+            assert!(found.starts_with("inputs[1].data: ") && found.contains(says), "{found}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_behind_a_document_make_it_panic(size in any::<i64>(), tail in proptest::collection::vec(any::<u8>(), 0..64)) {
