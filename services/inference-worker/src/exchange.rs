@@ -169,12 +169,12 @@ mod tests {
     use slipway_runtime::Clock;
     use tokio::net::TcpListener;
     use tokio::sync::mpsc;
-    use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
+    use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
     use tonic::transport::{Endpoint, Server};
 
     struct Line {
         inference: Arc<Inference>,
-        frames: mpsc::UnboundedSender<CallFrame>,
+        frames: mpsc::Sender<CallFrame>,
         replies: Streaming<ReplyFrame>,
         closing: CancellationToken,
     }
@@ -191,13 +191,13 @@ mod tests {
             tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
             let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
             let mut client = DirectPathClient::new(channel);
-            let (frames, outgoing) = mpsc::unbounded_channel();
-            let replies = client.exchange(UnboundedReceiverStream::new(outgoing)).await.unwrap().into_inner();
+            let (frames, outgoing) = mpsc::channel(1_024);
+            let replies = client.exchange(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
             Self { inference, frames, replies, closing }
         }
 
         fn say(&self, call: u64, kind: call_frame::Kind) {
-            self.frames.send(CallFrame { call, kind: Some(kind) }).unwrap();
+            self.frames.try_send(CallFrame { call, kind: Some(kind) }).unwrap();
         }
 
         fn infer(&self, call: u64, change: impl FnOnce(&mut Call)) {
@@ -251,7 +251,7 @@ mod tests {
         line.say(9, call_frame::Kind::Cancel(slipway_proto::slipway::inference::v1::Cancel {}));
         // Unknown ones change nothing, nor does what this version does not know.
         line.say(77, call_frame::Kind::Cancel(slipway_proto::slipway::inference::v1::Cancel {}));
-        line.frames.send(CallFrame { call: 78, kind: None }).unwrap();
+        line.frames.try_send(CallFrame { call: 78, kind: None }).unwrap();
         let mut seen = Vec::new();
         for _ in 0..9 {
             seen.push(line.reply().await.unwrap().call);
@@ -278,7 +278,7 @@ mod tests {
 
         let mut line = Line::open().await;
         line.infer(1, |_| {});
-        drop(std::mem::replace(&mut line.frames, mpsc::unbounded_channel().0));
+        drop(std::mem::replace(&mut line.frames, mpsc::channel(1).0));
         assert_eq!(line.reply().await.unwrap().call, 1);
         assert_eq!(line.reply().await, None);
     }

@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpListener, runtime::Runtime};
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap, transport::Server};
 
 /// What it does with a request.
@@ -149,11 +149,11 @@ impl Drop for UnderWay {
 
 #[tonic::async_trait]
 impl DirectPath for Double {
-    type ExchangeStream = UnboundedReceiverStream<Result<ReplyFrame, Status>>;
+    type ExchangeStream = ReceiverStream<Result<ReplyFrame, Status>>;
 
     async fn exchange(&self, request: Request<Streaming<CallFrame>>) -> Result<Response<Self::ExchangeStream>, Status> {
         self.0.streams.fetch_add(1, Ordering::SeqCst);
-        let (sender, replies) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, replies) = tokio::sync::mpsc::channel(1_024);
         let (double, mut incoming) = (self.clone(), request.into_inner());
         tokio::spawn(async move {
             let mut calls = BTreeMap::new();
@@ -164,7 +164,7 @@ impl DirectPath for Double {
                         let (double, sender) = (double.clone(), sender.clone());
                         let task = tokio::spawn(async move {
                             let kind = double.streamed(framed).await;
-                            let _ = sender.send(Ok(ReplyFrame { call, kind: Some(kind) }));
+                            let _ = sender.send(Ok(ReplyFrame { call, kind: Some(kind) })).await;
                         });
                         calls.insert(call, task.abort_handle());
                     }
@@ -172,7 +172,7 @@ impl DirectPath for Double {
                 }
             }
         });
-        Ok(Response::new(UnboundedReceiverStream::new(replies)))
+        Ok(Response::new(ReceiverStream::new(replies)))
     }
 }
 

@@ -21,11 +21,14 @@ use tonic::{Code, Status, Streaming, transport::Channel};
 
 type Reply = Result<ModelInferResponse, Status>;
 
+/// Frames that wait for the connection to take them; then calls wait too. A connection that is well takes them by the hundred, so more
+/// would only hide one that is not.
+const UNSENT: usize = 256;
+
 /// One stream, open or ended.
 #[derive(Debug)]
 pub struct Line {
-    /// Bounded by the calls under way, of which the door's limits let in so many: each has at most a call and its end here.
-    frames: mpsc::UnboundedSender<CallFrame>,
+    frames: mpsc::Sender<CallFrame>,
     next: AtomicU64,
     calls: Arc<Calls>,
 }
@@ -50,7 +53,7 @@ impl Line {
     /// # Errors
     /// What the worker or the transport says; [`Code::Unimplemented`] from a worker that knows no streams.
     pub async fn open(mut client: DirectPathClient<Channel>) -> Result<Arc<Self>, Status> {
-        let (frames, mut outgoing) = mpsc::unbounded_channel();
+        let (frames, mut outgoing) = mpsc::channel(UNSENT);
         let outgoing = futures::stream::poll_fn(move |context| outgoing.poll_recv(context));
         let replies = client.exchange(outgoing).await?.into_inner();
         let calls = Arc::new(Calls(Mutex::new(Some(HashMap::new()))));
@@ -77,15 +80,12 @@ impl Line {
             None => return Err(ended()),
         };
         let mut interest = Interest { line: self, number, satisfied: false };
-        self.send(number, call_frame::Kind::Infer(call));
+        let frame = CallFrame { call: number, kind: Some(call_frame::Kind::Infer(call)) };
+        // Where nobody takes frames any more, the end of the stream is told to all who wait.
+        let _ = self.frames.send(frame).await;
         let reply = receiver.await;
         interest.satisfied = true;
         reply.unwrap_or_else(|_| Err(ended()))
-    }
-
-    fn send(&self, call: u64, kind: call_frame::Kind) {
-        // Where nobody takes frames any more, the end of the stream is told to all who wait.
-        let _ = self.frames.send(CallFrame { call, kind: Some(kind) });
     }
 }
 
@@ -118,7 +118,9 @@ struct Interest<'a> {
 impl Drop for Interest<'_> {
     fn drop(&mut self) {
         if !self.satisfied && self.line.calls.take(self.number).is_some() {
-            self.line.send(self.number, call_frame::Kind::Cancel(Cancel {}));
+            let kind = Some(call_frame::Kind::Cancel(Cancel {}));
+            // Without room for it the worker computes an answer that nobody reads.
+            let _ = self.line.frames.try_send(CallFrame { call: self.number, kind });
         }
     }
 }
