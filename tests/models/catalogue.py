@@ -69,7 +69,7 @@ MODELS = [
         # Its layer norms subtract what is nearly equal; on made-up bytes, which are all 0 or 1, that is all rounding.
         doubted={"tract": "by onnxruntime on made-up inputs"},
     ),
-    Model("silero-vad", *VAD, vad("/silero_vad.onnx"), cases.stream_of_both_rates, refused={"tract": "If"}),
+    Model("silero-vad", *VAD, vad("/silero_vad.onnx"), cases.stream_of_both_rates, refused={"tract": "If: Infering facts"}),
     Model("silero-vad-16k", *VAD, vad("_openvino_16k.onnx"), cases.stream),
     Model("silero-vad-sequence", *VAD, vad("_16k_sequence.onnx"), cases.sequence),
     Model("forest", *SKLEARN, trained(trees.forest), cases.table, refused={"onnxruntime": MAPS}),
