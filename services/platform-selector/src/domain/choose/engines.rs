@@ -28,7 +28,7 @@ pub(super) fn weigh(question: &Question<'_>, weighed: &mut Weighed) {
         question.engines.iter().partition(|engine| is_there(engine, question));
     let judged: Vec<(&Engine, Vec<Veto>)> =
         there.into_iter().map(|engine| (engine, objections(engine, question.model))).collect();
-    let able = judged.iter().find(|(_, objections)| objections.is_empty());
+    let able = judged.iter().any(|(_, objections)| objections.is_empty());
     let note = &question.machine.engine_note;
     let note = if note.is_empty() { "its library was not found" } else { note };
     for (engine, objections) in &judged {
@@ -36,14 +36,14 @@ pub(super) fn weigh(question: &Question<'_>, weighed: &mut Weighed) {
         match objections.as_slice() {
             [] => weighed.reasons.push(format!("engine {name}: has every operator of the model")),
             objections => {
-                weighed.reasons.extend(objections.iter().map(|veto| format!("engine {name}: {}", veto.reason)))
+                weighed.reasons.extend(objections.iter().map(|veto| format!("engine {name}: {}", veto.reason)));
             }
         }
     }
     for engine in &away {
         weighed.reasons.push(format!("engine {}: not on this target ({note})", engine.name));
     }
-    if able.is_some() {
+    if able {
         return;
     }
     let rescue = away.iter().find(|engine| objections(engine, question.model).is_empty());
