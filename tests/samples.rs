@@ -78,6 +78,8 @@ fn machine() -> MachineFacts {
             compute_capability: "8.0".into(),
         }],
         gpu_note: "one of two is in use".into(),
+        engines: vec!["tract".into(), "onnxruntime".into()],
+        engine_note: "one of two is wanted".into(),
         architecture: "x86_64".into(),
         operating_system: "linux".into(),
     }

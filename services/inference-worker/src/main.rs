@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    slipway_runtime::boot::<slipway_inference_worker::Config, _, _>("inference-worker", slipway_inference_worker::run)
+    slipway_inference_worker::start(std::env::args_os())
 }

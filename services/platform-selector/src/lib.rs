@@ -25,7 +25,7 @@ mod telemetry;
 
 pub use config::Config;
 pub use effects::{Effects, ExamineError, Examined, Order, Workshop};
-pub use engine::own_engine;
+pub use engine::own_engines;
 
 use domain::choose::{Choice, Question, choose};
 use slipway_bus::{Bus, Principal};
@@ -80,7 +80,7 @@ pub async fn preview(
 ) -> Result<Preview, Vec<Finding>> {
     let workshop = Workshop::new(config, data_dir).map_err(|error| vec![effects::no_folder(&error)])?;
     let looked = workshop.look(spec, bus).await?;
-    let question = Question { spec, target, machine, model: &looked.model, engine: own_engine() };
+    let question = Question { spec, target, machine, model: &looked.model, engines: own_engines() };
     let choice = choose(&question);
     let findings = if choice.platform.is_some() { Vec::new() } else { domain::choose::findings(&choice, spec) };
     Ok(Preview { facts: looked.facts(), golden_rows: looked.golden_rows(), choice, findings })

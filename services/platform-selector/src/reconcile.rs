@@ -6,7 +6,7 @@ use crate::{
         due::{Duty, due},
     },
     effects::{Effects, ExamineError, Examined, Order},
-    engine::own_engine,
+    engine::own_engines,
     telemetry::Telemetry,
 };
 use async_trait::async_trait;
@@ -66,7 +66,7 @@ impl<E: Effects> PlatformSelector<E> {
         let Examined { model, facts, golden } = examined;
         let spec = &order.spec;
         let question =
-            Question { spec, target: &ready.target, machine: &ready.machine, model: &model, engine: own_engine() };
+            Question { spec, target: &ready.target, machine: &ready.machine, model: &model, engines: own_engines() };
         let choice = choose(&question);
         let Some(chosen) = choice.platform.clone() else {
             let findings = choose::findings(&choice, spec);

@@ -87,10 +87,12 @@ impl Installation {
         let data_dir = self.data_dir.clone();
         let looked = tokio::task::spawn_blocking(move || machine::probe(&data_dir)).await;
         // A probe that failed found nothing, so nothing is promised on it.
-        looked.unwrap_or_else(|error| {
+        let machine = looked.unwrap_or_else(|error| {
             tracing::warn!(%error, "the machine could not be looked at");
             MachineFacts { gpu_note: "the machine could not be looked at".to_owned(), ..MachineFacts::default() }
-        })
+        });
+        let engines = local::engines(&self.config.local).await;
+        MachineFacts { engines: engines.found, engine_note: engines.note, ..machine }
     }
 }
 

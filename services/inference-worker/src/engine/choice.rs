@@ -49,6 +49,16 @@ impl Engines {
         let onnxruntime = OnnxRuntime::open(library).map(|engine| Arc::new(engine) as Arc<dyn Engine>);
         Self { onnxruntime, tract: Arc::new(TractEngine) }
     }
+
+    /// Their names, the one that is tried first first, and why ONNX Runtime is not among them: for programs.
+    #[must_use]
+    pub fn told(&self) -> serde_json::Value {
+        let tract = self.tract.name();
+        match &self.onnxruntime {
+            Ok(engine) => serde_json::json!({ "engines": [engine.name(), tract] }),
+            Err(missing) => serde_json::json!({ "engines": [tract], "note": missing.to_string() }),
+        }
+    }
 }
 
 /// A model, and the engine that it is on.
@@ -222,6 +232,16 @@ mod tests {
             2.0 * times
         );
         Golden::read(line.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_engines_are_told_with_the_reason_why_one_is_not_there() {
+        let both = Engines { onnxruntime: Ok(refusing("onnxruntime")), tract: refusing("tract") };
+        assert_eq!(both.told().to_string(), r#"{"engines":["onnxruntime","tract"]}"#);
+        let one = Engines { onnxruntime: absent(), ..both };
+        let told = one.told();
+        assert_eq!(told["engines"], serde_json::json!(["tract"]));
+        assert!(told["note"].as_str().unwrap().contains("make tools"), "{told}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Batching, EngineError, Model, samples};
+use super::{Batching, EngineError, Model, probe, samples};
 use crate::domain::useful_batch::{BatchPoint, useful_batch};
 
 /// Batch sizes that are measured, as far as the caller allows them.
@@ -20,8 +20,6 @@ pub struct MeasureOptions {
     pub max_batch: usize,
     /// Time for all sizes together. A size that would go beyond it is left out.
     pub budget: Duration,
-    /// Size of free dimensions other than the batch.
-    pub free: usize,
 }
 
 impl Default for MeasureOptions {
@@ -30,7 +28,6 @@ impl Default for MeasureOptions {
             max_batch: 32,
             // A deployment waits for this. Two seconds are five runs of every size for a model of 5 ms a row.
             budget: Duration::from_secs(2),
-            free: 32,
         }
     }
 }
@@ -87,7 +84,8 @@ pub fn measure(model: &dyn Model, load: Duration, options: MeasureOptions) -> Re
         Batching::Rows => String::new(),
         Batching::Alone { reason } => reason.clone(),
     };
-    let mut warm_up = Duration::ZERO;
+    let free = free_size(model)?;
+    let mut warm_up = started.elapsed();
     let mut points = Vec::new();
     for rows in SIZES {
         let wanted = rows == 1 || (alone.is_empty() && rows <= options.max_batch);
@@ -96,7 +94,7 @@ pub fn measure(model: &dyn Model, load: Duration, options: MeasureOptions) -> Re
         if !wanted || !(fits || rows == 1) {
             break;
         }
-        let (first, point) = measure_size(model, rows, options, started)?;
+        let (first, point) = measure_size(model, rows, free, options, started)?;
         warm_up += first;
         points.push(point);
     }
@@ -112,13 +110,27 @@ pub fn measure(model: &dyn Model, load: Duration, options: MeasureOptions) -> Re
     })
 }
 
+/// The size of free dimensions at which a row runs: the first that the model takes of those that it was tried out with at load.
+fn free_size(model: &dyn Model) -> Result<usize, EngineError> {
+    let signature = model.signature();
+    let mut refusal = EngineError::Run("no size of the free dimensions was tried".to_owned());
+    for &free in probe::free_sizes(signature) {
+        match samples::inputs(signature, 1, free, 1).and_then(|inputs| model.run(&[&inputs])) {
+            Ok(_) => return Ok(free),
+            Err(error) => refusal = error,
+        }
+    }
+    Err(refusal)
+}
+
 fn measure_size(
     model: &dyn Model,
     rows: usize,
+    free: usize,
     options: MeasureOptions,
     started: Instant,
 ) -> Result<(Duration, BatchPoint), EngineError> {
-    let inputs = samples::inputs(model.signature(), rows, options.free, 1)?;
+    let inputs = samples::inputs(model.signature(), rows, free, 1)?;
     let first = Instant::now();
     model.run(&[&inputs])?;
     let first = first.elapsed();
@@ -157,6 +169,7 @@ pub fn resident_bytes() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::double::Double;
     use crate::engine::tract::{TractEngine, fixtures};
     use crate::engine::{Engine as _, LoadOptions};
 
@@ -171,6 +184,17 @@ mod tests {
         assert!((1..=8).contains(&measured.useful_batch));
         assert!(measured.resident_bytes > 1 << 20);
         assert_eq!(measured.alone, "");
+    }
+
+    #[test]
+    fn a_model_is_measured_at_a_length_that_it_takes() {
+        // As a model of sounds that wants to hear more than the first length tried.
+        let long = Double::of(&[1, -1], |inputs| match inputs[0].shape()[1] {
+            ..=32 => Err(EngineError::Run("too short".to_owned())),
+            _ => Ok(inputs.to_vec()),
+        });
+        let measured = measure(&long, Duration::ZERO, MeasureOptions::default()).unwrap();
+        assert!(measured.points[0].rows_per_second > 0.0);
     }
 
     #[test]

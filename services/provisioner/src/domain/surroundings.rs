@@ -119,6 +119,8 @@ pub(crate) mod tests {
                 disk_available_bytes: 100 << 30,
                 gpus: Vec::new(),
                 gpu_note: "no NVIDIA driver".to_owned(),
+                engines: vec!["tract".to_owned()],
+                engine_note: "no library".to_owned(),
                 architecture: "x86_64".to_owned(),
                 operating_system: "linux".to_owned(),
             },

@@ -12,6 +12,7 @@ mod worker;
 
 pub use claim::{Claim, Overtaken};
 pub use remove::remove;
+pub use worker::Engines;
 
 use crate::config::LocalConfig;
 use slipway_kernel::{ByteSize, Cause, DeploymentId, Finding, FindingKind, Generation, MachineFacts, Proof};
@@ -72,6 +73,11 @@ pub async fn prepare(
     } else {
         Err(NotReady::Findings(findings.into_iter().filter_map(Result::err).collect()))
     }
+}
+
+/// Which engines the worker has. What its answer does not say is not counted on, and no reason not to deploy.
+pub async fn engines(config: &LocalConfig) -> Engines {
+    worker::engines(&config.worker).await
 }
 
 enum Refused {

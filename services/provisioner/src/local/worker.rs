@@ -1,10 +1,11 @@
 //! The program that serves the model: it is there, and it starts.
 
 use super::proof;
+use serde::Deserialize;
 use slipway_kernel::{Finding, FindingKind, Proof};
 use std::{
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
     time::Duration,
 };
 use tokio::{process::Command, time::timeout};
@@ -18,32 +19,76 @@ const WORKER: &str = "slipway-inference-worker";
 /// The command line that can be any service, and what makes it a worker.
 const COMMAND_LINE: (&str, &str) = ("slipway", "inference-worker");
 
+/// Engines that a worker has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Engines {
+    /// Their names.
+    #[serde(rename = "engines")]
+    pub found: Vec<String>,
+    /// Why ONNX Runtime is not among them, if it is not.
+    #[serde(default)]
+    pub note: String,
+}
+
 /// Runs it with `--version`.
 pub(super) async fn check(configured: &[String]) -> Result<Proof, Finding> {
-    let command = match configured {
-        [] => find(&beside())?,
-        configured => configured.to_vec(),
-    };
+    let command = command(configured)?;
     let shown = command.join(" ");
     let lasting = |why: String| {
         let message =
             format!("the inference worker `{shown}` cannot be used: {why}; set local.worker to a command that works");
         Finding::deterministic(FindingKind::ImageUnavailable, message).with_evidence(shown.clone())
     };
-    let (program, arguments) = command.split_first().ok_or_else(|| lasting("no command".to_owned()))?;
-    let child = Command::new(program).args(arguments).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = timeout(PATIENCE, child)
-        .await
-        .map_err(|_| {
+    let output = match ask(&command, "--version").await {
+        Asked::Answered(output) => output,
+        Asked::NotStarted(why) => return Err(lasting(why)),
+        Asked::TooLate => {
             let message =
                 format!("the inference worker `{shown}` did not say its version within {} s", PATIENCE.as_secs());
-            Finding::transient(FindingKind::StartTimeout, message)
-        })?
-        .map_err(|error| lasting(error.to_string()))?;
+            return Err(Finding::transient(FindingKind::StartTimeout, message));
+        }
+    };
     if !output.status.success() {
         return Err(lasting(format!("it ended with {}: {}", output.status, quoted(&output.stderr))));
     }
     Ok(proof("worker-program", format!("`{shown} --version` says {}", quoted(&output.stdout))))
+}
+
+/// Runs it with `--engines`: only the worker knows where it looks for a library, and whether that loads.
+pub(super) async fn engines(configured: &[String]) -> Engines {
+    let unknown =
+        |why: String| Engines { found: Vec::new(), note: format!("the worker does not say its engines: {why}") };
+    let Ok(command) = command(configured) else { return unknown("it is not there".to_owned()) };
+    match ask(&command, "--engines").await {
+        Asked::Answered(output) if output.status.success() => serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| unknown(format!("`--engines` gives {}", quoted(&output.stdout)))),
+        Asked::Answered(output) => unknown(format!("it ended with {}: {}", output.status, quoted(&output.stderr))),
+        Asked::NotStarted(why) => unknown(why),
+        Asked::TooLate => unknown(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+enum Asked {
+    Answered(Output),
+    NotStarted(String),
+    TooLate,
+}
+
+async fn ask(command: &[String], flag: &str) -> Asked {
+    let Some((program, arguments)) = command.split_first() else { return Asked::NotStarted("no command".to_owned()) };
+    let child = Command::new(program).args(arguments).arg(flag).stdin(Stdio::null()).kill_on_drop(true).output();
+    match timeout(PATIENCE, child).await {
+        Ok(Ok(output)) => Asked::Answered(output),
+        Ok(Err(error)) => Asked::NotStarted(error.to_string()),
+        Err(_) => Asked::TooLate,
+    }
+}
+
+fn command(configured: &[String]) -> Result<Vec<String>, Finding> {
+    match configured {
+        [] => find(&beside()),
+        configured => Ok(configured.to_vec()),
+    }
 }
 
 /// The folder of this program.
@@ -97,6 +142,21 @@ mod tests {
         let missing = check(&["/nowhere/worker".to_owned()]).await.unwrap_err();
         assert_eq!((missing.kind, missing.cause), (FindingKind::ImageUnavailable, Cause::Deterministic));
         assert!(missing.message.contains("local.worker"), "{}", missing.message);
+    }
+
+    #[tokio::test]
+    async fn the_worker_says_its_engines_and_what_it_does_not_say_is_not_counted_on() {
+        let both = engines(&shell(r#"echo '{"engines":["onnxruntime","tract"]}'"#)).await;
+        assert_eq!(both, Engines { found: vec!["onnxruntime".into(), "tract".into()], note: String::new() });
+        let one = engines(&shell(r#"echo '{"engines":["tract"],"note":"there is no library"}'"#)).await;
+        assert_eq!((one.found.len(), one.note.as_str()), (1, "there is no library"));
+        for (script, word) in
+            [("echo worker 1.0", "gives worker 1.0"), ("echo what >&2; exit 2", "exit status: 2: what")]
+        {
+            let unknown = engines(&shell(script)).await;
+            assert!(unknown.found.is_empty() && unknown.note.contains(word), "{unknown:?}");
+        }
+        assert!(engines(&["/nowhere/worker".to_owned()]).await.note.contains("does not say"));
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub fn probe(data_dir: &Path) -> MachineFacts {
         disk_available_bytes: disk_available(data_dir).unwrap_or(0),
         gpus: gpus.found,
         gpu_note: gpus.note,
+        // The worker knows, and is asked.
+        engines: Vec::new(),
+        engine_note: String::new(),
         architecture: std::env::consts::ARCH.to_owned(),
         operating_system: std::env::consts::OS.to_owned(),
     }

@@ -243,6 +243,13 @@ pub struct MachineFacts {
     /// Why there are none, if there are none.
     #[serde(default)]
     pub gpu_note: String,
+    /// Engines that workers have there: `tract`, `onnxruntime`. Empty where no worker was asked; then only what is part of every worker
+    /// may be counted on.
+    #[serde(default)]
+    pub engines: Vec<String>,
+    /// Why ONNX Runtime is not among them, if it is not.
+    #[serde(default)]
+    pub engine_note: String,
     /// `x86_64`, `aarch64`.
     pub architecture: String,
     /// `linux`.

@@ -36,11 +36,7 @@ pub(crate) async fn folded(bus: &Bus, id: &DeploymentId) -> Result<(View, Arc<Fo
 /// The worker process: its own arguments, its own frame.
 pub(crate) fn inference_worker(args: &WorkerArgs) -> ExitCode {
     let arguments = std::iter::once("slipway inference-worker".to_owned()).chain(args.args.iter().cloned());
-    slipway_runtime::boot_from::<slipway_inference_worker::Config, _, _>(
-        "inference-worker",
-        arguments.map(Into::into),
-        slipway_inference_worker::run,
-    )
+    slipway_inference_worker::start(arguments.map(Into::into))
 }
 
 /// How long the gate may take to answer. Behind it stand one fold and one write; more means that it is not there.

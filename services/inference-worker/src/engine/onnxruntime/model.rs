@@ -176,8 +176,8 @@ fn configured(environment: &Environment, intra_op: usize) -> ort::Result<ort::se
         // A thread that spins while it waits takes the core from another worker.
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
-        // Errors come back to us; what is left are hints about the graph.
-        .with_log_level(ort::logging::LogLevel::Error)?)
+        // Errors come back to us, also those of sizes that are only tried; what is left are hints about the graph.
+        .with_log_level(ort::logging::LogLevel::Fatal)?)
 }
 
 /// ONNX Runtime's words are kept: they name the node and the operator.

@@ -126,6 +126,16 @@ pub(crate) fn mixing() -> ModelProto {
     )
 }
 
+/// y\[N,1,1,1]: step n is tanh(x\[n] + y\[n-1]), from zero.
+pub(crate) fn recurrent() -> ModelProto {
+    model(
+        vec![value("x", DataType::Float, &[None, Some(1), Some(1)])],
+        vec![value("y", DataType::Float, &[None, Some(1), Some(1), Some(1)])],
+        vec![floats("w", &[1, 1, 1], &[1.0]), floats("r", &[1, 1, 1], &[1.0])],
+        vec![integer(node("RNN", &["x", "w", "r"], &["y"]), "hidden_size", 1)],
+    )
+}
+
 /// y\[2,4] = x\[2,4] * w: no batch.
 pub(crate) fn fixed() -> ModelProto {
     model(

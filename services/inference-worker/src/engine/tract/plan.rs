@@ -112,7 +112,8 @@ fn closed(dims: TVec<TDim>) -> ShapeFactoid {
 pub(super) struct Plan {
     plan: Arc<TypedRunnableModel>,
     /// States of earlier runs: making one allocates for every node, which for a small network costs more than the run.
-    /// A state that saw an error or a panic is not put back.
+    /// A state that saw an error or a panic is not put back, nor is one in which an operator remembers: a recurrent layer would begin
+    /// the next request, which may be someone else's, with what it kept of this one.
     idle: Mutex<Vec<TypedSimpleState>>,
 }
 
@@ -135,7 +136,9 @@ impl Plan {
             None => self.plan.spawn().map_err(|error| failed(&format!("{error:#}")))?,
         };
         let values = state.run(values).map_err(|error| failed(&format!("{error:#}")))?;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(state);
+        if state.op_states.iter().all(Option::is_none) {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(state);
+        }
         if values.len() != signature.outputs.len() {
             return Err(EngineError::Output(format!(
                 "{} where {} are declared",

@@ -68,6 +68,22 @@ fn a_model_whose_rows_depend_on_each_other_is_never_batched() {
 }
 
 #[test]
+fn what_a_recurrent_model_remembers_ends_with_the_request() {
+    for planning in EVERY_PLANNING {
+        let model = load(&fixtures::recurrent(), planning).unwrap();
+        for steps in [[0.1, 0.2, 0.3], [3.0, -2.0, 1.0], [0.1, 0.2, 0.3]] {
+            let input = Tensor::from_f32("x", vec![3, 1, 1], &steps).unwrap();
+            let output = model.run(&[&[input]]).unwrap();
+            let mut memory = 0.0_f32;
+            for (found, step) in output[0].as_f32().unwrap().into_iter().zip(steps) {
+                memory = (step + memory).tanh();
+                assert!((found - memory).abs() < 1e-5, "{planning:?}: {found} where {memory} is expected");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_model_without_a_batch_runs_its_one_shape() {
     let model = load(&fixtures::fixed(), Planning::Measured).unwrap();
     assert!(!model.signature().batched);

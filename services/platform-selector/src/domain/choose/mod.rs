@@ -4,14 +4,16 @@
 //! how little work it makes here, what it adds (batching, several protocols, GPU sharing). The weights are judgement.
 //! Equal scores stay in the order of [`platforms::ALL`].
 
+mod engines;
 pub mod platforms;
+
+pub use engines::Engine;
 
 use super::artifact::Model;
 use slipway_kernel::{
     Finding, FindingKind, MachineFacts, PlatformCandidate, Veto,
     spec::{Platform, Spec},
 };
-use std::collections::BTreeSet;
 
 /// All that the choice depends on.
 #[derive(Clone, Copy, Debug)]
@@ -24,19 +26,9 @@ pub struct Question<'a> {
     pub machine: &'a MachineFacts,
     /// What was read of the model.
     pub model: &'a Model,
-    /// What Slipway's own worker can compute.
-    pub engine: &'a Engine,
-}
-
-/// What the engine of Slipway's own worker can compute.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Engine {
-    /// Its name.
-    pub name: String,
-    /// The operators it has, by bare name.
-    pub operators: BTreeSet<String>,
-    /// The domains whose operators it knows.
-    pub domains: BTreeSet<String>,
+    /// Every engine that Slipway's own worker may have, in the order in which it tries them. [`MachineFacts::engines`] says which of them
+    /// the target has.
+    pub engines: &'a [Engine],
 }
 
 /// What was decided.

@@ -12,13 +12,21 @@ fn machine() -> MachineFacts {
     MachineFacts { cores: 2, memory_bytes: 8 << 30, ..MachineFacts::default() }
 }
 
-fn engine() -> Engine {
+fn engines() -> [Engine; 2] {
     let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();
-    Engine {
+    let onnxruntime = Engine {
+        name: "onnxruntime".into(),
+        built_in: false,
+        operators: words(&["Gemm", "Relu", "Softmax", "Unique"]),
+        wrong: [].into(),
+    };
+    let tract = Engine {
         name: "tract".into(),
-        operators: words(&["Gemm", "Relu", "Softmax", "TreeEnsembleClassifier"]),
-        domains: words(&["", "ai.onnx", "ai.onnx.ml"]),
-    }
+        built_in: true,
+        operators: words(&["Gemm", "Relu", "Softmax", "ai.onnx.ml.TreeEnsembleClassifier", "ai.onnx.ml.ZipMap"]),
+        wrong: [Pattern::QuantizedSoftmax].into(),
+    };
+    [onnxruntime, tract]
 }
 
 fn onnx(operators: &[&str]) -> Model {
@@ -44,8 +52,21 @@ impl Asked {
             target: self.target,
             machine: &self.machine,
             model: &self.model,
-            engine: &engine(),
+            engines: &engines(),
         })
+    }
+
+    /// On a machine that has ONNX Runtime's library.
+    fn with_onnxruntime(mut self) -> Self {
+        self.machine.engines = vec!["onnxruntime".into(), "tract".into()];
+        self
+    }
+
+    /// On one that does not, and says why.
+    fn without_onnxruntime(mut self) -> Self {
+        self.machine.engines = vec!["tract".into()];
+        self.machine.engine_note = "there is no library; `make tools` gets it".into();
+        self
     }
 
     fn chosen(&self) -> Option<String> {
@@ -84,6 +105,42 @@ fn an_operator_that_is_missing_is_named_with_what_to_do() {
 }
 
 #[test]
+fn what_only_one_engine_can_run_is_served_where_that_engine_is() {
+    let only_onnxruntime = || Asked::new(onnx(&["Gemm", "Unique"]));
+    let choice = only_onnxruntime().with_onnxruntime().choice();
+    assert_eq!(choice.platform.unwrap().name, "slipway");
+    let reasons = &choice.candidates[0].reasons;
+    for word in ["engine onnxruntime: has every operator", "engine tract: lacks the operators: Unique (2 ×)"] {
+        assert!(reasons.iter().any(|reason| reason.contains(word)), "{word}: {reasons:?}");
+    }
+    let message = only_onnxruntime().without_onnxruntime().refused();
+    for word in
+        ["tract lacks the operators: Unique (2 ×)", "onnxruntime could, and is not on this target", "make tools"]
+    {
+        assert!(message.contains(word), "{message}");
+    }
+    // Facts of before engines were asked for say nothing of them: only what every worker has is counted on.
+    assert!(only_onnxruntime().refused().contains("its library was not found"));
+    let only_tract = Asked::new(onnx(&["ai.onnx.ml.TreeEnsembleClassifier", "ai.onnx.ml.ZipMap"])).with_onnxruntime();
+    assert_eq!(only_tract.chosen().unwrap(), "slipway");
+}
+
+#[test]
+fn what_no_engine_can_run_is_refused_with_what_each_lacks() {
+    let message = Asked::new(onnx(&["Unique", "ai.onnx.ml.ZipMap"])).with_onnxruntime().refused();
+    for word in [
+        "onnxruntime lacks the operators: ai.onnx.ml.ZipMap (2 ×); what that makes is no tensor to it",
+        "zipmap",
+        "tract lacks the operators: Unique (2 ×)",
+    ] {
+        assert!(message.contains(word), "{message}");
+    }
+    // Who lacks it too is not named as a way out.
+    let message = Asked::new(onnx(&["Unique", "ai.onnx.ml.ZipMap"])).without_onnxruntime().refused();
+    assert!(!message.contains("could, and is not"), "{message}");
+}
+
+#[test]
 fn a_long_list_of_missing_operators_is_cut() {
     let names: Vec<String> = (0..50).map(|n| format!("Op{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -96,6 +153,13 @@ fn what_would_come_out_wrong_is_refused_before_it_runs() {
     model.cautions.patterns.insert(Pattern::QuantizedSoftmax);
     let message = Asked::new(model).refused();
     assert!(message.contains("quantised Softmax") && message.contains("without an error"), "{message}");
+    let mut model = onnx(&["Softmax"]);
+    model.cautions.patterns.insert(Pattern::QuantizedSoftmax);
+    assert_eq!(
+        Asked::new(model).with_onnxruntime().chosen().unwrap(),
+        "slipway",
+        "the other engine computes it rightly"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! Slipway's own worker: ONNX on a pure Rust engine, on the CPU.
+//! Slipway's own worker: ONNX on the engines that it has, on the CPU.
 
 use super::{Question, Weighed};
-use crate::domain::artifact::Pattern;
+use crate::domain::choose::engines;
 use slipway_kernel::{ByteSize, ModelFormat, spec::Gpu};
 
 /// Weighs it.
@@ -25,8 +25,7 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
         weighed.exclude("format", format!("it runs ONNX, and this is {}; {advice}", question.model.format));
         return weighed;
     }
-    operators(question, &mut weighed);
-    wrong_results(question, &mut weighed);
+    engines::weigh(question, &mut weighed);
     ports(question, &mut weighed);
     memory(question, &mut weighed);
     if question.spec.infrastructure.gpu == Gpu::Required {
@@ -55,49 +54,8 @@ const fn conversion(format: ModelFormat) -> Option<&'static str> {
 
 /// What a running worker needs beside its model: the program, its buffers and its connections (measured: about 40 MiB).
 const WORKER_BASE_BYTES: u64 = 48 << 20;
-/// Most operators named in one reason.
+/// Most inputs and outputs named in one reason.
 const NAMED: usize = 12;
-
-fn operators(question: &Question<'_>, weighed: &mut Weighed) {
-    let engine = question.engine;
-    let missing: Vec<String> = question
-        .model
-        .operators
-        .iter()
-        .filter(|counted| {
-            let (domain, name) = counted.operator.rsplit_once('.').unwrap_or(("", &counted.operator));
-            !engine.domains.contains(domain) || !engine.operators.contains(name)
-        })
-        .map(|counted| format!("{} ({} ×)", counted.operator, counted.count))
-        .collect();
-    if missing.is_empty() {
-        return;
-    }
-    let more = missing.len().saturating_sub(NAMED);
-    let named = missing[..missing.len() - more].join(", ");
-    let named = if more == 0 { named } else { format!("{named} and {more} more") };
-    let advice = if missing.iter().any(|name| name.starts_with("ai.onnx.ml.")) {
-        "for scikit-learn, black_op={'NAME'} in to_onnx may do without; support vector machines cannot be exported otherwise"
-    } else {
-        "export with operators of the default set (another opset_version may do), or without custom operators"
-    };
-    weighed.exclude("operators", format!("{} lacks the operators: {named}; {advice}", engine.name));
-}
-
-fn wrong_results(question: &Question<'_>, weighed: &mut Weighed) {
-    for pattern in &question.model.cautions.patterns {
-        let (what, advice) = match pattern {
-            Pattern::QuantizedSoftmax => (
-                "a quantised Softmax gives 1 for every class",
-                "leave Softmax out of the quantisation (op_types_to_quantize, nodes_to_exclude)",
-            ),
-        };
-        weighed.exclude(
-            "wrong-results",
-            format!("{} would answer wrongly without an error: {what}; {advice}", question.engine.name),
-        );
-    }
-}
 
 fn ports(question: &Question<'_>, weighed: &mut Weighed) {
     let untyped = &question.model.cautions.untyped;
