@@ -130,21 +130,22 @@ pub(crate) async fn answer(
     traceparent: Option<&str>,
     message: ModelInferRequest,
 ) -> Result<ModelInferResponse, Refusal> {
+    let Terms { request_id, deadline, attempt } = terms;
+    let work = async {
+        let asked = inference.read(deadline, attempt, message);
+        inference.compute(Path::Direct, asked).await.map(slipway_oip::Response::into_message)
+    };
+    let Some(traceparent) = traceparent.filter(|traceparent| trace::is_recorded(traceparent)) else {
+        return work.await;
+    };
     let span = tracing::info_span!(
         "infer",
         otel.kind = "server",
         deployment = %inference.assignment().deployment,
         revision = %inference.assignment().revision,
-        request_id = %terms.request_id,
+        %request_id,
     );
-    if let Some(traceparent) = traceparent {
-        // A traceparent that cannot be read begins a new trace, as the W3C recommendation wants.
-        trace::parent_from(&span, traceparent);
-    }
-    let work = async {
-        let asked = inference.read(terms.deadline, terms.attempt, message);
-        inference.compute(Path::Direct, asked).await.map(slipway_oip::Response::into_message)
-    };
+    trace::parent_from(&span, traceparent);
     work.instrument(span).await
 }
 

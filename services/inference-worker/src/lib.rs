@@ -32,7 +32,6 @@ pub mod lifetime;
 pub mod load;
 pub mod memory;
 pub mod queue;
-pub mod recorder;
 pub mod refusal;
 pub mod registration;
 pub mod serve;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use slipway_bus::topology::request_queue;
-use slipway_bus::{Bus, DeadLetter, QueuedRequest, RequestQueue};
+use slipway_bus::{Bus, DeadLetter, QueueError, QueuedRequest, Recorded, RequestQueue};
 use slipway_kernel::{Service, Timestamp};
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::ModelInferRequest;
@@ -18,10 +18,9 @@ use slipway_proto::slipway::inference::v1::{InferenceRequest, InferenceResult};
 use slipway_runtime::{CancellationToken, trace};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::inference::{Call, Inference};
-use crate::recorder::{Recorder, Unrecorded};
 use crate::refusal::Refusal;
 use crate::telemetry::Path;
 
@@ -43,7 +42,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub struct Consumer {
     bus: Bus,
     inference: Arc<Inference>,
-    recorder: Arc<dyn Recorder>,
     in_hand: usize,
 }
 
@@ -59,8 +57,8 @@ enum Settled {
 impl Consumer {
     /// A consumer with at most so many requests in hand.
     #[must_use]
-    pub const fn new(bus: Bus, inference: Arc<Inference>, recorder: Arc<dyn Recorder>, in_hand: usize) -> Self {
-        Self { bus, inference, recorder, in_hand }
+    pub const fn new(bus: Bus, inference: Arc<Inference>, in_hand: usize) -> Self {
+        Self { bus, inference, in_hand }
     }
 
     /// Consumes until `stop`, then finishes what is in hand.
@@ -130,19 +128,9 @@ impl Consumer {
     }
 
     async fn handle(&self, request: QueuedRequest, stop: &CancellationToken) {
-        let span = tracing::info_span!(
-            "infer",
-            otel.kind = "consumer",
-            deployment = %self.inference.assignment().deployment,
-            revision = %self.inference.assignment().revision,
-            request_id = %request.request_id,
-            attempt = request.attempt,
-        );
-        if let Some(traceparent) = &request.traceparent {
-            // A traceparent that cannot be read begins a new trace, as the W3C recommendation wants.
-            trace::parent_from(&span, traceparent);
-        }
-        async {
+        let recorded = request.traceparent.as_deref().filter(|traceparent| trace::is_recorded(traceparent));
+        let span = recorded.map(|traceparent| self.span(&request, traceparent));
+        let work = async {
             let settled = self.settle(&request, stop).await;
             let told = match settled {
                 Settled::Done => request.ack().await,
@@ -152,9 +140,24 @@ impl Consumer {
                 // It is delivered again, and then found recorded.
                 tracing::warn!(%error, ?settled, "the broker could not be told what became of a request");
             }
+        };
+        match span {
+            Some(span) => work.instrument(span).await,
+            None => work.await,
         }
-        .instrument(span)
-        .await;
+    }
+
+    fn span(&self, request: &QueuedRequest, traceparent: &str) -> Span {
+        let span = tracing::info_span!(
+            "infer",
+            otel.kind = "consumer",
+            deployment = %self.inference.assignment().deployment,
+            revision = %self.inference.assignment().revision,
+            request_id = %request.request_id,
+            attempt = request.attempt,
+        );
+        trace::parent_from(&span, traceparent);
+        span
     }
 
     /// Sees the request to its end, with a heartbeat for as long as it takes.
@@ -190,7 +193,7 @@ impl Consumer {
                 None => return Settled::GivenBack,
             }
         };
-        self.record(self.inference.result(&call, outcome), stop).await
+        self.record(request, self.inference.result(&call, outcome), stop).await
     }
 
     fn read(&self, request: &QueuedRequest) -> Result<(Call, ModelInferRequest), String> {
@@ -212,7 +215,7 @@ impl Consumer {
             accepted: at(envelope.accepted_unix_ms).unwrap_or(request.at),
             probe: envelope.probe,
             attempt: u32::try_from(request.attempt).unwrap_or(u32::MAX),
-            trace_id: trace::current_trace_id().unwrap_or_default(),
+            trace_id: request.traceparent.as_deref().and_then(trace::id_of).unwrap_or_default().to_owned(),
         };
         Ok((call, body))
     }
@@ -242,17 +245,24 @@ impl Consumer {
         matches!(self.bus.results().get(deployment, &call.request_id).await, Ok(Some(_)))
     }
 
-    async fn record(&self, mut result: InferenceResult, stop: &CancellationToken) -> Settled {
+    async fn record(&self, request: &QueuedRequest, mut result: InferenceResult, stop: &CancellationToken) -> Settled {
+        let deployment = &self.inference.assignment().deployment;
+        // The row hangs on the span of this work, if there is one.
+        let own = trace::current_traceparent();
+        let traceparent = own.as_deref().or(request.traceparent.as_deref());
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.recorder.record(&result).await {
-                Ok(()) => return Settled::Done,
-                Err(error @ Unrecorded::TooLarge(_)) => {
-                    result.outcome = Some(Outcome::Failure(FailureCode::PayloadTooLarge.with(error.to_string())));
+            let payload = result.encode_to_vec().into();
+            match self.bus.results().publish(deployment, &request.request_id, payload, traceparent).await {
+                // A result that was there before is the one that counts: this request was answered by an earlier try.
+                Ok(Recorded::Stored | Recorded::Already) => return Settled::Done,
+                Err(error @ QueueError::TooLarge { .. }) => {
+                    let message = format!("the result is too large to be recorded: {error}");
+                    result.outcome = Some(Outcome::Failure(FailureCode::PayloadTooLarge.with(message)));
                 }
                 Err(error) => {
                     self.inference.telemetry().record_failures.inc();
-                    tracing::warn!(%error, "trying again");
+                    tracing::warn!(%error, "a result could not be recorded; trying again");
                     if !rest(self.inference.clock(), &mut pause, stop).await {
                         return Settled::GivenBack;
                     }

@@ -21,7 +21,6 @@ use crate::identity::Applicant;
 use crate::inference::{Inference, Phase};
 use crate::load::{Loaded, Order, load};
 use crate::queue::Consumer;
-use crate::recorder::{BusRecorder, Recorder};
 use crate::telemetry::Telemetry;
 use crate::{artifact, lifetime, memory, registration, telemetry};
 
@@ -157,13 +156,11 @@ impl Worker<'_> {
         let Some(identity) = self.identity().await else {
             return Ok(());
         };
-        let recorder: Arc<dyn Recorder> =
-            Arc::new(BusRecorder::new(self.bus.clone(), self.assignment.deployment.clone()));
         inference.enter(Phase::Serving);
         let (closing, stop_pulling) = (CancellationToken::new(), CancellationToken::new());
         // Ended by any way out of here, a failure included.
         let _guards = (closing.clone().drop_guard(), stop_pulling.clone().drop_guard());
-        let consumer = Consumer::new(self.bus.clone(), Arc::clone(inference), recorder, self.config.queued_in_hand);
+        let consumer = Consumer::new(self.bus.clone(), Arc::clone(inference), self.config.queued_in_hand);
         let (direct, exchanges) =
             (Direct::new(Arc::clone(inference)), Exchanges::new(Arc::clone(inference), closing.clone()));
         let mut knocking = std::pin::pin!(door.serve(direct, exchanges, &identity, closing.clone()));

@@ -2,7 +2,7 @@
 
 use crate::{
     error::RequestError,
-    respond,
+    respond::{self, Fault},
     telemetry::IngressMetrics,
     trail::{TRACEPARENT, Trail},
 };
@@ -33,30 +33,46 @@ const CLIENT_GONE: u16 = 499;
 
 /// Follows a request from its head to its answer.
 pub(crate) async fn observe(State(metrics): State<IngressMetrics>, mut request: Request, next: Next) -> Response {
-    let span = span(&request);
-    let given = given_traceparent(&request);
-    if let Some(given) = &given {
-        trace::parent_from(&span, given);
-    }
-    // Where nobody traces, what the client gave is passed on as it came.
-    let trail = Arc::new(Trail::new(trace::traceparent_of(&span).or(given)));
+    let trail = Arc::new(trail(&request));
     request.extensions_mut().insert(Arc::clone(&trail));
     let mut inside = Inside::enter(metrics, Arc::clone(&trail));
     let (request, unread) = Unread::watch(request);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = if trail.span.is_none() {
+        next.run(request).await
+    } else {
+        next.run(request).instrument(trail.span.clone()).await
+    };
+    if let Some(fault) = response.extensions_mut().remove::<Fault>() {
+        trail.fault(&fault);
+    }
     if unread.is_some_and(|unread| unread.is_true()) {
         // The connection ends with this answer, for the rest of the body is read by nobody. A client that is not told sends its next
         // request into the end, and cannot know whether it was taken.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let status = trail.status().unwrap_or_else(|| response.status().as_u16());
-    span.record("http.response.status_code", status);
+    trail.span.record("http.response.status_code", status);
     if status >= 500 {
-        span.record("otel.status_code", "ERROR");
+        trail.span.record("otel.status_code", "ERROR");
     }
     trail.write(response.headers_mut());
     inside.answered = Some(status);
     response
+}
+
+/// The begin of a trail. What is not recorded has no span, and what its client gave is passed on as it came.
+fn trail(request: &Request) -> Trail {
+    let given = given_traceparent(request);
+    let (traceparent, recorded) = trace::of_request(given.clone());
+    if !recorded {
+        return Trail::new(traceparent, Span::none());
+    }
+    let span = span(request);
+    if let Some(given) = &given {
+        trace::parent_from(&span, given);
+    }
+    let traceparent = trace::traceparent_of(&span).unwrap_or(traceparent);
+    Trail::new(traceparent, span)
 }
 
 fn span(request: &Request) -> Span {

@@ -14,6 +14,7 @@ use slipway_proto::{
     failure::FailureCode,
     slipway::inference::v1::{InferenceResult, inference_result::Outcome},
 };
+use slipway_runtime::trace;
 
 /// Records the result of `call`, or sees to it that it is.
 ///
@@ -28,11 +29,12 @@ pub async fn record(
     answer: &Answer,
 ) -> Result<(), RequestError> {
     let result = result(call, target, answer, ingress.clock.now());
-    let traceparent = call.traceparent.as_deref();
     match when {
         Record::BeforeReply => {
-            let recorded =
-                ingress.mailbox.record(&call.deployment, &call.request_id, encoded(&result), traceparent).await;
+            let recorded = ingress
+                .mailbox
+                .record(&call.deployment, &call.request_id, encoded(&result), Some(&call.traceparent))
+                .await;
             recorded.map_err(|error| match error {
                 QueueError::TooLarge { bytes, limit } => RequestError::ResultTooLarge { bytes, limit },
                 other => RequestError::Unrecorded(other.into()),
@@ -41,7 +43,7 @@ pub async fn record(
         Record::AfterReply => {
             let captured = Captured {
                 request_id: result.request_id.clone(),
-                traceparent: traceparent.unwrap_or_default().to_owned(),
+                traceparent: call.traceparent.clone(),
                 result: captured(result),
             };
             ingress.capture.offer(&call.deployment, captured);
@@ -61,7 +63,7 @@ fn result(call: &Call, target: &Target, answer: &Answer, completed: Timestamp) -
         principal: call.principal.clone(),
         model_digest: target.model_digest.to_string(),
         worker: answer.instance.clone(),
-        trace_id: call.traceparent.as_deref().and_then(trace_id).unwrap_or_default().to_owned(),
+        trace_id: trace::id_of(&call.traceparent).unwrap_or_default().to_owned(),
         probe: call.probe,
         accepted_unix_ms: unix_ms(call.accepted_unix_ms),
         completed_unix_ms: unix_ms(completed.0),
@@ -69,11 +71,6 @@ fn result(call: &Call, target: &Target, answer: &Answer, completed: Timestamp) -
         // Names are copied, tensors are shared.
         outcome: Some(Outcome::Response(answer.response.clone())),
     }
-}
-
-/// The trace in a checked `traceparent`.
-fn trace_id(traceparent: &str) -> Option<&str> {
-    traceparent.split('-').nth(1)
 }
 
 fn encoded(result: &InferenceResult) -> Bytes {
@@ -108,11 +105,5 @@ mod tests {
         assert!(matches!(kept(1_000), Outcome::Response(_)));
         let Outcome::Failure(failure) = kept(MAX_INFERENCE_BYTES) else { panic!("it is too large") };
         assert_eq!(failure.code, "payload-too-large");
-    }
-
-    #[test]
-    fn the_trace_is_the_second_part_of_a_traceparent() {
-        let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert_eq!(trace_id(given), Some("0af7651916cd43dd8448eb211c80319c"));
     }
 }

@@ -74,7 +74,6 @@ pub fn verdict(error: &RequestError) -> Verdict {
 #[must_use]
 pub fn failure(error: &RequestError) -> Response {
     let verdict = verdict(error);
-    log_fault(error, verdict);
     let refusals = if let RequestError::Invalid(refusals) = error { &refusals.0[..] } else { &[] };
     let mut response = json(verdict.status, &Refused { error: &error.to_string(), code: verdict.code, refusals });
     let headers = response.headers_mut();
@@ -92,6 +91,9 @@ pub fn failure(error: &RequestError) -> Response {
         }
         _ => {}
     }
+    if let Some(fault) = Fault::of(error) {
+        response.extensions_mut().insert(fault);
+    }
     response
 }
 
@@ -99,17 +101,26 @@ pub fn failure(error: &RequestError) -> Response {
 #[must_use]
 pub fn status(error: &RequestError) -> tonic::Status {
     let verdict = verdict(error);
-    log_fault(error, verdict);
     // The words that only HTTP has are about paths and bodies of HTTP.
     let code = verdict.code.parse().unwrap_or(FailureCode::Internal);
     slipway_oip::grpc::status(code, error.to_string(), verdict.retry_after)
 }
 
-/// The chain is printed here, once; its sender sees only the sentence.
-fn log_fault(error: &RequestError, verdict: Verdict) {
-    if verdict.status == 500 {
-        let cause = error.source().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(error = %error, cause, "a request failed by our fault");
+/// A failure by our fault, for the log: its sender sees only the sentence.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// The sentence.
+    pub error: String,
+    /// What is behind it.
+    pub cause: String,
+}
+
+impl Fault {
+    /// None if it is not our fault.
+    #[must_use]
+    pub fn of(error: &RequestError) -> Option<Self> {
+        let cause = || error.source().map(ToString::to_string).unwrap_or_default();
+        (verdict(error).status == 500).then(|| Self { error: error.to_string(), cause: cause() })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What becomes known of a request on its way, for its answer's headers, its span and its metrics.
 
-use crate::telemetry::Subject;
+use crate::{respond::Fault, telemetry::Subject};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use slipway_kernel::{DeploymentId, RequestId, RevisionId};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,8 +21,10 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub struct Trail {
     /// When its head was read.
     pub arrived: Instant,
-    /// The trace context of its span.
-    pub traceparent: Option<String>,
+    /// Its trace context: that of its span, if it has one.
+    pub traceparent: String,
+    /// Its span, if it is recorded.
+    pub span: Span,
     known: Mutex<Known>,
 }
 
@@ -39,8 +41,8 @@ struct Known {
 impl Trail {
     /// Nothing known yet.
     #[must_use]
-    pub fn new(traceparent: Option<String>) -> Self {
-        Self { arrived: Instant::now(), traceparent, known: Mutex::default() }
+    pub fn new(traceparent: String, span: Span) -> Self {
+        Self { arrived: Instant::now(), traceparent, span, known: Mutex::default() }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -54,7 +56,7 @@ impl Trail {
 
     /// The deployment it addresses, which exists.
     pub fn deployment(&self, id: &DeploymentId) {
-        Span::current().record("slipway.deployment", tracing::field::display(id));
+        self.span.record("slipway.deployment", tracing::field::display(id));
         self.known().subject.deployment = Some(id.clone());
     }
 
@@ -65,17 +67,31 @@ impl Trail {
 
     /// The revision it meets.
     pub fn revision(&self, revision: RevisionId) {
-        Span::current().record("slipway.revision", tracing::field::display(revision));
+        self.span.record("slipway.revision", tracing::field::display(revision));
         self.known().subject.revision = Some(revision);
     }
 
     /// Its ids.
     pub fn ids(&self, request_id: &RequestId, correlation_id: &str) {
-        Span::current().record("slipway.request_id", request_id.as_str());
-        Span::current().record("slipway.correlation_id", correlation_id);
+        self.span.record("slipway.request_id", request_id.as_str());
+        self.span.record("slipway.correlation_id", correlation_id);
         let mut known = self.known();
         known.request_id = Some(request_id.clone());
         known.correlation_id = Some(correlation_id.to_owned());
+    }
+
+    /// Says in the log that it failed by our fault, with what is known of it: most requests have no span that would say it.
+    pub fn fault(&self, fault: &Fault) {
+        let known = self.known();
+        tracing::error!(
+            error = fault.error,
+            cause = fault.cause,
+            deployment = known.subject.deployment.as_ref().map(tracing::field::display),
+            revision = known.subject.revision.map(tracing::field::display),
+            request_id = known.request_id.as_ref().map(RequestId::as_str),
+            traceparent = self.traceparent,
+            "a request failed by our fault"
+        );
     }
 
     /// How it ended, in the numbers of HTTP: in gRPC every answer bears the number 200.
@@ -104,7 +120,7 @@ impl Trail {
             (REQUEST_ID, known.request_id.as_ref().map(RequestId::as_str)),
             (CORRELATION_ID, known.correlation_id.as_deref()),
             (REVISION, revision.as_deref()),
-            (TRACEPARENT, self.traceparent.as_deref()),
+            (TRACEPARENT, Some(self.traceparent.as_str())),
         ] {
             // Each was checked when it came in, or made here.
             if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {

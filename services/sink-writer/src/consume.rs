@@ -135,7 +135,7 @@ impl Consumer {
         let mut waiting = vec![group];
         while let Some(mut group) = waiting.pop() {
             // They end with the batch, when the rows are durable or given back.
-            let spans: Vec<Span> = group.iter().map(|(_, result)| span_of(result)).collect();
+            let spans: Vec<Span> = group.iter().filter_map(|(_, result)| span_of(result)).collect();
             let error = match self.write_at_once(deployment, target, &group).await {
                 Ok(()) => {
                     for (_, result) in group {
@@ -235,8 +235,9 @@ fn subject_of(result: &RecordedResult) -> String {
     }
 }
 
-/// The last span of a request's trace: writing its row.
-fn span_of(result: &RecordedResult) -> Span {
+/// The last span of a request's trace, if it is recorded: writing its row.
+fn span_of(result: &RecordedResult) -> Option<Span> {
+    let traceparent = result.traceparent.as_ref().filter(|traceparent| trace::is_recorded(traceparent))?;
     let span = tracing::info_span!(
         "write row",
         otel.kind = "consumer",
@@ -244,11 +245,8 @@ fn span_of(result: &RecordedResult) -> Span {
         slipway.deployment = %result.deployment,
         slipway.request_id = result.request_id.as_ref().map(tracing::field::display),
     );
-    if let Some(traceparent) = &result.traceparent {
-        // A traceparent that cannot be read begins a new trace, as the W3C recommendation wants.
-        trace::parent_from(&span, traceparent);
-    }
-    span
+    trace::parent_from(&span, traceparent);
+    Some(span)
 }
 
 /// An acknowledgement that is lost brings the result again, which changes nothing; room that was not made is made the next time.

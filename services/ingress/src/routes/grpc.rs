@@ -67,6 +67,9 @@ impl Caller {
     /// The status of a refusal, which the figures know by its number in HTTP.
     fn refused(&self, error: &RequestError) -> Status {
         self.trail.ended(respond::verdict(error).status);
+        if let Some(fault) = respond::Fault::of(error) {
+            self.trail.fault(&fault);
+        }
         respond::status(error)
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn leave(request: &Admitted<'_>, prepared: Prepared) -> Result<
     let Prepared { request_id, target, message, .. } = prepared;
     let revision = target.revision;
     let new = register(request, &request_id).await?;
-    let traceparent = request.trail.traceparent.as_deref();
+    let traceparent = &request.trail.traceparent;
     let queued = InferenceRequest {
         namespace: id.namespace.to_string(),
         deployment: id.name.to_string(),
@@ -37,12 +37,12 @@ pub(super) async fn leave(request: &Admitted<'_>, prepared: Prepared) -> Result<
         deadline_unix_ms: i64::try_from(request.deadline.unix_ms).unwrap_or(i64::MAX),
         accepted_unix_ms: i64::try_from(request.deadline.accepted.0).unwrap_or(i64::MAX),
         probe: request.visit.caller.prober.is_some(),
-        traceparent: traceparent.unwrap_or_default().to_owned(),
+        traceparent: traceparent.clone(),
         body: Some(message),
     };
     // One that is known may have failed to be queued the first time; queued twice, it is still answered once.
     let payload = Bytes::from(queued.encode_to_vec());
-    if let Err(error) = mailbox.leave(id, revision, &request_id, payload, traceparent).await {
+    if let Err(error) = mailbox.leave(id, revision, &request_id, payload, Some(traceparent)).await {
         let full = matches!(error, QueueError::Full);
         let error = match error {
             QueueError::Full => RequestError::QueueFull(revision),

@@ -49,7 +49,7 @@ pub struct Call {
     /// When it came, in milliseconds since the epoch.
     pub accepted_unix_ms: u64,
     /// The trace it belongs to.
-    pub traceparent: Option<String>,
+    pub traceparent: String,
 }
 
 /// The answer of a worker.

@@ -280,7 +280,7 @@ fn framed(call: &Call, attempt: u32, message: &ModelInferRequest) -> Framed {
         request_id: call.request_id.to_string(),
         deadline_unix_ms: i64::try_from(call.deadline_unix_ms).unwrap_or(i64::MAX),
         attempt,
-        traceparent: call.traceparent.clone().unwrap_or_default(),
+        traceparent: call.traceparent.clone(),
         message: Some(message.clone()),
     }
 }
@@ -300,9 +300,7 @@ fn request(call: &Call, attempt: u32, message: &ModelInferRequest) -> Request<Mo
     set("slipway-request-id", &call.request_id);
     set("slipway-deadline-ms", &call.deadline_unix_ms);
     set("slipway-attempt", &attempt);
-    if let Some(traceparent) = &call.traceparent {
-        set("traceparent", traceparent);
-    }
+    set("traceparent", &call.traceparent);
     request
 }
 

@@ -1,5 +1,10 @@
 //! The trace context on its way between processes: W3C `traceparent`, in intake messages, facts and requests.
 
+mod requests;
+
+pub(crate) use requests::record_requests;
+pub use requests::{is_recorded, of_request};
+
 use opentelemetry::{
     Context,
     propagation::{Extractor, TextMapPropagator as _},
@@ -27,10 +32,10 @@ pub fn traceparent_of(span: &Span) -> Option<String> {
     })
 }
 
-/// The trace id of the span that runs here: 32 hexadecimal digits.
+/// The trace id in a checked `traceparent`: 32 hexadecimal digits.
 #[must_use]
-pub fn current_trace_id() -> Option<String> {
-    with_valid(&Span::current(), |context| context.trace_id().to_string())
+pub fn id_of(traceparent: &str) -> Option<&str> {
+    traceparent.split('-').nth(1)
 }
 
 /// Makes a span a child of what a `traceparent` names. Call it before the span is entered or asked for its own context.
@@ -42,6 +47,12 @@ pub fn parent_from(span: &Span, traceparent: &str) -> bool {
     }
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &One(traceparent));
     context.span().span_context().is_valid() && span.set_parent(context).is_ok()
+}
+
+/// Whether a `traceparent` says that its trace is recorded.
+fn is_sampled(traceparent: &str) -> bool {
+    let flags = traceparent.get(TRACEPARENT_BYTES - 2..TRACEPARENT_BYTES);
+    flags.and_then(|flags| u8::from_str_radix(flags, 16).ok()).is_some_and(|flags| flags & 1 == 1)
 }
 
 fn with_valid<R>(span: &Span, read: impl FnOnce(&SpanContext) -> R) -> Option<R> {
@@ -88,13 +99,22 @@ mod tests {
             let mine = current_traceparent().unwrap();
             assert_eq!(mine[..36], GIVEN[..36], "the trace is the caller's");
             assert_ne!(mine[36..52], GIVEN[36..52], "the span is not");
-            assert_eq!(current_trace_id().unwrap(), "0af7651916cd43dd8448eb211c80319c");
+            assert_eq!(id_of(&mine), Some("0af7651916cd43dd8448eb211c80319c"));
             let inner = info_span!("inner");
             assert_eq!(traceparent_of(&inner).unwrap()[..36], GIVEN[..36]);
             let next = info_span!(parent: None, "next");
             assert!(parent_from(&next, &mine));
             assert_eq!(traceparent_of(&next).unwrap()[3..35], GIVEN[3..35]);
         });
+    }
+
+    #[test]
+    fn a_trace_is_recorded_if_the_last_bit_of_its_flags_says_so() {
+        let with = |flags: &str| is_sampled(&GIVEN.replace("-01", flags));
+        assert_eq!(
+            ["-01", "-03", "-ff", "-00", "-02", "-0", "-+1", "-zz", ""].map(with),
+            [true, true, true, false, false, false, false, false, false]
+        );
     }
 
     #[test]

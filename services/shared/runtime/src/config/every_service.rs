@@ -53,7 +53,8 @@ pub struct TelemetryConfig {
     pub log: LogFormat,
     /// What is logged, as `target=level` pairs. Traces do not depend on it.
     pub filter: String,
-    /// Share of new traces that are exported, 0 to 1; a trace begun elsewhere keeps its caller's decision.
+    /// Share of the requests without a trace of their own that are recorded, 0 to 1, up to 1,000 a second; a trace begun elsewhere
+    /// keeps its caller's decision, and those of deployments are always recorded.
     pub sample_ratio: f64,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Logs go to standard error, as lines for a person or as JSON, one object a line with service, trace id and span id.
 //! Spans of Slipway's own crates, from INFO up, are traces: their context is carried on (`crate::trace`) whether or not a
-//! collector is configured, and with one they are exported over OTLP/gRPC.
+//! collector is configured, and with one they are exported over OTLP/gRPC. Of requests some are recorded and the others cost no span;
+//! which, `crate::trace` decides where they come in.
 //!
 //! Traces are never needed for anything: exporting runs on a thread of its own behind a bounded queue, and a collector
 //! that is slow, silent or dead costs spans, which are counted, and nothing else.
@@ -16,7 +17,10 @@ mod services;
 
 pub(crate) use services::with_service;
 
-use crate::config::{LogFormat, TelemetryConfig};
+use crate::{
+    config::{LogFormat, TelemetryConfig},
+    trace,
+};
 use export::{Export, SpanCounts};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
@@ -69,10 +73,11 @@ impl Telemetry {
             return Ok(installed.clone());
         }
         let counts = Arc::new(SpanCounts::default());
-        let mut builder = SdkTracerProvider::builder()
-            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.sample_ratio))));
+        // Which requests are recorded is decided before there is a span (`crate::trace`); what else begins a trace does so rarely.
+        let mut builder = SdkTracerProvider::builder().with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)));
         if let Some(endpoint) = &config.otlp_endpoint {
             builder = builder.with_span_processor(Export::new(endpoint, process, Arc::clone(&counts))?);
+            trace::record_requests(config.sample_ratio);
         }
         let provider = builder.build();
         let traces = tracing_opentelemetry::layer()
