@@ -5,10 +5,18 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use tonic::Code as GrpcCode;
 
 use crate::slipway::inference::v1::Failure;
+
+/// A pause before the next try in whole seconds, at least one, as `Retry-After` wants it: rounded up, since whoever comes back a moment
+/// too early has come for nothing.
+#[must_use]
+pub fn retry_after_s(pause: Duration) -> u64 {
+    (pause.as_secs() + u64::from(pause.subsec_nanos() > 0)).max(1)
+}
 
 /// Why a request has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -12,7 +12,7 @@ use futures::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures::stream::{FuturesUnordered, Stream};
 use futures::{FutureExt as _, StreamExt as _};
 use slipway_kernel::{RequestId, Timestamp};
-use slipway_proto::failure::FailureCode;
+use slipway_proto::failure::{FailureCode, retry_after_s};
 use slipway_proto::slipway::inference::v1::direct_path_server::DirectPath;
 use slipway_proto::slipway::inference::v1::{Call, CallFrame, CallRefused, ReplyFrame, call_frame, reply_frame};
 use slipway_runtime::CancellationToken;
@@ -151,10 +151,8 @@ async fn infer(inference: &Inference, call: Call) -> Result<reply_frame::Kind, R
 
 fn reply(call: u64, result: Result<reply_frame::Kind, Refusal>) -> ReplyFrame {
     let refused = |refusal: Refusal| {
-        let retry_after_s = refusal.retry_after.map_or(0, |after| {
-            // Rounded up: a caller that comes back a moment too early has come for nothing.
-            u32::try_from(after.as_secs() + u64::from(after.subsec_nanos() > 0)).unwrap_or(u32::MAX)
-        });
+        let retry_after_s =
+            refusal.retry_after.map_or(0, |after| u32::try_from(retry_after_s(after)).unwrap_or(u32::MAX));
         reply_frame::Kind::Refused(CallRefused { failure: Some(refusal.code.with(refusal.message)), retry_after_s })
     };
     ReplyFrame { call, kind: Some(result.unwrap_or_else(refused)) }

@@ -124,14 +124,15 @@ impl Capture {
             tokio::select! {
                 // A deployment whose batch has left may have another by now.
                 Some(()) = leaving.next() => {}
-                () = self.arrived.notified() => self.linger().await,
+                () = self.next_batch() => {}
                 () = self.closed.cancelled(), if leaving.is_empty() => {}
             }
         }
     }
 
-    /// Lets a batch fill for a moment.
-    async fn linger(&self) {
+    /// Waits for the first result of a batch, and then lets it fill for a moment. Whoever stops waiting takes what is there by then.
+    async fn next_batch(&self) {
+        self.arrived.notified().await;
         tokio::select! {
             () = sleep(CAPTURE_LINGER) => {}
             () = self.full.notified() => {}

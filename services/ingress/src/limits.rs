@@ -57,6 +57,10 @@ pub const MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 /// their usual one.
 pub const MESSAGE_ARRIVAL: Duration = Duration::from_secs(30);
 
+/// Requests to a worker that are sent as calls of their own after one was answered with more than [`STREAMED_BYTES`]: a model that answers
+/// large meets the stream once in so many, and one that did so once is back on it soon.
+pub const AFTER_A_LARGE_ANSWER: u32 = 1_000;
+
 /// Results that leave in one batch: at a few microseconds each to write, a few milliseconds for the sink-writer.
 pub const CAPTURE_RESULTS: usize = 1_000;
 

@@ -15,12 +15,13 @@ use slipway_proto::{
     slipway::inference::v1::{InferenceResult, inference_result::Outcome},
 };
 use slipway_runtime::trace;
+use tokio::time::timeout_at;
 
 /// Records the result of `call`, or sees to it that it is.
 ///
 /// # Errors
-/// Before the reply: [`RequestError::Unrecorded`] when it is not certain that it is recorded, [`RequestError::ResultTooLarge`]. After
-/// it never: there is an answer, and its client has it.
+/// Before the reply: [`RequestError::Unrecorded`] when it is not certain that it is recorded, [`RequestError::DeadlineExceeded`] when
+/// that is not known in time, [`RequestError::ResultTooLarge`]. After it never: there is an answer, and its client has it.
 pub async fn record(
     ingress: &Ingress,
     when: Record,
@@ -31,10 +32,9 @@ pub async fn record(
     let result = result(call, target, answer, ingress.clock.now());
     match when {
         Record::BeforeReply => {
-            let recorded = ingress
-                .mailbox
-                .record(&call.deployment, &call.request_id, encoded(&result), Some(&call.traceparent))
-                .await;
+            let (id, request) = (&call.deployment, &call.request_id);
+            let recording = ingress.mailbox.record(id, request, encoded(&result), Some(&call.traceparent));
+            let recorded = timeout_at(call.deadline, recording).await.map_err(|_| RequestError::DeadlineExceeded)?;
             recorded.map_err(|error| match error {
                 QueueError::TooLarge { bytes, limit } => RequestError::ResultTooLarge { bytes, limit },
                 other => RequestError::Unrecorded(other.into()),

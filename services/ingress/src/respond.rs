@@ -14,7 +14,7 @@ use http::{
 };
 use serde::Serialize;
 use slipway_oip::{documents::Refused, http::JSON, json::Written};
-use slipway_proto::failure::FailureCode;
+use slipway_proto::failure::{FailureCode, retry_after_s};
 use std::{error::Error as _, time::Duration};
 
 /// What the sender of a request that failed is told.
@@ -78,9 +78,7 @@ pub fn failure(error: &RequestError) -> Response {
     let mut response = json(verdict.status, &Refused { error: &error.to_string(), code: verdict.code, refusals });
     let headers = response.headers_mut();
     if let Some(after) = verdict.retry_after {
-        // Whole seconds, rounded up: the header knows no fractions, and too early would only be refused again.
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_s(after)));
     }
     match error {
         RequestError::Method { allowed } => {

@@ -6,6 +6,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use slipway_oip::documents::Refused;
 use slipway_oip::http::JSON;
+use slipway_proto::failure::retry_after_s;
 
 use crate::refusal::Refusal;
 
@@ -27,9 +28,7 @@ pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
     let status = StatusCode::from_u16(refusal.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = refused(status, refusal.code.as_str(), &refusal.message, &refusal.values);
     if let Some(after) = refusal.retry_after {
-        // Whole seconds, rounded up: the header knows no fractions, and too early would only be refused again.
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s(after)));
     }
     response
 }

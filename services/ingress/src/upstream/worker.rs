@@ -57,15 +57,19 @@ struct Streams {
     line: ArcSwapOption<Line>,
     /// Whoever holds it opens the next one; the others wait for that.
     opening: tokio::sync::Mutex<()>,
-    /// Not for this worker: it knows no streams, or its answers are large.
+    /// Not for this worker: it knows none.
     unused: AtomicBool,
+    /// Requests that still go as calls of their own, since one was answered with much; nothing is to wait behind another.
+    large: AtomicU32,
 }
 
 impl Streams {
     /// The stream that is open, or a new one; none where calls of their own are to be made.
     async fn line(&self) -> Result<Option<Arc<Line>>, Status> {
         let open = || self.line.load_full().filter(|line| !line.is_closed());
-        if self.unused.load(Ordering::Relaxed) {
+        let one_less = |large: u32| large.checked_sub(1);
+        let large = self.large.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+        if large || self.unused.load(Ordering::Relaxed) {
             return Ok(None);
         }
         if let Some(line) = open() {
@@ -139,6 +143,7 @@ impl Worker {
             line: ArcSwapOption::empty(),
             opening: tokio::sync::Mutex::default(),
             unused: AtomicBool::new(false),
+            large: AtomicU32::new(0),
         };
         let client = GrpcInferenceServiceClient::new(channel)
             .max_decoding_message_size(limits::MESSAGE_BYTES)
@@ -246,8 +251,7 @@ impl Taken<'_> {
         {
             let answer = line.call(framed(call, attempt, message)).await?;
             if answer.encoded_len() > limits::STREAMED_BYTES {
-                // The next ones are not to wait behind such an answer.
-                self.worker.streams.unused.store(true, Ordering::Relaxed);
+                self.worker.streams.large.store(limits::AFTER_A_LARGE_ANSWER, Ordering::Relaxed);
             }
             return Ok(answer);
         }

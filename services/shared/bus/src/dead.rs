@@ -5,7 +5,8 @@ use crate::{
     envelope::insert,
     error::BusError,
     follow::{Course, Followed, MANY, Mode, follow},
-    topology::{DEAD, StreamName, dead, deployment_of, parse_dead},
+    queue::Captured,
+    topology::{DEAD, StreamName, dead, deployment_of, parse_capture, parse_dead, parse_intake, parse_result},
     wire::{self, Stored},
 };
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
@@ -121,7 +122,8 @@ impl DeadLetters {
     }
 
     /// Sends a message through its own door again and removes the letter; `false` if there is none. What a service could not do about
-    /// a deployment is not sent, since its fact stands in the log: the service is nudged.
+    /// a deployment is not sent, since its fact stands in the log: the service is nudged. A result goes to the outputs as one that was
+    /// captured: where it is recorded it stands already, and is not taken twice.
     ///
     /// # Errors
     /// When the broker does not answer or it is not allowed; the letter then stays.
@@ -141,11 +143,22 @@ impl DeadLetters {
     }
 
     async fn send_again(&self, letter: DeadLetter) -> Result<(), BusError> {
+        let result = match parse_result(&letter.subject) {
+            Some((deployment, request)) => Some((deployment, request.to_string())),
+            None => parse_capture(&letter.subject).map(|deployment| (deployment, String::new())),
+        };
+        if let Some((deployment, request_id)) = result {
+            let captured = Captured { request_id, traceparent: String::new(), result: letter.payload };
+            return self.bus.captures().put(&deployment, vec![captured]).await;
+        }
         let mut headers = HeaderMap::new();
         for (name, value) in &letter.headers {
             if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
                 headers.append(name, value);
             }
+        }
+        if parse_intake(&letter.subject).is_none() {
+            return wire::publish(&self.bus, letter.subject, headers, letter.payload).await.map(drop);
         }
         // The intake does not acknowledge, so this waits for the server only.
         let sent = self.bus.client().publish_with_headers(letter.subject, headers, letter.payload).await;

@@ -106,6 +106,7 @@ fn of_operator(permissions: &mut Permissions) {
     read_stream(permissions, dead, topology::DEAD);
     permissions.say(topology::NUDGES);
     permissions.say(REQUESTS);
+    permissions.say(CAPTURES);
 }
 
 /// The intake and its answers: all that a client may.

@@ -1,6 +1,6 @@
 //! What goes beside the messages of the gRPC protocol: refusals, and the deadline of a client.
 
-use slipway_proto::failure::FailureCode;
+use slipway_proto::failure::{FailureCode, retry_after_s};
 use std::time::Duration;
 use tonic::{
     Status,
@@ -18,9 +18,7 @@ pub fn status(code: FailureCode, message: impl Into<String>, retry_after: Option
     let mut metadata = MetadataMap::new();
     metadata.insert(FAILURE, MetadataValue::from_static(code.as_str()));
     if let Some(after) = retry_after {
-        // Rounded up: a caller that comes back a moment too early has come for nothing.
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        metadata.insert(RETRY_AFTER, MetadataValue::from(seconds));
+        metadata.insert(RETRY_AFTER, MetadataValue::from(retry_after_s(after)));
     }
     Status::with_metadata(code.grpc_code(), message, metadata)
 }
@@ -30,7 +28,8 @@ pub fn status(code: FailureCode, message: impl Into<String>, retry_after: Option
 pub fn timeout(metadata: &MetadataMap) -> Option<Duration> {
     let value = metadata.get("grpc-timeout")?.to_str().ok()?;
     let (number, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
-    let number = number.parse::<u32>().ok()?;
+    // A sign is none of them.
+    let number = number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse::<u32>().ok())??;
     let unit = match unit {
         "H" => Duration::from_secs(3_600),
         "M" => Duration::from_secs(60),
@@ -56,7 +55,7 @@ mod tests {
         };
         assert_eq!(timeout("20m"), Some(Duration::from_millis(20)));
         assert_eq!(timeout("99999999H"), Duration::from_secs(3_600).checked_mul(99_999_999));
-        for none in ["", "m", "20", "-1m", "20x", "99999999999H"] {
+        for none in ["", "m", "20", "-1m", "+1m", "20x", "99999999999H"] {
             assert_eq!(timeout(none), None, "{none}");
         }
     }

@@ -59,12 +59,18 @@ impl Captures {
     /// [`QueueError::Full`] when the outputs of the deployment are too far behind, [`QueueError::TooLarge`], and when it is not
     /// known whether it is there.
     pub async fn publish(&self, id: &DeploymentId, results: Vec<Captured>) -> Result<(), QueueError> {
-        let payload = Batch { results }.encode_to_vec();
-        if payload.len() > MAX_INFERENCE_BYTES {
-            return Err(QueueError::TooLarge { bytes: payload.len(), limit: MAX_INFERENCE_BYTES });
+        let batch = Batch { results };
+        let bytes = batch.encoded_len();
+        if bytes > MAX_INFERENCE_BYTES {
+            return Err(QueueError::TooLarge { bytes, limit: MAX_INFERENCE_BYTES });
         }
-        wire::publish(&self.bus, capture(id), HeaderMap::new(), payload.into()).await?;
-        Ok(())
+        Ok(self.put(id, batch.results).await?)
+    }
+
+    /// The same, whatever its size.
+    pub(crate) async fn put(&self, id: &DeploymentId, results: Vec<Captured>) -> Result<(), BusError> {
+        let payload = Batch { results }.encode_to_vec();
+        wire::publish(&self.bus, capture(id), HeaderMap::new(), payload.into()).await.map(drop)
     }
 
     /// Opens the consumer of all captured results (sink-writer).

@@ -176,9 +176,9 @@ fn results(replicas: usize) -> Config {
         discard_new_per_subject: true,
         // As long as an asynchronous request may be asked for.
         max_age: DAY,
-        // The sink-writer trims what it has written long before this is full; when it cannot write, this much waits for it, then
-        // workers answer 503.
-        max_bytes: 1_024 * MIB,
+        // The sink-writer trims what it has written long before this is full; when it cannot write, this much waits for it (a million
+        // small results), then workers answer 503.
+        max_bytes: 512 * MIB,
         // Headers come on top of the payload.
         max_message_size: (4_096 + 64) * KIB,
         duplicate_window: Duration::from_millis(100),
@@ -193,14 +193,15 @@ fn captures(replicas: usize) -> Config {
         description: Some("results of answered requests, until the outputs have them".to_owned()),
         subjects: vec![subjects::CAPTURES.to_owned()],
         retention: RetentionPolicy::WorkQueue,
-        // The outputs of one deployment may stand still this long before its results are shed, and no other's: at the largest batch
-        // a quarter of the stream, at a thousand requests a second and ten batches at least half an hour.
-        max_messages_per_subject: 20_000,
+        // The outputs of one deployment may stand still this long before its results are shed and no other's: a quarter of an hour at
+        // a hundred batches a second, which is how many there are from about that many requests a second on.
+        max_messages_per_subject: 100_000,
         discard: DiscardPolicy::New,
         discard_new_per_subject: true,
         // A database that was away over a long weekend still gets them.
         max_age: Duration::from_secs(7 * 24 * 3_600),
-        max_bytes: 2_048 * MIB,
+        // Some two million small results. The broker sets all of it aside on the disk, so it is no more.
+        max_bytes: 1_024 * MIB,
         // One result of the largest size, or many small ones.
         max_message_size: (4_096 + 64) * KIB,
         duplicate_window: Duration::from_millis(100),

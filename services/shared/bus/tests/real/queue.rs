@@ -2,7 +2,10 @@
 
 use super::support::{LONG, deployment};
 use bytes::Bytes;
-use slipway_bus::{Accepted, AcceptedRequest, Captured, QueueError, Recorded, topology::MAX_QUEUED_REQUESTS};
+use slipway_bus::{
+    Accepted, AcceptedRequest, Captured, DeadLetter, Principal, QueueError, Recorded,
+    topology::{self, MAX_QUEUED_REQUESTS},
+};
 use slipway_kernel::{Digest, RequestId, RevisionId, Service, Timestamp};
 use slipway_testkit::{NatsServer, eventually};
 use std::time::Duration;
@@ -177,4 +180,33 @@ async fn what_is_no_batch_comes_as_one_result_without_a_request() {
         (taken.len(), taken[0].request_id.clone(), taken[0].payload.as_ref()),
         (1, None, b"\xff\xff".as_slice())
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_sent_again_by_an_operator_to_where_it_can_be_handled() {
+    let server = NatsServer::secured().await;
+    let (sink, worker) = (server.bus_as(Service::SinkWriter).await, server.bus_as(Service::InferenceWorker).await);
+    let operator = server.bus(Principal::Operator).await;
+    let id = deployment("digits");
+    // Recorded as well: its subject is taken for good.
+    worker.results().publish(&id, &request(1), Bytes::from_static(b"y"), None).await.unwrap();
+    for subject in [topology::result(&id, &request(1)), topology::capture(&id), topology::request_queue(&id, ONE)] {
+        let payload = Bytes::from(subject.clone());
+        let headers = vec![("slipway-request-id".to_owned(), request(1).to_string())];
+        let letter = DeadLetter { service: "sink-writer".into(), subject, headers, payload, reason: "x".into() };
+        let letter = sink.dead().put(&letter).await.unwrap();
+        assert!(operator.dead().redrive(letter).await.unwrap());
+    }
+    let queue = sink.captures().consume().await.unwrap();
+    let mut taken = Vec::new();
+    while taken.len() < 2 {
+        for result in queue.next(LONG).await.unwrap() {
+            taken.push(result.request_id.clone());
+            result.ack().await.unwrap();
+        }
+    }
+    assert_eq!(taken, [Some(request(1)), None]);
+    let taken = worker.requests().pull(&id, ONE).await.unwrap().next(1, LONG).await.unwrap();
+    assert_eq!(taken.len(), 1);
+    assert!(operator.dead().list().await.unwrap().is_empty());
 }
