@@ -5,7 +5,7 @@
 
 use anyhow::Context;
 use clap::{ArgGroup, Parser};
-use http::Uri;
+use http::{HeaderName, HeaderValue, Uri};
 use slipway_loadtest::{
     Limits, Report, Shape, Stop,
     inference::{Case, Inference, Protocol, address},
@@ -36,9 +36,12 @@ struct Arguments {
     /// Send each sample once, one after the other, and end with 1 unless all answers are right.
     #[arg(long)]
     verify: bool,
-    /// Do not compare answers: the server knows no model.
+    /// Do not compare answers: the server knows no model, or answers later.
     #[arg(long)]
     unchecked: bool,
+    /// A header of every request, such as `prefer: respond-async`; as often as there are headers.
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// Seconds of the same load before the measured ones.
     #[arg(long, default_value_t = 1.0)]
     warm_up: f64,
@@ -61,7 +64,9 @@ fn main() -> anyhow::Result<()> {
 async fn load(arguments: Arguments) -> anyhow::Result<()> {
     let case = Case::read(&arguments.case).with_context(|| format!("{}", arguments.case.display()))?;
     let (target, path) = address(arguments.protocol, &arguments.url)?;
-    let workload = Arc::new(Inference::new(case, arguments.protocol, &path, !arguments.unchecked)?);
+    let workload = Arc::new(
+        Inference::new(case, arguments.protocol, &path, !arguments.unchecked)?.with_headers(&arguments.headers),
+    );
     let limits =
         Limits { timeout: seconds(arguments.timeout)?, max_in_flight: arguments.max_in_flight, ..Limits::default() };
     if arguments.verify {
@@ -92,6 +97,13 @@ fn line(report: &Report, request_bytes: usize) -> anyhow::Result<String> {
     Ok(report.to_string())
 }
 
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("there is no colon in it")?;
+    let name = name.trim().parse().map_err(|error| format!("{name}: {error}"))?;
+    let value = value.trim().parse().map_err(|error| format!("{value}: {error}"))?;
+    Ok((name, value))
+}
+
 fn seconds(value: f64) -> anyhow::Result<Duration> {
     Duration::try_from_secs_f64(value).with_context(|| format!("{value} is no number of seconds"))
 }
@@ -110,5 +122,14 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_header_is_a_name_and_a_value() {
+        let (name, value) = header("prefer: respond-async").unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("prefer", "respond-async"));
+        for text in ["prefer", ": x", "a b: c", "a: \u{7}"] {
+            assert!(header(text).is_err(), "{text}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     run::Limits,
     workload::{Judgement, Reply, Request, Workload},
 };
-use http::{Method, Uri, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Method, Uri, uri::PathAndQuery};
 
 /// A case in one protocol, as a workload. An answer that is not the reference's is [`FailureClass::Wrong`].
 #[derive(Clone, Debug)]
@@ -85,6 +85,15 @@ impl Inference {
         });
         let requests = requests.collect::<Result<Vec<_>, CaseError>>()?;
         Ok(Self { case, protocol, requests, compares })
+    }
+
+    /// The same with headers of one's own.
+    #[must_use]
+    pub fn with_headers(mut self, headers: &[(HeaderName, HeaderValue)]) -> Self {
+        for request in &mut self.requests {
+            request.headers.extend(headers.iter().cloned());
+        }
+        self
     }
 
     /// How long the body of the first request is, in bytes.

@@ -35,6 +35,7 @@ pub mod routes;
 pub mod stack;
 pub mod table;
 pub mod telemetry;
+pub mod ticket;
 pub mod trail;
 pub mod upstream;
 
@@ -57,7 +58,11 @@ use std::{
 };
 use table::{Routing, follow, report};
 use telemetry::IngressMetrics;
+use ticket::Tickets;
 use upstream::Pool;
+
+/// What the key of the tickets is for. Without a credential, where the broker asks for none, each process has a key of its own.
+const TICKETS: &str = "ids of requests that are answered later";
 
 /// Runs until shutdown.
 ///
@@ -137,6 +142,7 @@ fn ingress(config: &Config, frame: &Frame, bus: &Bus) -> Result<Ingress, Ingress
         worker_wait: config.upstream.worker_wait.0,
         mailbox: Arc::new(bus.clone()),
         capture: Capture::new(usize::try_from(config.limits.capture_memory.0).unwrap_or(usize::MAX), metrics.clone()),
+        tickets: Tickets::new(&bus.shared_secret(TICKETS).unwrap_or_else(rand::random::<[u8; 32]>)),
         metrics,
         clock: frame.clock.clone(),
         health: frame.health.clone(),

@@ -22,6 +22,7 @@ use crate::{
     routes::{self, grpc::Grpc, health, infer, models, requests},
     table::Routing,
     telemetry::IngressMetrics,
+    ticket::Tickets,
     upstream::Pool,
 };
 use axum::{
@@ -50,6 +51,8 @@ pub struct Ingress {
     pub worker_wait: Duration,
     /// Requests that are answered later, and results that are recorded before their answers.
     pub mailbox: Arc<dyn Mailbox>,
+    /// Ids of requests that are answered later.
+    pub tickets: Tickets,
     /// Results that no answer waits for.
     pub capture: Capture,
     /// What is counted.

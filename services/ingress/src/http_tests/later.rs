@@ -58,6 +58,23 @@ async fn a_request_is_left_in_the_queue_of_its_revision_and_its_result_fetched()
 }
 
 #[tokio::test]
+async fn a_request_without_an_id_gets_one_that_its_sender_is_known_by_and_nothing_else_is_kept() {
+    let world = World::released().await;
+    let accepted = world.infer(&[ASYNC]).await;
+    assert_eq!(accepted.status, 202, "{accepted:?}");
+    assert!(world.mailbox.accepted.lock().unwrap().is_empty());
+    let (location, id) = (accepted.header("location"), accepted.body["id"].as_str().unwrap().to_owned());
+    assert_eq!(location, format!("/v2/requests/default.digits.{id}"));
+    assert_eq!(world.get(location).await.status, 202);
+    record(&world, &id, answer());
+    assert_eq!(world.get(location).await.status, 200);
+    // One digit of the proof changed, it is an id that nobody gave.
+    let last = if location.ends_with('0') { "1" } else { "0" };
+    let forged = format!("{}{last}", &location[..location.len() - 1]);
+    assert_eq!(world.get(&forged).await.status, 404);
+}
+
+#[tokio::test]
 async fn what_nobody_sent_or_somebody_else_is_unknown_alike() {
     let mut setting = Setting::default();
     setting.history.access = json!({ "anonymous": true, "apiKeys": true });

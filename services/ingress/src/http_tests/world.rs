@@ -14,6 +14,7 @@ use crate::{
         build::{build, tests::History},
     },
     telemetry::IngressMetrics,
+    ticket::Tickets,
     upstream::Pool,
 };
 use prost::Message as _;
@@ -86,6 +87,7 @@ impl World {
             worker_wait,
             mailbox: Arc::<MemoryMailbox>::clone(&mailbox),
             capture: Capture::new(1 << 20, metrics.clone()),
+            tickets: Tickets::new(b"a test"),
             metrics,
             clock: frame.clock.clone(),
             health: frame.health.clone(),

@@ -30,6 +30,8 @@ pub struct Head {
     pub respond_async: bool,
     /// A key under which the same request may come again.
     pub idempotency_key: Option<String>,
+    /// The id it has if nothing gives one: that of a request which is answered later tells whose it is.
+    pub ticket: Option<RequestId>,
 }
 
 impl Head {
@@ -57,6 +59,7 @@ impl Head {
             timeout,
             respond_async: prefers_async(headers),
             idempotency_key,
+            ticket: None,
         })
     }
 
@@ -67,7 +70,7 @@ impl Head {
             return id_of_key(deployment, principal, key);
         }
         let given = self.request_id.clone().or_else(|| in_document.and_then(|id| id.parse().ok()));
-        given.unwrap_or_else(new_id)
+        given.or_else(|| self.ticket.clone()).unwrap_or_else(new_id)
     }
 }
 

@@ -46,7 +46,10 @@ pub async fn infer(
     let address = Address::read(params, &parts.headers)?;
     let visit = enter(&ingress, &address, shown(&parts, peer, &trail), &trail).await?;
     // How it is to be answered.
-    let head = Head::read(&parts.headers)?;
+    let mut head = Head::read(&parts.headers)?;
+    if head.respond_async {
+        head.ticket = Some(ingress.tickets.issue(&address.deployment, &visit.caller.principal));
+    }
     let encoding = body::check_media_type(&parts.headers)?;
     let deadline = Deadline::of(&head, &visit, &trail, &ingress);
     // The body, bounded in size, time and memory.

@@ -25,7 +25,8 @@ pub(super) async fn leave(request: &Admitted<'_>, prepared: Prepared) -> Result<
     let (id, mailbox) = (&request.visit.door.entry.id, &request.ingress.mailbox);
     let Prepared { request_id, target, message, .. } = prepared;
     let revision = target.revision;
-    let new = register(request, &request_id).await?;
+    // An id of our own is new and proves whose it is; one that was given must not be somebody else's.
+    let new = request.head.ticket.as_ref() != Some(&request_id) && register(request, &request_id).await?;
     let traceparent = &request.trail.traceparent;
     let queued = InferenceRequest {
         namespace: id.namespace.to_string(),

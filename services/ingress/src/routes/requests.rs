@@ -12,8 +12,9 @@ use axum::{
     extract::{ConnectInfo, Path, Request, State, rejection::PathRejection},
     response::Response,
 };
+use slipway_bus::topology::Bucket;
 use slipway_kernel::{DeploymentId, RequestId};
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// The result, or that there is none yet.
 ///
@@ -36,8 +37,16 @@ pub async fn poll(
         entered => entered?,
     };
     let unavailable = |error: slipway_bus::BusError| RequestError::QueueUnavailable(error.into());
-    let accepted = ingress.mailbox.accepted(&deployment, &request_id).await.map_err(unavailable)?;
-    if accepted.is_none_or(|accepted| accepted.principal != visit.caller.principal) {
+    let principal = &visit.caller.principal;
+    let own = match ingress.tickets.accepted_at(&request_id, &deployment, principal) {
+        // The same as for what is kept: forgotten with its result.
+        Some(accepted) => ingress.clock.now().since(accepted) < Bucket::Accepted.max_age().unwrap_or(Duration::MAX),
+        None => {
+            let accepted = ingress.mailbox.accepted(&deployment, &request_id).await.map_err(unavailable)?;
+            accepted.is_some_and(|accepted| accepted.principal == *principal)
+        }
+    };
+    if !own {
         return Err(RequestError::UnknownRequest);
     }
     match ingress.mailbox.result(&deployment, &request_id).await.map_err(unavailable)? {

@@ -36,6 +36,7 @@ mod probe_token;
 mod queue;
 mod react;
 mod routes;
+mod shared_secret;
 mod sinks;
 mod time;
 pub mod topology;

@@ -159,8 +159,9 @@ fn requests(replicas: usize) -> Config {
         max_bytes: 1_024 * MIB,
         // Headers come on top of the payload.
         max_message_size: (4_096 + 64) * KIB,
-        // A publish repeated after a timeout within two minutes is one request (id: deployment, revision, request).
-        duplicate_window: Duration::from_secs(120),
+        // A publish that is repeated after its timeout (5 s) is one request (id: deployment, revision, request). Later than that it may be
+        // computed twice, and has its effect once; each id that is remembered costs the broker a hundred bytes.
+        duplicate_window: Duration::from_secs(15),
         persist_mode: persist_mode(replicas),
         ..Config::default()
     }
