@@ -12,12 +12,13 @@ use slipway_bus::{Captured, QueueError, topology::MAX_INFERENCE_BYTES};
 use slipway_kernel::{Timestamp, spec::Record};
 use slipway_proto::{
     failure::FailureCode,
+    inference::ModelInferResponse,
     slipway::inference::v1::{InferenceResult, inference_result::Outcome},
 };
 use slipway_runtime::trace;
 use tokio::time::timeout_at;
 
-/// Records the result of `call`, or sees to it that it is.
+/// Records the result of `call`, or sees to it that it is, and gives the answer back.
 ///
 /// # Errors
 /// Before the reply: [`RequestError::Unrecorded`] when it is not certain that it is recorded, [`RequestError::DeadlineExceeded`] when
@@ -25,66 +26,60 @@ use tokio::time::timeout_at;
 pub async fn record(
     ingress: &Ingress,
     when: Record,
-    call: &Call,
+    call: Call,
     target: &Target,
-    answer: &Answer,
-) -> Result<(), RequestError> {
+    answer: Answer,
+) -> Result<ModelInferResponse, RequestError> {
+    let (id, request, deadline) = (call.deployment.clone(), call.request_id.clone(), call.deadline);
+    let traceparent = call.traceparent.clone();
     let result = result(call, target, answer, ingress.clock.now());
     match when {
         Record::BeforeReply => {
-            let (id, request) = (&call.deployment, &call.request_id);
-            let recording = ingress.mailbox.record(id, request, encoded(&result), Some(&call.traceparent));
-            let recorded = timeout_at(call.deadline, recording).await.map_err(|_| RequestError::DeadlineExceeded)?;
+            let recording = ingress.mailbox.record(&id, &request, result.encode_to_vec().into(), Some(&traceparent));
+            let recorded = timeout_at(deadline, recording).await.map_err(|_| RequestError::DeadlineExceeded)?;
             recorded.map_err(|error| match error {
                 QueueError::TooLarge { bytes, limit } => RequestError::ResultTooLarge { bytes, limit },
                 other => RequestError::Unrecorded(other.into()),
-            })
+            })?;
         }
         Record::AfterReply => {
-            let captured = Captured {
-                request_id: result.request_id.clone(),
-                traceparent: call.traceparent.clone(),
-                result: captured(result),
-            };
-            ingress.capture.offer(&call.deployment, captured);
-            Ok(())
+            let captured = Captured { request_id: request.into(), traceparent, result: captured(&result) };
+            ingress.capture.offer(&id, captured);
         }
     }
+    let Some(Outcome::Response(response)) = result.outcome else { unreachable!("it was made of an answer") };
+    Ok(response)
 }
 
-fn result(call: &Call, target: &Target, answer: &Answer, completed: Timestamp) -> InferenceResult {
+fn result(call: Call, target: &Target, answer: Answer, completed: Timestamp) -> InferenceResult {
     let unix_ms = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
     InferenceResult {
         namespace: call.deployment.namespace.to_string(),
         deployment: call.deployment.name.to_string(),
         revision: call.revision.to_string(),
-        request_id: call.request_id.to_string(),
-        correlation_id: call.correlation_id.clone(),
-        principal: call.principal.clone(),
+        request_id: call.request_id.into(),
+        correlation_id: call.correlation_id,
+        principal: call.principal,
         model_digest: target.model_digest.to_string(),
-        worker: answer.instance.clone(),
+        worker: answer.instance,
         trace_id: trace::id_of(&call.traceparent).unwrap_or_default().to_owned(),
         probe: call.probe,
         accepted_unix_ms: unix_ms(call.accepted_unix_ms),
         completed_unix_ms: unix_ms(completed.0),
         attempt: answer.attempt,
-        // Names are copied, tensors are shared.
-        outcome: Some(Outcome::Response(answer.response.clone())),
+        outcome: Some(Outcome::Response(answer.response)),
     }
-}
-
-fn encoded(result: &InferenceResult) -> Bytes {
-    result.encode_to_vec().into()
 }
 
 /// A result that is too large for the broker is captured without its outputs: that there was an answer is not lost.
-fn captured(mut result: InferenceResult) -> Bytes {
+fn captured(result: &InferenceResult) -> Bytes {
     let bytes = result.encoded_len();
-    if bytes > MAX_INFERENCE_BYTES - ENVELOPE {
-        let message = format!("answered, but with {bytes} bytes too large to be recorded");
-        result.outcome = Some(Outcome::Failure(FailureCode::PayloadTooLarge.with(message)));
+    if bytes <= MAX_INFERENCE_BYTES - ENVELOPE {
+        return result.encode_to_vec().into();
     }
-    encoded(&result)
+    let message = format!("answered, but with {bytes} bytes too large to be recorded");
+    let outcome = Some(Outcome::Failure(FailureCode::PayloadTooLarge.with(message)));
+    InferenceResult { outcome, ..result.clone() }.encode_to_vec().into()
 }
 
 /// What a batch of one needs besides its result: ids of at most 128 bytes, a trace, and framing.
@@ -101,7 +96,7 @@ mod tests {
             ..Default::default()
         };
         let of = |bytes| InferenceResult { outcome: Some(Outcome::Response(response(bytes))), ..Default::default() };
-        let kept = |bytes| InferenceResult::decode(captured(of(bytes))).unwrap().outcome.unwrap();
+        let kept = |bytes| InferenceResult::decode(captured(&of(bytes))).unwrap().outcome.unwrap();
         assert!(matches!(kept(1_000), Outcome::Response(_)));
         let Outcome::Failure(failure) = kept(MAX_INFERENCE_BYTES) else { panic!("it is too large") };
         assert_eq!(failure.code, "payload-too-large");

@@ -1,8 +1,13 @@
 //! Reading a recorded result: from the wire to a row.
 
 use crate::domain::Row;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 use slipway_kernel::{DeploymentId, RequestId, Timestamp};
+use slipway_oip::json::Readable;
 use slipway_proto::{
     oip::response_tensors,
     slipway::inference::v1::{InferenceResult, inference_result::Outcome},
@@ -31,10 +36,9 @@ pub(crate) fn row_of(
     let (ok, code, outputs) = match &result.outcome {
         Some(Outcome::Response(response)) => {
             let tensors = response_tensors(response).map_err(|error| NotAResult(error.to_string()))?;
-            let outputs = tensors.iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
-            (true, String::new(), Value::Array(outputs))
+            (true, String::new(), json(&Readable(&tensors))?)
         }
-        Some(Outcome::Failure(failure)) => (false, failure.code.clone(), json!({ "message": failure.message })),
+        Some(Outcome::Failure(failure)) => (false, failure.code.clone(), json(&json!({ "message": failure.message }))?),
         None => return Err(NotAResult("neither outputs nor failure".to_owned())),
     };
     Ok(Row {
@@ -59,43 +63,20 @@ fn unix_ms(ms: i64) -> Timestamp {
     Timestamp(u64::try_from(ms).unwrap_or(0))
 }
 
-fn tensor(tensor: &slipway_proto::oip::Tensor) -> Result<Value, NotAResult> {
-    let data = json_of(tensor).map_err(NotAResult)?;
-    Ok(json!({
-        "name": tensor.name(),
-        "datatype": tensor.data_type().as_str(),
-        "shape": tensor.shape(),
-        "data": data,
-    }))
-}
-
-/// The elements as flat JSON.
-///
-/// # Errors
-/// If the elements have no typed form (half-precision numbers).
-fn json_of(tensor: &slipway_proto::oip::Tensor) -> Result<Value, String> {
-    if let Some(numbers) = tensor.as_f32() {
-        return Ok(numbers.into());
-    }
-    if let Some(numbers) = tensor.as_i64() {
-        return Ok(numbers.into());
-    }
-    let contents = tensor.contents().map_err(|error| error.to_string())?;
-    let json = slipway_proto::json::to_json("inference.InferTensorContents", &contents).map_err(|e| e.to_string())?;
-    // One of its lists holds the elements, the others are empty.
-    let lists = json.as_object().into_iter().flat_map(|fields| fields.values());
-    let mut filled = lists.filter(|list| list.as_array().is_some_and(|list| !list.is_empty()));
-    Ok(filled.next().cloned().unwrap_or_else(|| json!([])))
+/// JSON as it stands in a table.
+fn json(document: &impl Serialize) -> Result<Box<RawValue>, NotAResult> {
+    to_raw_value(document).map_err(|error| NotAResult(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use slipway_kernel::RevisionId;
-    use slipway_proto::oip::{Tensor, raw_response};
+    use slipway_proto::oip::{DataType, Tensor, raw_response};
 
     fn result() -> InferenceResult {
-        let outputs = vec![Tensor::from_i64("label", vec![1], &[7]).unwrap()];
+        let half = Tensor::new("share", DataType::Fp16, vec![1], vec![0x00, 0x38].into()).unwrap();
+        let outputs = vec![Tensor::from_i64("label", vec![1], &[7]).unwrap(), half];
         InferenceResult {
             namespace: "default".into(),
             deployment: "digits".into(),
@@ -114,7 +95,9 @@ mod tests {
     fn a_result_becomes_a_row_with_readable_outputs() {
         let row = row(&result()).unwrap();
         assert_eq!(row.revision, RevisionId::new(1, 2));
-        assert_eq!(row.outputs, json!([{ "name": "label", "datatype": "INT64", "shape": [1], "data": [7] }]));
+        let label = r#"{"name":"label","datatype":"INT64","shape":[1],"data":[7]}"#;
+        let share = r#"{"name":"share","datatype":"FP16","shape":[1],"data":[0.5]}"#;
+        assert_eq!(row.outputs.get(), format!("[{label},{share}]"));
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl Admitted<'_> {
             let begun = Instant::now();
             let call = self.call(&prepared);
             let result = match self.send(&prepared, &call).await {
-                Ended::Answer(answer) => self.record(&prepared, &call, *answer).await,
+                Ended::Answer(answer) => self.record(&prepared, call, *answer).await,
                 Ended::Failed(error) => Err(error),
                 Ended::Moved => {
                     let id = &self.visit.door.entry.id;
@@ -177,12 +177,11 @@ impl Admitted<'_> {
     async fn record(
         &self,
         prepared: &Prepared,
-        call: &Call,
+        call: Call,
         answer: Answer,
     ) -> Result<ModelInferResponse, RequestError> {
         let when = if self.head.idempotency_key.is_some() { Record::BeforeReply } else { prepared.target.rules.record };
-        recording::record(self.ingress, when, call, &prepared.target, &answer).await?;
-        Ok(answer.response)
+        recording::record(self.ingress, when, call, &prepared.target, answer).await
     }
 
     fn call(&self, prepared: &Prepared) -> Call {

@@ -207,6 +207,12 @@ impl RequestId {
     }
 }
 
+impl From<RequestId> for String {
+    fn from(id: RequestId) -> Self {
+        id.0.into_string()
+    }
+}
+
 impl FromStr for RequestId {
     type Err = String;
 

@@ -1,11 +1,11 @@
 //! A result as a row: what came out, and where it came from.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use slipway_kernel::{RevisionId, Timestamp};
 
 /// One result of one request.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
     /// The namespace.
@@ -35,5 +35,5 @@ pub struct Row {
     /// The failure's code, empty for a result.
     pub code: String,
     /// The outputs (name, datatype, shape, data), or the failure's message.
-    pub outputs: Value,
+    pub outputs: Box<RawValue>,
 }

@@ -10,6 +10,7 @@ pub(crate) use sqlite::{SqliteSink, open as open_sqlite};
 
 use crate::{domain::Row, error::SinkError};
 use async_trait::async_trait;
+use serde_json::value::RawValue;
 use slipway_kernel::{DeploymentId, Proof, RevisionId};
 
 /// A place where rows are kept, each once per (namespace, deployment, request id).
@@ -32,6 +33,11 @@ pub(crate) trait Sink: Send + Sync {
 /// rest is random, so that replicas that prove at the same time do not take each other's row away.
 const PROBE: &str = "__slipway_probe__";
 
+fn probe_outputs() -> Box<RawValue> {
+    let outputs = r#"[{"name":"probe","datatype":"FP32","shape":[2],"data":[0.5,-1.25]}]"#.to_owned();
+    RawValue::from_string(outputs).unwrap_or_else(|_| unreachable!("it is JSON"))
+}
+
 /// The probe as a row.
 pub(crate) fn probe_row(deployment: &DeploymentId) -> Row {
     Row {
@@ -48,6 +54,6 @@ pub(crate) fn probe_row(deployment: &DeploymentId) -> Row {
         completed_at: slipway_kernel::Timestamp(0),
         ok: true,
         code: String::new(),
-        outputs: serde_json::json!([{ "name": "probe", "datatype": "FP32", "shape": [2], "data": [0.5, -1.25] }]),
+        outputs: probe_outputs(),
     }
 }

@@ -3,10 +3,12 @@
 use super::{Sink, probe_row};
 use crate::{domain::Row, error::SinkError};
 use async_trait::async_trait;
+use serde_json::value::RawValue;
 use slipway_kernel::{DeploymentId, Proof, RevisionId, spec::SecretReference};
 use sqlx::{
     AssertSqlSafe, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
+    types::Json,
 };
 use std::{env, fs, time::Duration};
 
@@ -87,7 +89,7 @@ impl Sink for PostgresSink {
             .fetch_one(&self.pool)
             .await
             .map_err(|error| self.failed("reading the probe back", error))?;
-        if read != row.outputs {
+        if serde_json::from_str::<serde_json::Value>(row.outputs.get()).is_ok_and(|written| read != written) {
             return Err(SinkError::ProbeDiffers { sink: self.name.clone() });
         }
         Ok(Proof { name: self.name.clone(), detail: "a row was written, read back, compared and removed".to_owned() })
@@ -121,7 +123,7 @@ impl Sink for PostgresSink {
             .bind(numbers(|row| row.completed_at.0))
             .bind(rows.iter().map(|row| row.ok).collect::<Vec<bool>>())
             .bind(texts(|row| row.code.clone()))
-            .bind(rows.iter().map(|row| row.outputs.clone()).collect::<Vec<serde_json::Value>>())
+            .bind(rows.iter().map(|row| Json(&*row.outputs)).collect::<Vec<Json<&RawValue>>>())
             .execute(&self.pool)
             .await
             .map_err(|error| self.failed("writing", error))?;

@@ -135,8 +135,7 @@ impl Sink for SqliteSink {
             .execute(&self.pool)
             .await
             .map_err(|error| self.failed("removing the probe", error))?;
-        let written = row.outputs.to_string();
-        if read != written {
+        if read != row.outputs.get() {
             return Err(SinkError::ProbeDiffers { sink: self.name.clone() });
         }
         Ok(Proof { name: self.name.clone(), detail: "a row was written, read back, compared and removed".to_owned() })
@@ -168,7 +167,7 @@ impl Sink for SqliteSink {
                     .bind(i64::try_from(row.completed_at.0).unwrap_or(i64::MAX))
                     .bind(row.ok)
                     .bind(&row.code)
-                    .bind(row.outputs.to_string())
+                    .bind(row.outputs.get())
             });
             written += statement.execute(&mut *transaction).await.map_err(failed)?.rows_affected();
         }

@@ -13,4 +13,4 @@ pub mod response;
 
 pub use envelope::Envelope;
 pub use request::read;
-pub use response::{EncodeError, Written, write};
+pub use response::{EncodeError, Readable, Written, write};
