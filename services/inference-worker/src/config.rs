@@ -78,8 +78,8 @@ pub struct WorkerConfig {
     pub queue_bytes: ByteSize,
     /// Most rows in one request. A request holds a thread while it runs, and others wait for it.
     pub request_rows: usize,
-    /// Most requests of the JetStream queue in hand at once. 32 is the default batch four times over: enough to fill batches,
-    /// little to give back when the worker ends.
+    /// Most requests of the JetStream queue in hand at once. 64 is the default batch eight times over: enough to fill batches while half
+    /// of it is taken anew, little to give back when the worker ends.
     pub queued_in_hand: usize,
     /// Most resident memory; beyond it the worker ends and says so. Unset: no limit of its own.
     pub memory: Option<ByteSize>,
@@ -113,7 +113,7 @@ impl Default for WorkerConfig {
             queue_limit: 128,
             queue_bytes: ByteSize::mebibytes(64),
             request_rows: 1024,
-            queued_in_hand: 32,
+            queued_in_hand: 64,
             memory: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertised: None,

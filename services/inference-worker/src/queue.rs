@@ -64,7 +64,7 @@ impl Consumer {
     /// Consumes until `stop`, then finishes what is in hand.
     pub async fn run(self, stop: CancellationToken) {
         let tracker = TaskTracker::new();
-        let permits = Arc::new(Semaphore::new(self.in_hand.max(1)));
+        let permits = Arc::new(Semaphore::new(self.in_hand));
         let assignment = self.inference.assignment().clone();
         let requests = self.bus.requests();
         let mut pause = FIRST_PAUSE;
@@ -96,14 +96,16 @@ impl Consumer {
         tracker: &TaskTracker,
         stop: &CancellationToken,
     ) {
+        // A look costs the broker as much as several requests: taken one by one as room comes, they would be a look each.
+        let half = self.in_hand.div_ceil(2);
         while !stop.is_cancelled() {
             let first = tokio::select! {
                 () = stop.cancelled() => return,
-                permit = Arc::clone(permits).acquire_owned() => permit,
+                permits = permits.acquire_many(u32::try_from(half).unwrap_or(u32::MAX)) => permits,
             };
             // Nobody closes the semaphore.
             let Ok(first) = first else { return };
-            let room = permits.available_permits() + 1;
+            let room = permits.available_permits() + half;
             drop(first);
             // Not raced against `stop`: what is delivered while nobody listens would lie still until `ack_wait` is over.
             match queue.next(room, LOOK).await {
