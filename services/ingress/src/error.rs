@@ -54,6 +54,9 @@ pub enum RequestError {
         /// The revision.
         revision: RevisionId,
     },
+    /// A queued request cannot be taken back any more.
+    #[error("the request has been answered; its result can be asked for")]
+    AlreadyAnswered,
     /// No such queued request of this caller.
     #[error("there is no such request")]
     UnknownRequest,

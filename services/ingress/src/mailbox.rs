@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use slipway_bus::{Accepted, AcceptedRequest, Bus, BusError, Captured, QueueError};
+use slipway_bus::{Accepted, AcceptedRequest, Bus, BusError, Captured, QueueError, Recorded};
 use slipway_kernel::{DeploymentId, RequestId, RevisionId};
 
 /// Queue, results, captures and the register of accepted requests. The broker, or a double of it.
@@ -42,7 +42,7 @@ pub trait Mailbox: Send + Sync + 'static {
         request: &RequestId,
         result: Bytes,
         traceparent: Option<&str>,
-    ) -> Result<(), QueueError>;
+    ) -> Result<Recorded, QueueError>;
 
     /// Leaves results for the outputs of a deployment.
     async fn capture(&self, id: &DeploymentId, results: Vec<Captured>) -> Result<(), QueueError>;
@@ -88,8 +88,8 @@ impl Mailbox for Bus {
         request: &RequestId,
         result: Bytes,
         traceparent: Option<&str>,
-    ) -> Result<(), QueueError> {
-        self.results().publish(id, request, result, traceparent).await.map(drop)
+    ) -> Result<Recorded, QueueError> {
+        self.results().publish(id, request, result, traceparent).await
     }
 
     async fn capture(&self, id: &DeploymentId, results: Vec<Captured>) -> Result<(), QueueError> {

@@ -1,7 +1,7 @@
 //! The only map from failure to status, word and `Retry-After`.
 //!
 //! The body of every refusal is `{"error": <sentence>, "code": <word>, "refusals": [{path, value, allowed}…]}`. The words are
-//! those of `slipway_proto::failure`, and four that only HTTP has.
+//! those of `slipway_proto::failure`, and five that only HTTP has.
 
 use crate::{error::RequestError, limits};
 use axum::{
@@ -45,6 +45,7 @@ pub fn verdict(error: &RequestError) -> Verdict {
         | RequestError::UnknownRevision { .. }
         | RequestError::UnknownRequest => of(FailureCode::NotFound, None),
         RequestError::Method { .. } => http(405, "method-not-allowed"),
+        RequestError::AlreadyAnswered => http(409, "already-answered"),
         RequestError::BodyTooSlow => http(408, "body-too-slow"),
         RequestError::MediaType { .. } => http(415, "unsupported-media-type"),
         RequestError::HeadTooLarge { .. } => http(431, "headers-too-large"),
@@ -165,6 +166,7 @@ mod tests {
             (RequestError::UnknownRevision { deployment: id.clone(), revision }, 404, "not-found", false),
             (RequestError::UnknownRequest, 404, "not-found", false),
             (RequestError::Method { allowed: "POST" }, 405, "method-not-allowed", false),
+            (RequestError::AlreadyAnswered, 409, "already-answered", false),
             (RequestError::BodyTooSlow, 408, "body-too-slow", false),
             (RequestError::BodyTooLarge { limit: 1 }, 413, "payload-too-large", false),
             (RequestError::ResultTooLarge { bytes: 2, limit: 1 }, 413, "payload-too-large", false),

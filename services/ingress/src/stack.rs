@@ -101,7 +101,10 @@ fn resources() -> Router<Arc<Ingress>> {
         .route("/v2", read(get(health::server)))
         .route("/v2/health/live", read(get(health::live)))
         .route("/v2/health/ready", read(get(health::ready)))
-        .route("/v2/requests/{place}", read(get(requests::poll)));
+        .route(
+            "/v2/requests/{place}",
+            get(requests::poll).delete(requests::cancel).fallback(routes::only_get_or_delete),
+        );
     for model in ["/v2/models/{model}", "/v2/namespaces/{namespace}/models/{model}"] {
         for version in ["", "/versions/{version}"] {
             let at = |resource: &str| format!("{model}{version}{resource}");

@@ -75,6 +75,33 @@ async fn a_request_without_an_id_gets_one_that_its_sender_is_known_by_and_nothin
 }
 
 #[tokio::test]
+async fn a_request_is_taken_back_by_its_sender_unless_it_has_been_answered() {
+    let world = World::released().await;
+    let left = async || world.infer(&[ASYNC]).await.header("location").to_owned();
+    let location = left().await;
+    let delete = async |location: &str| world.send(world.http.delete(world.url(location))).await;
+    for _ in 0..2 {
+        let cancelled = delete(&location).await;
+        assert_eq!((cancelled.status, &cancelled.body["status"]), (200, &json!("cancelled")), "{cancelled:?}");
+    }
+    let polled = world.get(&location).await;
+    assert_eq!((polled.status, polled.code()), (499, "cancelled"));
+    let (_, recorded) =
+        world.mailbox.results.lock().unwrap().iter().next().map(|(k, v)| (k.clone(), v.clone())).unwrap();
+    let row = InferenceResult::decode(recorded).unwrap();
+    assert_eq!((row.revision.as_str(), row.principal.as_str()), ("1-1", "anonymous"));
+
+    let location = left().await;
+    record(&world, location.rsplit('.').next().unwrap(), answer());
+    let late = delete(&location).await;
+    assert_eq!((late.status, late.code()), (409, "already-answered"));
+    assert_eq!(world.get(&location).await.status, 200, "its result stands");
+    assert_eq!(delete("/v2/requests/default.digits.nobodys").await.status, 404);
+    let put = world.send(world.http.put(world.url(&location))).await;
+    assert_eq!((put.status, put.header("allow")), (405, "GET, DELETE"));
+}
+
+#[tokio::test]
 async fn what_nobody_sent_or_somebody_else_is_unknown_alike() {
     let mut setting = Setting::default();
     setting.history.access = json!({ "anonymous": true, "apiKeys": true });

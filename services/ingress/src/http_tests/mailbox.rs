@@ -3,10 +3,10 @@
 use crate::mailbox::Mailbox;
 use async_trait::async_trait;
 use bytes::Bytes;
-use slipway_bus::{Accepted, AcceptedRequest, BusError, Captured, QueueError};
+use slipway_bus::{Accepted, AcceptedRequest, BusError, Captured, QueueError, Recorded};
 use slipway_kernel::{DeploymentId, RequestId, RevisionId};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -88,10 +88,15 @@ impl Mailbox for MemoryMailbox {
         request: &RequestId,
         result: Bytes,
         _: Option<&str>,
-    ) -> Result<(), QueueError> {
+    ) -> Result<Recorded, QueueError> {
         self.reach().map_err(QueueError::Unavailable)?;
-        self.results.lock().unwrap().entry((id.clone(), request.clone())).or_insert(result);
-        Ok(())
+        match self.results.lock().unwrap().entry((id.clone(), request.clone())) {
+            Entry::Occupied(_) => Ok(Recorded::Already),
+            Entry::Vacant(place) => {
+                place.insert(result);
+                Ok(Recorded::Stored)
+            }
+        }
     }
 
     async fn capture(&self, id: &DeploymentId, results: Vec<Captured>) -> Result<(), QueueError> {

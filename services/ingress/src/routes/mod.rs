@@ -24,6 +24,11 @@ pub async fn only_get() -> RequestError {
     RequestError::Method { allowed: "GET" }
 }
 
+/// A path that is read or deleted.
+pub async fn only_get_or_delete() -> RequestError {
+    RequestError::Method { allowed: "GET, DELETE" }
+}
+
 /// A path that is only posted to.
 pub async fn only_post() -> RequestError {
     RequestError::Method { allowed: "POST" }
