@@ -2,11 +2,12 @@
 //!
 //! Small requests share one long stream to each worker; a large one is a call of its own, so that nothing queues behind it.
 //!
-//! A request goes to one of two workers taken at random, the one with less to do. When its connection fails it goes to
+//! A request goes to one of two workers taken at random, the one that is expected to answer sooner. When its connection fails it goes to
 //! another; when there is none it waits for one to appear, within its deadline. Every try bears the same request id, so
 //! that its effect happens once.
 
 pub mod line;
+pub mod pace;
 pub mod pool;
 pub mod retry;
 pub mod worker;

@@ -1,7 +1,7 @@
 //! The live workers by revision, and which of them a request goes to.
 
 use super::worker::{Seat, Standing, Taken, Worker};
-use crate::domain::balance::pick_of_two;
+use crate::domain::balance::{Candidate, pick_of_two};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use slipway_kernel::{DeploymentId, RevisionId};
 use slipway_runtime::tls::Reloadable;
@@ -144,8 +144,8 @@ impl Pool {
         if able.len() > 1 {
             able.retain(|worker| Some(worker.seat().instance.as_str()) != avoid);
         }
-        let outstanding: Vec<u32> = able.iter().map(|worker| worker.outstanding()).collect();
-        match pick_of_two(&outstanding, random) {
+        let candidates: Vec<Candidate> = able.iter().map(|worker| worker.candidate(now)).collect();
+        match pick_of_two(&candidates, random) {
             Some(index) => Found::Worker(Arc::clone(able[index])),
             None => Found::Later(earliest),
         }

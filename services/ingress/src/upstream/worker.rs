@@ -1,7 +1,7 @@
 //! One worker: its connection, what it has to do, and whether it is passed over at present.
 
-use super::{Call, line::Line, retry};
-use crate::limits;
+use super::{Call, line::Line, pace::Pace, retry};
+use crate::{domain::balance::Candidate, limits};
 use arc_swap::ArcSwapOption;
 use prost::Message as _;
 use slipway_kernel::{DeploymentId, RevisionId};
@@ -46,6 +46,7 @@ pub struct Worker {
     client: GrpcInferenceServiceClient<Channel>,
     streams: Streams,
     outstanding: AtomicU32,
+    pace: Pace,
     health: Mutex<Health>,
     changed: watch::Sender<u64>,
 }
@@ -148,7 +149,8 @@ impl Worker {
         let client = GrpcInferenceServiceClient::new(channel)
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES);
-        Ok(Self { seat, client, streams, outstanding: AtomicU32::new(0), health: Mutex::default(), changed })
+        let (outstanding, pace) = (AtomicU32::new(0), Pace::new(Instant::now()));
+        Ok(Self { seat, client, streams, outstanding, pace, health: Mutex::default(), changed })
     }
 
     /// Its seat.
@@ -161,6 +163,13 @@ impl Worker {
     #[must_use]
     pub fn outstanding(&self) -> u32 {
         self.outstanding.load(Ordering::Relaxed)
+    }
+
+    /// As it is compared with others.
+    #[must_use]
+    pub fn candidate(&self, now: Instant) -> Candidate {
+        let (latency_s, age) = (self.pace.latency_s(now), self.pace.age(now));
+        Candidate { outstanding: self.outstanding(), latency_s, age }
     }
 
     /// Whether it can be taken now.
@@ -230,6 +239,7 @@ impl Taken<'_> {
         attempt: u32,
         message: &ModelInferRequest,
     ) -> Result<ModelInferResponse, Status> {
+        let begun = Instant::now();
         let result = self.send(call, attempt, message).await;
         let able = match &result {
             Ok(_) => true,
@@ -241,6 +251,10 @@ impl Taken<'_> {
         };
         if able {
             self.worker.restore();
+        }
+        if result.is_ok() {
+            let now = Instant::now();
+            self.worker.pace.answered(now, now.saturating_duration_since(begun));
         }
         result
     }
