@@ -13,6 +13,7 @@
 
 mod asynchronous;
 mod bad_input;
+mod bad_requests;
 mod client;
 mod crash;
 mod damage;
