@@ -10,6 +10,8 @@ mod damage;
 mod mesh;
 mod races;
 mod replicas;
+mod rollback;
+mod traffic;
 
 use slipway_kernel::DeploymentId;
 use std::time::Duration;
