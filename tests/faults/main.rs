@@ -7,6 +7,7 @@
 
 mod crash;
 mod damage;
+mod killed_workers;
 mod mesh;
 mod races;
 mod replicas;

@@ -1,8 +1,10 @@
 //! Clients of a deployment's door: requests that are answered at once, and requests that are left and asked for later.
 
+use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
+use slipway_loadtest::{FailureClass, Judgement, Reply, Request, Workload};
 use slipway_testkit::{DataFolder, workspace};
-use std::fs;
+use std::{fs, sync::Mutex};
 use tokio::task::JoinSet;
 
 /// A client with the key of one deployment of a digits model.
@@ -94,5 +96,70 @@ where
             Some(one) => done.push(one.unwrap()),
             None => return done,
         }
+    }
+}
+
+/// One request after the other under ids of their own, for the load generator.
+pub(crate) struct Stream {
+    client: Client,
+    what: &'static str,
+    leaves: bool,
+    answered: Mutex<Vec<u64>>,
+    wrong: Mutex<Vec<String>>,
+}
+
+/// What goes wrong is shown up to this number.
+const SHOWN: usize = 5;
+
+impl Client {
+    /// Requests `<what>-0`, `<what>-1`…, asked or left in the queue.
+    pub(crate) fn stream(&self, what: &'static str, leaves: bool) -> Stream {
+        Stream { client: self.clone(), what, leaves, answered: Mutex::default(), wrong: Mutex::default() }
+    }
+}
+
+impl Stream {
+    /// The ids that were answered, or accepted if they were left.
+    pub(crate) fn answered(&self) -> Vec<String> {
+        self.answered.lock().unwrap().iter().map(|n| format!("{}-{n}", self.what)).collect()
+    }
+
+    /// The first that were not.
+    pub(crate) fn wrong(&self) -> Vec<String> {
+        self.wrong.lock().unwrap().clone()
+    }
+
+    fn note(&self, wrong: String) {
+        let mut all = self.wrong.lock().unwrap();
+        if all.len() < SHOWN {
+            all.push(wrong);
+        }
+    }
+}
+
+impl Workload for Stream {
+    fn request(&self, n: u64) -> Request {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {}", self.client.key).parse().unwrap());
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        headers.insert("slipway-request-id", format!("{}-{n}", self.what).parse().unwrap());
+        if self.leaves {
+            headers.insert("prefer", HeaderValue::from_static("respond-async"));
+        }
+        let path = format!("/v2/models/{}/infer", self.client.name).parse().unwrap();
+        Request { method: Method::POST, path, headers, body: self.client.body.clone().into() }
+    }
+
+    fn judge(&self, n: u64, reply: &Reply) -> Judgement {
+        if reply.status == if self.leaves { 202 } else { 200 } {
+            self.answered.lock().unwrap().push(n);
+            return Judgement::Answered;
+        }
+        self.note(format!("{n}: {} {}", reply.status, String::from_utf8_lossy(&reply.body)));
+        Judgement::Failed(FailureClass::Status(reply.status.as_u16()))
+    }
+
+    fn unanswered(&self, n: u64, class: FailureClass) {
+        self.note(format!("{n}: {class}"));
     }
 }

@@ -12,6 +12,7 @@
 )]
 
 mod asynchronous;
+mod bad_clients;
 mod bad_input;
 mod bad_requests;
 mod client;

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
@@ -27,10 +27,18 @@ pub(super) struct Places {
 struct Taken {
     begun: Instant,
     next: AtomicU64,
-    by: Mutex<BTreeMap<u64, Arc<Doing>>>,
+    /// By number, so in the order in which they came.
+    by: Mutex<BTreeMap<u64, Occupant>>,
     /// Somebody waits for a place, and wants to know when a connection has nothing more to do.
     is_waited_for: AtomicBool,
     idle: Notify,
+}
+
+#[derive(Debug)]
+struct Occupant {
+    came: u64,
+    doing: Arc<Doing>,
+    permit: OwnedSemaphorePermit,
 }
 
 /// What a connection has to do.
@@ -48,7 +56,6 @@ struct Doing {
 pub(super) struct Place {
     number: u64,
     activity: Activity,
-    _permit: OwnedSemaphorePermit,
 }
 
 /// What tells the places what a connection does.
@@ -78,30 +85,36 @@ impl Places {
     pub(super) async fn take(&self) -> Place {
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) => self.wait().await,
+            Err(_) => match self.taken.free_one() {
+                Some(permit) => permit,
+                None => self.wait().await,
+            },
         };
-        let now = AtomicU64::new(self.taken.now());
-        let doing = Doing { requests: AtomicUsize::new(0), last: now, give_way: CancellationToken::new() };
-        let activity = Activity { taken: Arc::clone(&self.taken), doing: Arc::new(doing) };
+        let came = self.taken.now();
+        let last = AtomicU64::new(came);
+        let doing = Arc::new(Doing { requests: AtomicUsize::new(0), last, give_way: CancellationToken::new() });
+        let activity = Activity { taken: Arc::clone(&self.taken), doing: Arc::clone(&doing) };
         let number = self.taken.next.fetch_add(1, Ordering::Relaxed);
-        self.taken.by.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::clone(&activity.doing));
-        Place { number, activity, _permit: permit }
+        self.taken.occupants().insert(number, Occupant { came, doing, permit });
+        Place { number, activity }
     }
 
     async fn wait(&self) -> OwnedSemaphorePermit {
         self.taken.is_waited_for.store(true, Ordering::Release);
-        let mut asked = self.taken.free_one();
         let mut permit = pin!(Arc::clone(&self.permits).acquire_owned());
-        loop {
+        let permit = loop {
+            // One may have ended its work before it could know that somebody waits.
+            if let Some(permit) = self.taken.free_one() {
+                break permit;
+            }
             tokio::select! {
                 // Nobody closes the semaphore.
-                Ok(permit) = &mut permit => {
-                    self.taken.is_waited_for.store(false, Ordering::Release);
-                    return permit;
-                }
-                () = self.taken.idle.notified(), if !asked => asked = self.taken.free_one(),
+                Ok(permit) = &mut permit => break permit,
+                () = self.taken.idle.notified() => {}
             }
-        }
+        };
+        self.taken.is_waited_for.store(false, Ordering::Release);
+        permit
     }
 }
 
@@ -110,13 +123,28 @@ impl Taken {
         u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Asks the connection that has been idle for longest to give way, if there is one. A look at four thousand takes some ten microseconds.
-    fn free_one(&self) -> bool {
-        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = by.iter().filter(|(_, doing)| doing.requests.load(Ordering::Acquire) == 0);
-        let longest = idle.min_by_key(|(_, doing)| doing.last.load(Ordering::Relaxed)).map(|(number, _)| *number);
-        let doing = longest.and_then(|number| by.remove(&number));
-        doing.inspect(|doing| doing.give_way.cancel()).is_some()
+    fn occupants(&self) -> MutexGuard<'_, BTreeMap<u64, Occupant>> {
+        self.by.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the place of the connection that has been idle for longest, if there is one. Its end is a matter of a moment, and not waited for.
+    fn free_one(&self) -> Option<OwnedSemaphorePermit> {
+        let mut by = self.occupants();
+        let mut longest: Option<(u64, u64)> = None;
+        for (number, occupant) in by.iter() {
+            if longest.is_some_and(|(since, _)| occupant.came > since) {
+                // Who came later has not been idle for longer. Where nobody says anything, the first look is the last.
+                break;
+            }
+            let since = occupant.doing.last.load(Ordering::Relaxed);
+            let is_idle = occupant.doing.requests.load(Ordering::Acquire) == 0;
+            if is_idle && longest.is_none_or(|(longest, _)| since < longest) {
+                longest = Some((since, *number));
+            }
+        }
+        let Occupant { doing, permit, .. } = by.remove(&longest?.1)?;
+        doing.give_way.cancel();
+        Some(permit)
     }
 }
 
@@ -133,7 +161,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.activity.taken.by.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        self.activity.taken.occupants().remove(&self.number);
     }
 }
 
@@ -171,12 +199,10 @@ mod tests {
         let (busy, idle, newer) = (places.take().await, places.take().await, places.take().await);
         let work = busy.activity().busy();
         newer.activity().did();
-        let mut next = std::pin::pin!(places.take());
-        assert!(next.as_mut().now_or_never().is_none(), "all places are taken");
+        let next = places.take().now_or_never().expect("a place is made");
         assert!(idle.wanted().now_or_never().is_some(), "the one that did nothing for longest is asked");
         assert!(newer.wanted().now_or_never().is_none() && busy.wanted().now_or_never().is_none());
         drop(idle);
-        let next = next.await;
 
         let others = [newer.activity().busy(), next.activity().busy()];
         let mut waiting = std::pin::pin!(places.take());
@@ -186,10 +212,8 @@ mod tests {
         }
         // The first that has nothing more to do is asked at once.
         drop(others);
-        assert!(waiting.as_mut().now_or_never().is_none());
-        assert!(newer.wanted().now_or_never().is_some());
-        drop(newer);
         let _place = waiting.await;
+        assert!(newer.wanted().now_or_never().is_some());
         drop(work);
     }
 }
