@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf, process::Command, time::Duration};
 use tempfile::TempDir;
 
 /// Rows of a request.
-const ROWS: usize = 16;
+const ROWS: usize = 64;
 
 /// A server with the wide digits model. It ends when it is dropped.
 pub struct Server {
