@@ -5,7 +5,7 @@ CARGO ?= cargo
 # the two cores of a small machine on itself, and the demo measures.
 SLIPWAY = $(CARGO) run --locked --release --quiet --package slipway --
 
-.PHONY: help tools build demo test faults fuzz models check fmt lint bench bench-inference clean
+.PHONY: help tools build demo test faults fuzz models check fmt lint bench bench-overload bench-inference clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ test: tools  ## every test, with real servers
 	$(CARGO) test --locked --workspace --no-fail-fast
 	cd loadtest/inference && python3 -B -m unittest discover
 
-faults: tools  ## kills, freezes and damage beyond those of `test`; about six minutes on a quiet machine
+faults: tools  ## kills, freezes and damage beyond those of `test`; about eight minutes on a quiet machine
 	$(CARGO) build --locked --workspace --bin slipway
 	$(CARGO) test --locked --package slipway-tests --test faults
 
@@ -48,6 +48,9 @@ lint:
 
 bench: build  ## overhead, hop latency, many deployments at once, idle memory
 	$(CARGO) bench --locked --package slipway-tests --bench mesh
+
+bench-overload: build  ## goodput when three times as much is asked for as goes through; two minutes on a quiet machine
+	$(CARGO) bench --locked --package slipway-tests --bench overload
 
 bench-inference: build  ## Slipway beside six other model servers; two hours, 3 GB; a look: BENCH=--quick
 	loadtest/inference/bench all $(BENCH)

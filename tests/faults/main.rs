@@ -7,9 +7,12 @@
 
 mod crash;
 mod damage;
+mod killed_workers;
 mod mesh;
 mod races;
 mod replicas;
+mod rollback;
+mod traffic;
 
 use slipway_kernel::DeploymentId;
 use std::time::Duration;

@@ -12,7 +12,9 @@
 )]
 
 mod asynchronous;
+mod bad_clients;
 mod bad_input;
+mod bad_requests;
 mod client;
 mod crash;
 mod damage;

@@ -6,6 +6,7 @@
 //! | `panicked` | a panic is the failure of one request |
 //! | `refuse_ambiguous` | what two parsers could read differently goes no further |
 //! | `metered` | gRPC only: who sends a message stands in the message, so its memory is counted before that is known |
+//! | `named` | gRPC only: what was no message is refused in our words, as the client's fault |
 //! | the routes | one file per resource; the order inside an inference is that of `routes/infer.rs` |
 //!
 //! Below all of it, `channels/http.rs` bounds connections, heads, streams and stalls.
@@ -27,6 +28,7 @@ use crate::{
 };
 use axum::{
     Router, middleware,
+    response::Response,
     routing::{MethodRouter, get, post},
 };
 use slipway_proto::inference::grpc_inference_service_server::{self, GrpcInferenceServiceServer};
@@ -82,7 +84,8 @@ pub fn stack(ingress: Arc<Ingress>) -> Router {
     let calls = format!("/{}/{{call}}", grpc_inference_service_server::SERVICE_NAME);
     let grpc = Router::new()
         .route_service(&calls, grpc)
-        .layer(middleware::from_fn_with_state(Arc::clone(&ingress), metered::metered));
+        .layer(middleware::from_fn_with_state(Arc::clone(&ingress), metered::metered))
+        .layer(middleware::map_response(named));
     resources()
         .merge(grpc)
         .fallback(routes::unknown)
@@ -91,6 +94,11 @@ pub fn stack(ingress: Arc<Ingress>) -> Router {
         .layer(middleware::from_fn(framing::refuse_ambiguous))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(middleware::from_fn_with_state(metrics, observe::observe))
+}
+
+async fn named(mut response: Response) -> Response {
+    slipway_oip::grpc::name_refusal(&mut response);
+    response
 }
 
 type Resource = MethodRouter<Arc<Ingress>>;

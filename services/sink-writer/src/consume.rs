@@ -11,11 +11,11 @@ use crate::{
 };
 use prost::Message as _;
 use slipway_bus::{Bus, BusError, DeadLetter, Folded, RecordedResult};
-use slipway_kernel::{DeploymentId, Generation, Service};
+use slipway_kernel::{DeploymentId, Generation, RevisionId, Service};
 use slipway_proto::slipway::inference::v1::InferenceResult;
 use slipway_runtime::{CancellationToken, trace};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -112,7 +112,7 @@ impl Consumer {
 
     /// Puts a result that cannot be kept aside, with the reason. `kind` is its word in the metrics.
     async fn bury(&self, result: RecordedResult, kind: &'static str, reason: String) {
-        self.metrics.refused(kind);
+        self.metrics.refused(kind, 1);
         let letter = DeadLetter {
             service: Service::SinkWriter.to_string(),
             subject: subject_of(&result),
@@ -190,15 +190,24 @@ impl Consumer {
     ) -> Result<(), SinkError> {
         let Some(folded) = self.known(deployment, generation).await else {
             // Nobody asked for these: a deployment that was purged, or never was.
-            self.metrics.refused("unknown-deployment");
+            self.metrics.refused("unknown-deployment", group.len());
             return Ok(());
         };
         let fence = Fence::of(&folded.deployment);
-        let (refused, rows): (Vec<&Row>, Vec<&Row>) =
-            group.iter().map(|(row, _)| row).partition(|row| fence.refuses(row.revision));
-        if !refused.is_empty() {
-            tracing::info!(%deployment, rows = refused.len(), "results of a revision that was taken back are refused");
-            self.metrics.refused("fenced");
+        let (mut rows, mut suspect, mut refused) = (Vec::with_capacity(group.len()), BTreeSet::new(), 0);
+        for (row, result) in group {
+            if fence.refuses(row.revision) {
+                if !self.stands(row.revision, result).await? {
+                    refused += 1;
+                    continue;
+                }
+                suspect.insert(row.revision);
+            }
+            rows.push(row);
+        }
+        if refused > 0 {
+            tracing::info!(%deployment, rows = refused, "results of a revision that was taken back are refused");
+            self.metrics.refused("fenced", refused);
         }
         if rows.is_empty() {
             return Ok(());
@@ -207,10 +216,23 @@ impl Consumer {
         for (sink, written) in self.outputs.write(outputs, &rows).await? {
             self.metrics.wrote(deployment, &sink, written);
         }
+        for revision in suspect {
+            self.outputs.mark_late(&folded.deployment, revision).await?;
+        }
         if let Some(oldest) = rows.iter().map(|row| row.completed_at).min() {
             self.metrics.lag(self.bus.clock().now().since(oldest));
         }
         Ok(())
+    }
+
+    /// Whether a result of a revision that was taken back is the one of its request all the same: recorded before the fence, the request is
+    /// answered by it and by nobody else. The client of a captured one has had its answer long ago.
+    async fn stands(&self, revision: RevisionId, result: &RecordedResult) -> Result<bool, SinkError> {
+        if result.captured {
+            return Ok(false);
+        }
+        let mark = self.bus.results().fenced_at(&result.deployment, revision).await?;
+        Ok(mark.is_none_or(|mark| result.sequence < mark))
     }
 
     async fn known(&self, deployment: &DeploymentId, generation: Generation) -> Option<Arc<Folded>> {

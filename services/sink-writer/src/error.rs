@@ -48,6 +48,9 @@ pub enum SinkError {
         #[source]
         source: sqlx::Error,
     },
+    /// The broker was asked something, and did not say.
+    #[error(transparent)]
+    Bus(#[from] slipway_bus::BusError),
     /// What was written is not what is read back.
     #[error("{sink}: the probe read back is not the one written")]
     ProbeDiffers {
@@ -68,7 +71,7 @@ impl SinkError {
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::NotADirectory => Cause::Deterministic,
                 _ => Cause::Transient,
             },
-            Self::Object { .. } => Cause::Transient,
+            Self::Object { .. } | Self::Bus(_) => Cause::Transient,
             Self::Database { source, .. } => database_cause(source),
         }
     }
@@ -91,7 +94,9 @@ impl SinkError {
             Self::Path { .. } | Self::Object { .. } | Self::Database { .. } if self.cause() == Cause::Deterministic => {
                 FindingKind::Misconfigured
             }
-            Self::Path { .. } | Self::Object { .. } | Self::Database { .. } => FindingKind::DependencyUnavailable,
+            Self::Path { .. } | Self::Object { .. } | Self::Database { .. } | Self::Bus(_) => {
+                FindingKind::DependencyUnavailable
+            }
         };
         let finding = match self.cause() {
             Cause::Transient => Finding::transient(kind, chain(self)),

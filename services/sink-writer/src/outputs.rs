@@ -139,6 +139,14 @@ impl Outputs {
         }
     }
 
+    /// Marks rows of a revision that were written after it was taken back.
+    pub(crate) async fn mark_late(&self, deployment: &Deployment, revision: RevisionId) -> Result<(), SinkError> {
+        for output in Self::of(deployment, revision.generation) {
+            self.sink(output).await?.mark_suspect(&deployment.id, revision).await?;
+        }
+        Ok(())
+    }
+
     /// Marks the rows of revisions that were taken back, once per process and revision; marking again changes nothing.
     async fn mark_suspects(&self, deployment: &Deployment) -> Result<(), SinkError> {
         let fence = Fence::of(deployment);

@@ -79,8 +79,8 @@ impl SinkMetrics {
         self.rows.get_or_create(&labels).inc_by(rows);
     }
 
-    pub(crate) fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&ReasonLabels { reason }).inc();
+    pub(crate) fn refused(&self, reason: &'static str, results: usize) {
+        self.refused.get_or_create(&ReasonLabels { reason }).inc_by(u64::try_from(results).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn write_failed(&self, id: &DeploymentId) {

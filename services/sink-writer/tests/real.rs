@@ -138,7 +138,7 @@ async fn results_are_written_once_by_two_replicas_and_probes_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn results_of_a_revision_that_was_taken_back_are_refused_and_poison_is_buried() {
+async fn results_after_the_fence_of_a_revision_are_refused_those_before_it_are_suspect_and_poison_is_buried() {
     let (server, data) = (NatsServer::ready().await, tempfile::tempdir().unwrap());
     let bus = server.bus(Principal::Operator).await;
     deployed(&bus, serde_json::json!([{ "sqlite": {} }])).await;
@@ -158,15 +158,25 @@ async fn results_of_a_revision_that_was_taken_back_are_refused_and_poison_is_bur
     write(&bus, bad, Slot::Rollback, Answer::RolledBack(back)).await;
 
     let frame = start(&server, data.path());
+    record(&bus, "early", result("early", "1-2", false)).await;
+    bus.requests().fence(&id(), bad).await.unwrap();
     record(&bus, "late", result("late", "1-2", false)).await;
     record(&bus, "poison", b"no protobuf".to_vec()).await;
     record(&bus, "fine", result("fine", "1-1", false)).await;
-    eventually(PATIENCE, || async { rows(&bus, false).await == Some(1) }).await;
+    eventually(PATIENCE, || async { rows(&bus, false).await == Some(2) }).await;
     eventually(PATIENCE, || async { bus.dead().list().await.is_ok_and(|letters| letters.len() == 1) }).await;
     let letter = &bus.dead().list().await.unwrap()[0];
     assert!(letter.subject.ends_with("poison") && !letter.reason.is_empty(), "{letter:?}");
     eventually(PATIENCE, || async { bus.results().lag().await.is_ok_and(|lag| lag == 0) }).await;
-    assert_eq!(rows(&bus, false).await, Some(1));
+    assert_eq!(rows(&bus, false).await, Some(2));
+    let file = format!("sqlite://{}", data.path().join("outputs.db").display());
+    let kept = sqlx::SqlitePool::connect(&file).await.unwrap();
+    let kept: Vec<(String, bool)> = eventually(PATIENCE, || async {
+        let rows = sqlx::query_as("SELECT request_id, suspect FROM results ORDER BY request_id").fetch_all(&kept).await;
+        rows.map_err(|error| error.to_string())
+    })
+    .await;
+    assert_eq!(kept, [("early".to_owned(), true), ("fine".to_owned(), false)]);
     frame.shutdown.cancel();
 }
 

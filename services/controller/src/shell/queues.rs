@@ -1,6 +1,8 @@
 //! What waits in the queue of a revision whose workers are gone: it goes to the revision that has the traffic, through
 //! the same consumer its workers used, so that nothing is done twice and nothing waits for ever.
 //!
+//! The queue of a revision that was taken back is fenced first, as soon as the log says so: what its workers still say of it is void.
+//!
 //! Level-triggered: whatever is not served any more and was not cleared by this process is looked at, in each round.
 
 use super::group_of;
@@ -8,8 +10,8 @@ use crate::{
     domain::wanted,
     target::{Status, Target},
 };
-use slipway_bus::{Bus, QueueError, View};
-use slipway_kernel::{Deployment, DeploymentId, RevisionId, RevisionState, Timestamp};
+use slipway_bus::{Bus, Change, Changes, QueueError, View};
+use slipway_kernel::{Deployment, DeploymentId, RevisionId, RevisionState, Slot, Timestamp};
 use slipway_runtime::Frame;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -22,22 +24,28 @@ pub(crate) struct Queues {
     bus: Bus,
     view: View,
     target: Arc<dyn Target>,
+    fenced: BTreeSet<(DeploymentId, RevisionId)>,
     cleared: BTreeSet<(DeploymentId, RevisionId)>,
 }
 
 impl Queues {
     pub(crate) fn new(bus: Bus, view: View, target: Arc<dyn Target>) -> Self {
-        Self { bus, view, target, cleared: BTreeSet::new() }
+        Self { bus, view, target, fenced: BTreeSet::new(), cleared: BTreeSet::new() }
     }
 
     /// Runs until shutdown.
     pub(crate) async fn run(mut self, frame: Frame) {
+        let mut changes = self.view.changes();
         loop {
             let round = Box::pin(async {
                 for id in self.view.ids() {
                     self.look(&id, frame.clock.now()).await;
                 }
-                frame.clock.sleep(ROUND).await;
+                // A rollback is not waited for: until the fence stands, the bad revision goes on answering.
+                tokio::select! {
+                    () = frame.clock.sleep(ROUND) => {}
+                    () = taken_back(&mut changes) => {}
+                }
             });
             if frame.shutdown.run_until_cancelled(round).await.is_none() {
                 return;
@@ -48,13 +56,22 @@ impl Queues {
     async fn look(&mut self, id: &DeploymentId, now: Timestamp) {
         let Some(folded) = self.view.get(id) else { return };
         let deployment = &folded.deployment;
+        let fenced = deployment.fenced();
         for revision in left(deployment, now, |revision| self.cleared.contains(&(id.clone(), revision))) {
+            let is_fenced = fenced.contains(&revision);
+            if is_fenced && !self.fenced.contains(&(id.clone(), revision)) {
+                if let Err(error) = self.bus.requests().fence(id, revision).await {
+                    tracing::warn!(deployment = %id, %revision, %error, "a queue is fenced later");
+                    continue;
+                }
+                self.fenced.insert((id.clone(), revision));
+            }
             // Workers that end may still give back what they have; those of another machine are another replica's
             // affair.
             if self.target.status(&group_of(deployment, revision)) != Status::Gone {
                 continue;
             }
-            match self.clear(id, revision, deployment.serving()).await {
+            match self.clear(id, revision, deployment.serving(), is_fenced).await {
                 Ok(true) => {
                     self.cleared.insert((id.clone(), revision));
                 }
@@ -65,12 +82,22 @@ impl Queues {
     }
 
     /// Whether nothing is left.
-    async fn clear(&self, id: &DeploymentId, from: RevisionId, to: Option<RevisionId>) -> Result<bool, QueueError> {
+    async fn clear(
+        &self,
+        id: &DeploymentId,
+        from: RevisionId,
+        to: Option<RevisionId>,
+        is_fenced: bool,
+    ) -> Result<bool, QueueError> {
         let requests = self.bus.requests();
         let depth = requests.depth(id, from).await?;
         match to {
             Some(to) if depth > 0 => {
-                let moved = requests.move_all(id, from, to).await?;
+                let moved = if is_fenced {
+                    requests.move_fenced(id, from, to).await?
+                } else {
+                    requests.move_all(id, from, to).await?
+                };
                 tracing::info!(deployment = %id, %from, %to, moved, "queued requests are moved");
                 // What is still in somebody's hand comes back, and is moved in a later round.
                 Ok(false)
@@ -82,6 +109,16 @@ impl Queues {
                 requests.remove(id, from).await?;
                 Ok(true)
             }
+        }
+    }
+}
+
+/// Waits until something may have been taken back.
+async fn taken_back(changes: &mut Changes) {
+    loop {
+        match changes.next().await {
+            Change::Deployment { slot: Some(slot), .. } if slot != Slot::Rollback => {}
+            Change::Deployment { .. } | Change::All => return,
         }
     }
 }

@@ -101,7 +101,7 @@ fn timed<T>(
     let started = Instant::now();
     let result = guarded("running the model", work);
     let took = started.elapsed();
-    queue.ran(took);
+    queue.ran(took, rows);
     queue.metrics.batch_rows.observe(rows as f64);
     queue.metrics.run_seconds.observe(took.as_secs_f64());
     match result {

@@ -5,7 +5,9 @@
 //!
 //! - The queue is bounded in requests and in bytes; beyond that a request is refused at once, which costs nothing, instead
 //!   of timing out later, which costs a run.
-//! - A deadline is checked when a request is enqueued, whenever the queue is looked at, and before its run.
+//! - A deadline is checked when a request is enqueued, whenever the queue is looked at, and before its run. While others wait, a request that
+//!   would be answered too late at the pace of late is refused at once, or gives way: under overload the engine works for those only
+//!   who will still be there.
 //! - A caller that goes away takes its request with it, up to the moment at which the run begins.
 //! - When a batch fails, its requests are run again one by one: only the one that broke it fails.
 
@@ -89,6 +91,14 @@ pub enum Refused {
         /// When there may be room again.
         retry_after: Duration,
     },
+    /// What waits already takes longer than the request has.
+    #[error("some {} ms of work wait already, and {} ms are left for the request", wait.as_millis(), left.as_millis())]
+    Hopeless {
+        /// How long what waits takes.
+        wait: Duration,
+        /// How long the request has.
+        left: Duration,
+    },
     /// The deadline has passed.
     #[error("the deadline passed before the request was taken in")]
     Late,
@@ -100,8 +110,8 @@ pub enum Refused {
 /// Why a request that was taken in has no outputs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unanswered {
-    /// The deadline passed while it waited.
-    #[error("the deadline passed while the request waited for its run")]
+    /// The deadline passed while it waited, or came too close for its run.
+    #[error("the deadline passed, or came too close, while the request waited for its run")]
     Late,
     /// The engine failed on it.
     #[error(transparent)]

@@ -10,6 +10,10 @@ use super::{BatcherOptions, Computed, Refused, Unanswered, Work};
 use crate::domain::batching::{self, Limits, Next, Waiting};
 use crate::telemetry::BatcherMetrics;
 
+/// A request's time must hold what is known to come before its answer, and a quarter of that for what is not: the run that is under way,
+/// others that take longer than those of late, the answer's way back. Without it all answers come at the last moment, and many after it.
+const UNKNOWN: u32 = 4;
+
 /// A request in the queue.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -21,13 +25,13 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Whether it still makes sense to run it; answers the caller when not.
-    pub(super) fn still_wanted(self, now: Instant, metrics: &BatcherMetrics) -> Option<Self> {
+    /// Whether it still makes sense to run it, with its answer there at `until`; answers the caller when not.
+    pub(super) fn still_wanted(self, until: Instant, metrics: &BatcherMetrics) -> Option<Self> {
         if self.reply.is_closed() {
             metrics.cancelled.inc();
             return None;
         }
-        if self.work.deadline.is_some_and(|deadline| deadline <= now) {
+        if self.work.deadline.is_some_and(|deadline| deadline <= until) {
             metrics.expired.inc();
             // A caller that went away in this moment needs no answer.
             let _ = self.reply.send(Err(Unanswered::Late));
@@ -92,6 +96,7 @@ impl Queue {
             return Err(Refused::Draining);
         }
         self.check_room(&state, bytes)?;
+        self.check_time(&state, &work, now)?;
         state.bytes += bytes;
         state.jobs.push_back(Job { work, enqueued: now, reply, row_shapes, bytes });
         self.metrics.queue_requests.inc();
@@ -112,11 +117,28 @@ impl Queue {
         Ok(())
     }
 
+    /// Refuses what would be answered too late. Let in, it would be run just when its caller gives up, and so would all behind it: a queue
+    /// full of those answers nobody. Where nothing waits it is tried, so that an estimate that is wrong is put right.
+    fn check_time(&self, state: &State, work: &Work, now: Instant) -> Result<(), Refused> {
+        let Some(deadline) = work.deadline.filter(|_| !state.jobs.is_empty()) else { return Ok(()) };
+        let (wait, left) = (self.estimate(state), deadline.saturating_duration_since(now));
+        let known = wait.saturating_add(self.takes(state, work.rows));
+        if known.saturating_add(known / UNKNOWN) > left {
+            return Err(Refused::Hopeless { wait, left });
+        }
+        Ok(())
+    }
+
     /// When the queue will have been worked off at the pace of late, if nothing is added.
     fn estimate(&self, state: &State) -> Duration {
         let rows: usize = state.jobs.iter().map(|job| job.work.rows).sum();
         let runs = rows.div_ceil(self.limits.max_rows).div_ceil(self.options.threads.max(1));
         state.run_time.saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX))
+    }
+
+    /// How long so many rows run at the pace of late.
+    fn takes(&self, state: &State, rows: usize) -> Duration {
+        state.run_time.saturating_mul(u32::try_from(rows.div_ceil(self.limits.max_rows)).unwrap_or(u32::MAX))
     }
 
     /// Blocks until there is a batch to run; `None` when there will be none any more.
@@ -156,12 +178,18 @@ impl Queue {
     fn drop_unwanted(&self, state: &mut State, now: Instant) {
         let before = state.jobs.len();
         let mut bytes = 0;
+        let ends = |job: &Job| now + self.takes(state, job.work.rows);
+        let in_time = |job: &Job| job.work.deadline.is_none_or(|deadline| ends(job) <= deadline);
+        // Runs that would end too late give way to others; where there are none, the estimate may be wrong.
+        let hopeful = state.jobs.iter().any(in_time);
+        let until: Vec<Instant> = state.jobs.iter().map(|job| if hopeful { ends(job) } else { now }).collect();
         let jobs = std::mem::take(&mut state.jobs);
         state.jobs = jobs
             .into_iter()
-            .filter_map(|job| {
+            .zip(until)
+            .filter_map(|(job, until)| {
                 let size = job.bytes;
-                let job = job.still_wanted(now, &self.metrics);
+                let job = job.still_wanted(until, &self.metrics);
                 if job.is_some() {
                     bytes += size;
                 }
@@ -195,8 +223,9 @@ impl Queue {
         self.metrics.queue_requests.dec_by(i64::try_from(removed).unwrap_or(i64::MAX));
     }
 
-    /// Takes note of how long a run took.
-    pub(super) fn ran(&self, took: Duration) {
+    /// Takes note of how long so many rows ran. More than a batch may have are several runs.
+    pub(super) fn ran(&self, took: Duration, rows: usize) {
+        let took = took / u32::try_from(rows.div_ceil(self.limits.max_rows).max(1)).unwrap_or(u32::MAX);
         let mut state = self.lock();
         // An eighth of the newest: steady within some ten runs, and one slow run does not send every caller away for long.
         state.run_time = if state.run_time.is_zero() { took } else { (state.run_time * 7 + took) / 8 };

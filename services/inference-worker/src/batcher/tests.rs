@@ -250,6 +250,44 @@ async fn a_deadline_that_has_passed_is_refused_and_one_that_passes_in_the_queue_
 }
 
 #[tokio::test]
+async fn what_would_be_answered_too_late_is_refused_at_once_while_others_wait() {
+    let model = Doubler::new();
+    let (batcher, _) = start(&model, OPTIONS);
+    let first = occupied(&model, &batcher).await;
+    batcher.queue.ran(Duration::from_secs(10), 1);
+    let within = |seconds| Work { deadline: Some(Instant::now() + Duration::from_secs(seconds)), ..work(&[1.0]) };
+    let tried = batcher.submit(within(15)).unwrap();
+    let Refused::Hopeless { wait, left } = batcher.submit(within(15)).unwrap_err() else { panic!("it has no hope") };
+    assert_eq!(wait, Duration::from_secs(10));
+    assert!(left <= Duration::from_secs(15) && left > Duration::from_secs(10), "{left:?}");
+    let waits = batcher.submit(within(60)).unwrap();
+    model.open();
+    for answered in [first, tried, waits] {
+        answered.await.unwrap();
+    }
+    // Nothing waits: however long it is thought to take, it is tried.
+    assert!(batcher.submit(within(1)).unwrap().await.is_ok());
+}
+
+#[tokio::test]
+async fn what_would_end_too_late_gives_way_and_alone_it_is_tried() {
+    let model = Doubler::new();
+    let (batcher, metrics) = start(&model, OPTIONS);
+    let first = occupied(&model, &batcher).await;
+    // A time that one short run does not bring down to half a minute.
+    batcher.queue.ran(Duration::from_secs(60), 1);
+    let tight = || Work { deadline: Some(Instant::now() + Duration::from_secs(30)), ..work(&[1.0]) };
+    let hopeless = batcher.submit(tight()).unwrap();
+    let other = batcher.submit(work(&[2.0])).unwrap();
+    model.open();
+    first.await.unwrap();
+    assert_eq!(hopeless.await.unwrap_err(), Unanswered::Late);
+    assert_eq!(other.await.unwrap().batch_rows, 1);
+    assert_eq!((model.runs(), metrics.expired.get()), (vec![1, 1], 1));
+    assert!(batcher.submit(tight()).unwrap().await.is_ok(), "there is nothing better to do");
+}
+
+#[tokio::test]
 async fn a_request_whose_caller_is_gone_is_never_run() {
     let model = Doubler::new();
     let (batcher, metrics) = start(&model, OPTIONS);

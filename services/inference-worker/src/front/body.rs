@@ -17,11 +17,26 @@ use crate::refusal::Refusal;
 /// Memory taken for a body before it has come; more is taken as it comes, so that announcing costs nobody anything.
 const FIRST_BYTES: usize = 1 << 20;
 
+/// Why there is no body.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It did not arrive in time: a failure that only HTTP has a word for.
+    TooSlow,
+    /// It is refused.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Unread {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// All of the body, unpacked.
 ///
 /// # Errors
 /// When it is too large, too slow, broken off, or not packed as it says.
-pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize, deadline: Instant) -> Result<Bytes, Refusal> {
+pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize, deadline: Instant) -> Result<Bytes, Unread> {
     let encoding = Encoding::of(headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes)).map_err(|found| {
         let value = Value::new("header.content-encoding", found, "identity, gzip, deflate or zstd");
         Refusal::from(Refusals(vec![value]))
@@ -29,18 +44,21 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize, deadline
     let packed = read_packed(headers, body, limit, deadline).await?;
     let Some(encoding) = encoding else { return Ok(packed) };
     let unpacked = tokio::task::spawn_blocking(move || encoding.unpack(&packed, limit)).await;
-    unpacked.map_err(|error| Refusal::new(FailureCode::Internal, error.to_string()))?.map_err(|error| {
+    let unpacked = unpacked.map_err(|error| Refusal::new(FailureCode::Internal, error.to_string()))?;
+    unpacked.map_err(|error| {
         let code = match error {
             UnpackError::TooLarge { .. } => FailureCode::PayloadTooLarge,
             UnpackError::Malformed(..) => FailureCode::InvalidArgument,
         };
-        Refusal::new(code, error.to_string())
+        Refusal::new(code, error.to_string()).into()
     })
 }
 
-async fn read_packed(headers: &HeaderMap, mut body: Body, limit: usize, deadline: Instant) -> Result<Bytes, Refusal> {
-    let too_large =
-        || Refusal::new(FailureCode::PayloadTooLarge, format!("the body has more than {limit} bytes, the limit here"));
+async fn read_packed(headers: &HeaderMap, mut body: Body, limit: usize, deadline: Instant) -> Result<Bytes, Unread> {
+    let too_large = || {
+        let error = format!("the body has more than {limit} bytes, the limit here");
+        Unread::Refused(Refusal::new(FailureCode::PayloadTooLarge, error))
+    };
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
@@ -48,8 +66,8 @@ async fn read_packed(headers: &HeaderMap, mut body: Body, limit: usize, deadline
     let (mut first, mut more) = (Bytes::new(), BytesMut::new());
     loop {
         let frame = match timeout_at(deadline.into(), body.frame()).await {
-            Err(_) => return Err(Refusal::new(FailureCode::DeadlineExceeded, "the body did not arrive in time")),
-            Ok(Some(Err(_))) => return Err(Refusal::new(FailureCode::InvalidArgument, "the body ended early")),
+            Err(_) => return Err(Unread::TooSlow),
+            Ok(Some(Err(_))) => return Err(Refusal::new(FailureCode::InvalidArgument, "the body ended early").into()),
             Ok(None) => break,
             Ok(Some(Ok(frame))) => frame,
         };

@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
+use body::Unread;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -101,7 +102,11 @@ impl Front {
     async fn infer(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let deadline = Instant::now() + self.timeout(request.headers())?;
         let (parts, body) = request.into_parts();
-        let body = body::read(&parts.headers, body, self.limits.body, deadline).await?;
+        let body = match body::read(&parts.headers, body, self.limits.body, deadline).await {
+            Ok(body) => body,
+            Err(Unread::TooSlow) => return Ok(respond::too_slow()),
+            Err(Unread::Refused(refusal)) => return Err(refusal),
+        };
         let asked = self.ask(&parts.headers, body, deadline).await;
         let forms: Vec<bool> = match &asked {
             Ok(asked) => asked.request.outputs.iter().map(|wanted| wanted.binary).collect(),
@@ -183,7 +188,11 @@ impl Service<Request<Body>> for Front {
             request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         if is_grpc {
             let answer = self.grpc.call(request);
-            return Box::pin(async { answer.await.map(|response| response.map(Body::new)) });
+            return Box::pin(async {
+                let mut response = answer.await?;
+                slipway_oip::grpc::name_refusal(&mut response);
+                Ok(response.map(Body::new))
+            });
         }
         let front = self.clone();
         Box::pin(async { Ok(front.answer(request).await) })

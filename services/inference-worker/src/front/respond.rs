@@ -43,6 +43,11 @@ pub(super) fn refused(
     raw(status, serde_json::to_vec(&Refused { error, code, refusals }).unwrap_or_default())
 }
 
+/// The body did not arrive in time.
+pub(super) fn too_slow() -> Response<Body> {
+    refused(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "the body did not arrive in time", &[])
+}
+
 /// The path does not take this method.
 pub(super) fn method(allowed: &'static str) -> Response<Body> {
     let error = format!("this path takes {allowed}");

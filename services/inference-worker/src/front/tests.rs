@@ -149,5 +149,6 @@ async fn a_body_that_does_not_come_is_given_up_at_the_deadline() {
     let never = futures::stream::pending::<Result<bytes::Bytes, std::convert::Infallible>>();
     let request = Request::post(INFER).header("slipway-timeout-ms", "20").body(Body::from_stream(never)).unwrap();
     let response = front.clone().ready().await.unwrap().call(request).await.unwrap();
-    assert_eq!(response.status(), 504);
+    assert_eq!(response.status(), 408);
+    assert_eq!(document(response).await["code"], "body-too-slow");
 }

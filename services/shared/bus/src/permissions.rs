@@ -13,8 +13,8 @@ pub use rules::{Permissions, Rules};
 use crate::{
     principal::Principal,
     topology::{
-        self, API, BLOBS, Bucket, CAPTURES, INTAKE, INTAKE_ANSWERS, LIFECYCLE, REQUESTS, RESULTS, RESULTS_BELOW,
-        StreamName, WorkConsumer, blobs_stream, facts_in_slot, inbox, nudges,
+        self, API, BLOBS, Bucket, CAPTURES, FENCES, INTAKE, INTAKE_ANSWERS, LIFECYCLE, REQUESTS, RESULTS,
+        RESULTS_BELOW, StreamName, WorkConsumer, blobs_stream, facts_in_slot, inbox, nudges,
     },
 };
 use slipway_kernel::{Service, Slot};
@@ -246,6 +246,9 @@ fn controller(permissions: &mut Permissions) {
     permissions.say(REQUESTS);
     permissions.say(format!("{API}.CONSUMER.DELETE.{stream}.*"));
     permissions.say(format!("{API}.STREAM.PURGE.{stream}"));
+    // A fenced revision is marked, and what it said too late is removed.
+    permissions.say(FENCES);
+    permissions.say(format!("{API}.STREAM.PURGE.{}", StreamName::Results.as_str()));
 }
 
 fn ingress(permissions: &mut Permissions) {
@@ -272,6 +275,7 @@ fn sink_writer(permissions: &mut Permissions) {
     let stream = StreamName::Results.as_str();
     permissions.say(format!("{API}.STREAM.INFO.{stream}"));
     permissions.say(format!("{API}.STREAM.PURGE.{stream}"));
+    permissions.say(format!("{API}.DIRECT.GET.{stream}.{FENCES}"));
     permissions.hear(topology::ask(Service::SinkWriter, "*"));
     permissions.may_respond();
 }

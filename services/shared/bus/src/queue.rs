@@ -2,6 +2,7 @@
 
 mod accepted;
 mod captures;
+mod fences;
 mod requests;
 mod results;
 
@@ -19,6 +20,9 @@ use async_nats::jetstream::{
 use futures::StreamExt as _;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Moved at once from one queue to another: a batch small enough that all of it is moved well within its time.
+const MOVE_BATCH: usize = 50;
 
 /// Why something could not be queued or recorded.
 #[derive(Debug, thiserror::Error)]

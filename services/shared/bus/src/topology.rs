@@ -12,4 +12,4 @@ pub use ensure::{TopologyConfig, ensure};
 pub use streams::{MAX_FACT_BYTES, MAX_INFERENCE_BYTES, MAX_MESSAGE_BYTES, MAX_QUEUED_REQUESTS, StreamName};
 pub use subjects::*;
 
-pub(crate) use consumers::{request_consumer, rings};
+pub(crate) use consumers::{moving_consumer, request_consumer, rings};

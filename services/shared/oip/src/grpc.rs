@@ -1,9 +1,10 @@
 //! What goes beside the messages of the gRPC protocol: refusals, and the deadline of a client.
 
+use http::{HeaderValue, Response};
 use slipway_proto::failure::{FailureCode, retry_after_s};
 use std::time::Duration;
 use tonic::{
-    Status,
+    Code, Status,
     metadata::{MetadataMap, MetadataValue},
 };
 
@@ -11,6 +12,9 @@ use tonic::{
 pub const FAILURE: &str = "slipway-failure";
 /// In a refusal: seconds after which trying again may help.
 pub const RETRY_AFTER: &str = "retry-after";
+
+/// The header with the number of a status.
+const STATUS: &str = "grpc-status";
 
 /// A refusal as a status.
 #[must_use]
@@ -21,6 +25,23 @@ pub fn status(code: FailureCode, message: impl Into<String>, retry_after: Option
         metadata.insert(RETRY_AFTER, MetadataValue::from(retry_after_s(after)));
     }
     Status::with_metadata(code.grpc_code(), message, metadata)
+}
+
+/// Names a refusal that the transport made before any handler: what a client sent was no message. The library calls that an internal
+/// error, or out of range; it is neither, and would be counted among our own faults.
+pub fn name_refusal<B>(response: &mut Response<B>) {
+    let headers = response.headers_mut();
+    let Some(status) = headers.get(STATUS).filter(|_| !headers.contains_key(FAILURE)) else { return };
+    let code = match Code::from_bytes(status.as_bytes()) {
+        Code::Ok => return,
+        // The sender is told what was wrong with it in the message.
+        Code::Internal => FailureCode::InvalidArgument,
+        // The library bounds nothing but the size of messages, packed and unpacked.
+        Code::OutOfRange | Code::ResourceExhausted => FailureCode::PayloadTooLarge,
+        code => FailureCode::from_grpc(code),
+    };
+    headers.insert(STATUS, HeaderValue::from(code.grpc_code() as i32));
+    headers.insert(FAILURE, HeaderValue::from_static(code.as_str()));
 }
 
 /// The deadline that a client says: digits and a unit. What is none is none: the transport has its own eye on it.
@@ -58,6 +79,32 @@ mod tests {
         for none in ["", "m", "20", "-1m", "+1m", "20x", "99999999999H"] {
             assert_eq!(timeout(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn what_the_transport_refuses_is_the_clients_fault_and_has_its_word() {
+        for (made, code, word) in [
+            (Code::Internal, Code::InvalidArgument, Some("invalid-argument")),
+            (Code::OutOfRange, Code::InvalidArgument, Some("payload-too-large")),
+            (Code::ResourceExhausted, Code::InvalidArgument, Some("payload-too-large")),
+            (Code::InvalidArgument, Code::InvalidArgument, Some("invalid-argument")),
+            (Code::Unimplemented, Code::Unimplemented, Some("unimplemented")),
+            (Code::Ok, Code::Ok, None),
+        ] {
+            let mut response = Status::new(made, "x").into_http::<()>();
+            name_refusal(&mut response);
+            let text = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(text(STATUS), Some((code as i32).to_string()), "{made:?}");
+            assert_eq!(text(FAILURE).as_deref(), word, "{made:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_ours_keeps_its_code_and_word() {
+        let mut response = status(FailureCode::Internal, "our fault", None).into_http::<()>();
+        name_refusal(&mut response);
+        assert_eq!(response.headers()[FAILURE], "internal");
+        assert_eq!(response.headers()[STATUS], "13");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     tasks::Supervisor,
     telemetry::{Telemetry, TelemetryError},
 };
+use rustix::process::{Resource, Rlimit};
 use std::{
     net::SocketAddr,
     sync::{Arc, PoisonError},
@@ -63,6 +64,16 @@ pub struct Process {
     signals: [Signal; 2],
 }
 
+/// Takes as many open files as this process may have: connections are files, and the usual 1,024 are meant for programs that use
+/// `select`.
+fn raise_files() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if let Err(error) = raised {
+        warn!(%error, current = limit.current, maximum = limit.maximum, "the limit of open files stays as it is");
+    }
+}
+
 impl Process {
     /// Sets up telemetry (once per operating system process: a second start keeps the first's), the admin endpoints, and
     /// the answer to SIGTERM and SIGINT.
@@ -73,6 +84,7 @@ impl Process {
         let ProcessConfig { name, common } = config;
         crate::tls::install_provider();
         let telemetry = Telemetry::install(&common.telemetry, name)?;
+        raise_files();
         let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
         let [terminate, interrupt] = signals;
         let signals = [terminate.map_err(ProcessError::Signals)?, interrupt.map_err(ProcessError::Signals)?];

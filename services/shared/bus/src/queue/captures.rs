@@ -126,6 +126,7 @@ fn open(message: async_nats::jetstream::Message) -> Vec<RecordedResult> {
         at: stored.at,
         traceparent: Some(captured.traceparent).filter(|traceparent| !traceparent.is_empty()),
         attempt: delivery.count,
+        captured: true,
         delivered: Arc::clone(&delivered),
     };
     results.into_iter().map(of_batch).collect()

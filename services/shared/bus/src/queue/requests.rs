@@ -1,10 +1,10 @@
 //! The queue of one revision. Its bound is the stream's: past it a publish is refused, and the client is told to come back.
 
-use super::{Held, QueueError, take};
+use super::{Held, MOVE_BATCH, QueueError, take};
 use crate::{
     connect::Bus,
     error::BusError,
-    topology::{MAX_INFERENCE_BYTES, StreamName, request_consumer, request_queue},
+    topology::{MAX_INFERENCE_BYTES, StreamName, moving_consumer, request_consumer, request_queue},
     wire::{self, Stored},
 };
 use async_nats::{
@@ -20,13 +20,11 @@ use slipway_kernel::{DeploymentId, RequestId, RevisionId, Timestamp};
 use std::time::Duration;
 
 const ID: &str = "slipway-request-id";
-/// Moved at once from one queue to another: a batch small enough that all of it is moved well within its time.
-const MOVE_BATCH: usize = 50;
 
 /// The queues.
 #[derive(Clone, Debug)]
 pub struct Requests {
-    bus: Bus,
+    pub(super) bus: Bus,
 }
 
 impl Requests {
@@ -63,18 +61,7 @@ impl Requests {
     /// # Errors
     /// When the broker does not answer or it is not allowed.
     pub async fn pull(&self, id: &DeploymentId, revision: RevisionId) -> Result<RequestQueue, BusError> {
-        let (name, config) = request_consumer(id, revision);
-        let stream = StreamName::Requests.as_str();
-        let what = format!("CONSUMER.CREATE.{stream}.{name}.{}", config.filter_subject);
-        let body = json!({
-            "stream_name": stream,
-            "config": config.clone().into_consumer_config(),
-            "action": "",
-        });
-        let info = wire::api(&self.bus, &what, &body).await?;
-        let info: Info = serde_json::from_value(info)
-            .map_err(|error| BusError::Unreadable { action: what, reason: error.to_string() })?;
-        Ok(RequestQueue { consumer: Consumer::new(config, info, self.bus.context().clone()) })
+        open(&self.bus, request_consumer(id, revision)).await
     }
 
     /// How many requests wait for a revision, those at work included.
@@ -103,18 +90,30 @@ impl Requests {
             if batch.is_empty() {
                 return Ok(moved);
             }
-            for request in batch {
-                let payload = request.payload.clone();
-                let sent = self.publish(id, to, &request.request_id, payload, request.traceparent.as_deref()).await;
-                if let Err(error) = sent {
-                    // Back at once, for the next attempt; if that fails it comes back by itself.
-                    let _ = request.give_back().await;
-                    return Err(error);
-                }
-                request.ack().await?;
-                moved += 1;
-            }
+            moved += self.pass_on(id, to, batch).await?;
         }
+    }
+
+    /// Queues what was taken from one queue in another, then takes it out of the first.
+    pub(super) async fn pass_on(
+        &self,
+        id: &DeploymentId,
+        to: RevisionId,
+        batch: Vec<QueuedRequest>,
+    ) -> Result<u64, QueueError> {
+        let mut moved = 0;
+        for request in batch {
+            let payload = request.payload.clone();
+            let sent = self.publish(id, to, &request.request_id, payload, request.traceparent.as_deref()).await;
+            if let Err(error) = sent {
+                // Back at once, for the next attempt; if that fails it comes back by itself.
+                let _ = request.give_back().await;
+                return Err(error);
+            }
+            request.ack().await?;
+            moved += 1;
+        }
+        Ok(moved)
     }
 
     /// Removes the queue of a revision that is gone, with what is in it.
@@ -122,16 +121,37 @@ impl Requests {
     /// # Errors
     /// When the broker does not answer or it is not allowed.
     pub async fn remove(&self, id: &DeploymentId, revision: RevisionId) -> Result<(), BusError> {
+        self.delete(&request_consumer(id, revision).0).await?;
+        self.delete(&moving_consumer(id, revision).0).await?;
         let stream = StreamName::Requests.as_str();
-        let (name, _) = request_consumer(id, revision);
-        match wire::api(&self.bus, &format!("CONSUMER.DELETE.{stream}.{name}"), &json!({})).await {
-            // 10014: no such consumer.
-            Ok(_) | Err(BusError::Refused { code: 10_014, .. }) => {}
-            Err(error) => return Err(error),
-        }
         let filter = json!({ "filter": request_queue(id, revision) });
         wire::api(&self.bus, &format!("STREAM.PURGE.{stream}"), &filter).await.map(drop)
     }
+
+    /// Removes a consumer, if it is there.
+    pub(super) async fn delete(&self, consumer: &str) -> Result<(), BusError> {
+        let what = format!("CONSUMER.DELETE.{}.{consumer}", StreamName::Requests.as_str());
+        match wire::api(&self.bus, &what, &json!({})).await {
+            // 10014: no such consumer.
+            Ok(_) | Err(BusError::Refused { code: 10_014, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Opens a queue by this consumer, which is made if it is not there.
+pub(super) async fn open(bus: &Bus, (name, config): (String, pull::Config)) -> Result<RequestQueue, BusError> {
+    let stream = StreamName::Requests.as_str();
+    let what = format!("CONSUMER.CREATE.{stream}.{name}.{}", config.filter_subject);
+    let body = json!({
+        "stream_name": stream,
+        "config": config.clone().into_consumer_config(),
+        "action": "",
+    });
+    let info = wire::api(bus, &what, &body).await?;
+    let info: Info = serde_json::from_value(info)
+        .map_err(|error| BusError::Unreadable { action: what, reason: error.to_string() })?;
+    Ok(RequestQueue { consumer: Consumer::new(config, info, bus.context().clone()) })
 }
 
 /// The queue of one revision, shared by all its workers.

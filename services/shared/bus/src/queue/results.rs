@@ -39,7 +39,7 @@ pub enum Recorded {
 /// The results.
 #[derive(Clone, Debug)]
 pub struct Results {
-    bus: Bus,
+    pub(super) bus: Bus,
 }
 
 impl Results {
@@ -165,6 +165,8 @@ pub struct RecordedResult {
     pub traceparent: Option<String>,
     /// Which delivery this is; 1 = the first.
     pub attempt: u64,
+    /// It came with others, captured after its request was answered, and nobody can ask for it.
+    pub captured: bool,
     pub(super) delivered: Arc<Delivered>,
 }
 
@@ -180,6 +182,7 @@ impl RecordedResult {
             traceparent: stored.header("traceparent").map(str::to_owned),
             attempt: delivery.count,
             payload: stored.payload,
+            captured: false,
             delivered: Arc::new(Delivered::new(message.split().1, 1)),
         })
     }

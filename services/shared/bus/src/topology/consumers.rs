@@ -2,7 +2,7 @@
 
 use super::{
     StreamName,
-    subjects::{LIFECYCLE, facts_in_slot, request_queue},
+    subjects::{LIFECYCLE, RESULTS, facts_in_slot, request_queue},
 };
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull::Config};
 use slipway_kernel::{DeploymentId, RevisionId, Service, Slot};
@@ -87,7 +87,9 @@ impl WorkConsumer {
             deliver_policy: DeliverPolicy::All,
             filter_subjects: match self {
                 Self::Duties(service) => facts_that_ring(service),
-                Self::Gate | Self::Results | Self::Captures => Vec::new(),
+                Self::Gate | Self::Captures => Vec::new(),
+                // Not the marks of fences.
+                Self::Results => vec![RESULTS.to_owned()],
             },
             ack_wait: WORK_ACK_WAIT,
             // Never skipped in silence: the service itself writes the dead letter.
@@ -124,7 +126,15 @@ fn facts_that_ring(service: Service) -> Vec<String> {
 /// The shared consumer of one revision's queue: name and configuration. Workers make it, since revisions come and go.
 pub(crate) fn request_consumer(id: &DeploymentId, revision: RevisionId) -> (String, Config) {
     // Labels have no '_', so the parts cannot run into each other.
-    let name = format!("{}_{}_{revision}", id.namespace, id.name);
+    queue_consumer(id, revision, format!("{}_{}_{revision}", id.namespace, id.name))
+}
+
+/// The consumer by which the queue of a fenced revision is moved. While it is there, nobody can make the workers' own.
+pub(crate) fn moving_consumer(id: &DeploymentId, revision: RevisionId) -> (String, Config) {
+    queue_consumer(id, revision, format!("{}_{}_{revision}_moving", id.namespace, id.name))
+}
+
+fn queue_consumer(id: &DeploymentId, revision: RevisionId, name: String) -> (String, Config) {
     let config = Config {
         durable_name: Some(name.clone()),
         name: Some(name.clone()),

@@ -15,8 +15,9 @@ pub const MAX_FACT_BYTES: usize = 256 << 10;
 pub const MAX_INFERENCE_BYTES: usize = 4 << 20;
 /// The largest message of all: what `max_payload` of the broker must allow at least.
 pub const MAX_MESSAGE_BYTES: usize = 6 << 20;
-/// How many requests may wait for one revision. At a slow worker's 20 a second, the last of them waits less than a minute.
-pub const MAX_QUEUED_REQUESTS: i64 = 1_000;
+/// How many requests may wait for one revision, so also how many a rollback moves at the most. At a slow worker's 20 a second, the last
+/// of them waits eight minutes: a request left in a queue has ten, unless it says otherwise. At the usual kilobyte they are 10 MiB.
+pub const MAX_QUEUED_REQUESTS: i64 = 10_000;
 
 /// How many revisions may have a queue at once. The broker's own bound is 1,000 consumers a stream, and cannot be raised later; a
 /// consumer takes about 50 KiB of its memory.
@@ -170,7 +171,7 @@ fn requests(replicas: usize) -> Config {
 fn results(replicas: usize) -> Config {
     Config {
         description: Some("results that can be asked for, recorded before the client has them".to_owned()),
-        subjects: vec![subjects::RESULTS.to_owned()],
+        subjects: vec![subjects::RESULTS.to_owned(), subjects::FENCES.to_owned()],
         // One result per request id: a redelivered request cannot answer twice.
         max_messages_per_subject: 1,
         discard: DiscardPolicy::New,

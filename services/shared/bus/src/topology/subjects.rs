@@ -15,6 +15,8 @@ pub const INTAKE_ANSWERS: &str = "slipway.intake-answers.>";
 pub const REQUESTS: &str = "slipway.inference.*.*.*.request";
 /// Every recorded result. Not below `slipway.inference`: a request with the id `request` would match both streams.
 pub const RESULTS: &str = "slipway.results.*.*.*";
+/// Marks among the results: what a fenced revision says after its own is void.
+pub const FENCES: &str = "slipway.fences.*.*.*";
 /// Results on their way to the outputs, per deployment.
 pub const CAPTURES: &str = "slipway.captures.*.*";
 /// Every dead letter.
@@ -93,6 +95,12 @@ pub fn request_queue(id: &DeploymentId, revision: RevisionId) -> String {
 #[must_use]
 pub fn result(id: &DeploymentId, request: &RequestId) -> String {
     format!("slipway.results.{id}.{request}")
+}
+
+/// The mark of a fenced revision.
+#[must_use]
+pub fn fence(id: &DeploymentId, revision: RevisionId) -> String {
+    format!("slipway.fences.{id}.{revision}")
 }
 
 /// Whose result it is.

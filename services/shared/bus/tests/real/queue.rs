@@ -88,6 +88,57 @@ async fn what_waits_for_a_bad_revision_moves_to_the_good_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_fenced_revision_has_in_hand_is_moved_too_and_what_it_says_of_it_is_void() {
+    let server = NatsServer::secured().await;
+    let (ingress, worker) = (server.bus_as(Service::Ingress).await, server.bus_as(Service::InferenceWorker).await);
+    let (controller, sink) = (server.bus_as(Service::Controller).await, server.bus_as(Service::SinkWriter).await);
+    let id = deployment("digits");
+    for n in 0..120 {
+        ingress.requests().publish(&id, TWO, &request(n), Bytes::from_static(b"x"), None).await.unwrap();
+    }
+    let busy = worker.requests().pull(&id, TWO).await.unwrap();
+    let mut held = Vec::new();
+    while held.len() < 10 {
+        held.extend(busy.next(10 - held.len(), LONG).await.unwrap());
+    }
+    // One is answered before the fence, and so not moved.
+    let answer = async |n| {
+        let answer = Bytes::from_static(b"bad");
+        assert_eq!(worker.results().publish(&id, &request(n), answer, None).await.unwrap(), Recorded::Stored);
+    };
+    answer(0).await;
+    held.remove(0).ack().await.unwrap();
+    assert_eq!(sink.results().fenced_at(&id, TWO).await.unwrap(), None);
+    controller.requests().fence(&id, TWO).await.unwrap();
+    let mark = sink.results().fenced_at(&id, TWO).await.unwrap().unwrap();
+
+    // The others too late: said, and acknowledged to a consumer that is gone; a new one cannot be made.
+    for (n, request) in (1..).zip(held) {
+        answer(n).await;
+        request.ack().await.unwrap();
+    }
+    assert!(worker.requests().pull(&id, TWO).await.is_err(), "a fenced revision pulls no more");
+    controller.requests().fence(&id, TWO).await.unwrap();
+    assert_eq!(sink.results().fenced_at(&id, TWO).await.unwrap(), Some(mark), "the first mark counts");
+    assert_eq!(controller.requests().move_fenced(&id, TWO, ONE).await.unwrap(), 119);
+    let depth = async |revision| controller.requests().depth(&id, revision).await.unwrap();
+    assert_eq!((depth(ONE).await, depth(TWO).await), (119, 0));
+    assert!(ingress.results().get(&id, &request(0)).await.unwrap().is_some(), "it was answered in time");
+    for n in 1..10 {
+        assert!(
+            ingress.results().get(&id, &request(n)).await.unwrap().is_none(),
+            "{n}: the good one's answer has room"
+        );
+    }
+    // The sink-writer hears of results only.
+    let queue = sink.results().consume().await.unwrap();
+    let heard = queue.next(100, LONG).await.unwrap();
+    assert!(heard.iter().all(|result| result.payload.as_ref() == b"bad"), "{heard:?}");
+    controller.requests().remove(&id, TWO).await.unwrap();
+    assert!(worker.requests().pull(&id, TWO).await.is_ok(), "nothing is left of the fence but the mark");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_result_is_recorded_once_read_by_its_request_and_consumed() {
     let server = NatsServer::ready().await;
     let (worker, sink) = (server.bus_as(Service::InferenceWorker).await, server.bus_as(Service::SinkWriter).await);

@@ -3,6 +3,7 @@
 //! On shutdown a server goes on accepting for a notice (so that whoever routes to it has seen that it is not ready),
 //! then accepts no more, finishes what is in flight, and after the bound drops the rest.
 
+mod places;
 mod silence;
 
 use ::http::{Request, Response};
@@ -12,17 +13,19 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
+use places::{Activity, Places};
 use silence::{Heard, Listening};
-use std::{convert::Infallible, fmt, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::timeout};
+use std::{convert::Infallible, fmt, future::Future, net::SocketAddr, pin::pin, time::Duration};
+use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt as _};
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// The bounds of an HTTP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpLimits {
-    /// Connections at once; more wait in the listen queue of the kernel. 1,024: with its buffers a connection holds some
+    /// Connections at once; for one more, the one that has been idle for longest is closed, and if all are at work the newcomer waits. Never
+    /// more than three quarters of the files that the process may have open: the rest is for what it needs itself. 1,024: with its buffers a connection holds some
     /// 20 KiB, so all of them stay near 20 MiB.
     pub max_connections: usize,
     /// Requests at once on one HTTP/2 connection. 256: more than a client needs, less than lets one connection hold the
@@ -106,7 +109,7 @@ where
     L: Listener,
     L::Addr: Clone + fmt::Debug + Sync + 'static,
 {
-    let permits = Arc::new(Semaphore::new(limits.max_connections));
+    let places = Places::new(within_files(limits.max_connections));
     let (finish, connections) = (CancellationToken::new(), TaskTracker::new());
     // Dropping this future (a bound further out, a test that ends) must not leave connections behind.
     let drop_all = CancellationToken::new();
@@ -116,26 +119,27 @@ where
         tokio::time::sleep(limits.notice).await;
     });
     loop {
-        let permit = tokio::select! {
-            biased;
-            () = &mut closing => break,
-            permit = Arc::clone(&permits).acquire_owned() => permit,
-        };
         let (io, peer) = tokio::select! {
             biased;
             () = &mut closing => break,
             accepted = listener.accept() => accepted,
         };
-        let serving = connection::<L>(io, peer.clone(), app.clone(), limits, finish.clone());
+        let place = tokio::select! {
+            biased;
+            () = &mut closing => break,
+            place = places.take() => place,
+        };
+        let serving = connection::<L>(io, peer.clone(), app.clone(), limits, finish.clone(), place.activity());
         let drop_all = drop_all.clone();
         connections.spawn(async move {
             tokio::select! {
                 result = serving => if let Err(error) = result {
                     debug!(?peer, error, "connection ended with an error");
                 },
+                () = place.wanted() => debug!(?peer, "an idle connection gave way to a new one"),
                 () = drop_all.cancelled() => {}
             }
-            drop(permit);
+            drop(place);
         });
     }
     drop(listener);
@@ -150,12 +154,13 @@ async fn connection<L: Listener>(
     app: impl App,
     limits: HttpLimits,
     finish: CancellationToken,
+    activity: Activity,
 ) -> Result<(), String>
 where
     L::Addr: Clone + Sync + 'static,
 {
     let heard = Heard::default();
-    let io = Listening::new(io, heard.clone());
+    let io = Listening::new(io, heard.clone(), activity.clone());
     let silence = async {
         tokio::time::sleep(limits.header_timeout).await;
         if heard.enough() { std::future::pending().await } else { Err("the client said nothing".to_owned()) }
@@ -165,6 +170,14 @@ where
         talked.request();
         request.extensions_mut().insert(ConnectInfo(peer.clone()));
         request.map(Body::new)
+    });
+    let service = service.map_future(move |answering| {
+        let busy = activity.busy();
+        async move {
+            let answer = answering.await;
+            drop(busy);
+            answer
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -189,6 +202,16 @@ where
     result.map_err(|error| error.to_string())
 }
 
+/// So many connections, or as many as the files that this process may have open allow.
+fn within_files(connections: usize) -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let most = files.map_or(usize::MAX, |files| usize::try_from(files / 4 * 3).unwrap_or(usize::MAX));
+    if most < connections {
+        warn!(connections, most, "fewer connections than configured: the limit of open files allows no more");
+    }
+    connections.min(most)
+}
+
 /// The address a listener took.
 ///
 /// # Errors
@@ -203,7 +226,7 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<(tokio::net::TcpListen
 mod tests {
     use super::*;
     use axum::{Router, routing::get};
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::Arc;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpStream,
@@ -293,28 +316,33 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_beyond_the_limit_wait_for_a_place() {
+    async fn an_idle_connection_gives_way_to_a_new_one_and_a_busy_one_does_not() {
         let (listener, address) = loopback().await;
         let limits = HttpLimits { max_connections: 1, ..HttpLimits::default() };
-        let app = Router::new().route("/", get(|| async { "hello" }));
-        let server = tokio::spawn(http(listener, app, limits, CancellationToken::new()));
-        let mut first = send(address, REQUEST).await;
-        let mut byte = [0];
-        first.read_exact(&mut byte).await.unwrap();
-        let second = send(address, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
-        let answered = Arc::new(AtomicBool::new(false));
-        let waiting = tokio::spawn({
-            let answered = Arc::clone(&answered);
-            async move {
-                let text = all(second).await;
-                answered.store(true, Ordering::SeqCst);
-                text
+        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let slow = {
+            let (entered, leave) = (Arc::clone(&entered), Arc::clone(&leave));
+            move || async move {
+                entered.notify_one();
+                leave.notified().await;
+                "slow"
             }
+        };
+        let app = Router::new().route("/", get(|| async { "hello" })).route("/slow", get(slow));
+        let server = tokio::spawn(http(listener, app, limits, CancellationToken::new()));
+        let mut first = send(address, "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        entered.notified().await;
+        let second = tokio::spawn(async move {
+            let stream = send(address, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+            all(stream).await
         });
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(!answered.load(Ordering::SeqCst), "the only place is taken");
-        drop(first);
-        assert!(waiting.await.unwrap().ends_with("hello"));
+        // The newcomer gets the place only when the first has its answer, and nothing to do any more.
+        leave.notify_one();
+        let answer = timeout(Duration::from_secs(5), second).await.unwrap().unwrap();
+        assert!(answer.ends_with("hello"), "{answer}");
+        let mut told = String::new();
+        timeout(Duration::from_secs(5), first.read_to_string(&mut told)).await.unwrap().unwrap();
+        assert!(told.ends_with("slow"), "the busy one was not cut off, and closed after its answer: {told}");
         server.abort();
     }
 

@@ -3,6 +3,7 @@
 //! hyper's own head timeout starts with the protocol, and which protocol it is shows only after up to 24 bytes (the
 //! HTTP/2 preface). A client that sends nothing, or a part of the preface, would hold its place for ever.
 
+use super::places::Activity;
 use std::{
     io,
     pin::Pin,
@@ -36,11 +37,19 @@ impl Heard {
 pub(super) struct Listening<Io> {
     io: Io,
     heard: Heard,
+    activity: Activity,
 }
 
 impl<Io> Listening<Io> {
-    pub(super) fn new(io: Io, heard: Heard) -> Self {
-        Self { io, heard }
+    pub(super) fn new(io: Io, heard: Heard, activity: Activity) -> Self {
+        Self { io, heard, activity }
+    }
+
+    /// An answer that goes out is something to do.
+    fn wrote(&self, polled: &Poll<io::Result<usize>>) {
+        if matches!(polled, Poll::Ready(Ok(_))) {
+            self.activity.did();
+        }
     }
 }
 
@@ -55,7 +64,9 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Listening<Io> {
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Listening<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.wrote(&polled);
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -71,7 +82,9 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Listening<Io> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
+        self.wrote(&polled);
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,0 +1,118 @@
+//! What is left of the best throughput when three times as much is asked for: at a worker that is asked directly, and through the door of
+//! a mesh.
+//!
+//! Closed loops of more and more callers find the peak; then an open loop offers three times the peak, each request with a deadline. A
+//! request counts when it is answered in time. Each request is a few milliseconds of work for the engine, so that what is measured is not
+//! the load generator, which shares the machine. `make bench-overload`, or `cargo bench --package slipway-tests --bench overload`.
+#![allow(clippy::print_stdout, reason = "a bench prints its figures")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "it stands on the testkit, which panics too")]
+
+mod servers;
+
+use servers::Server;
+use slipway_loadtest::{FailureClass, Limits, Report, Same, Shape, Stop, run};
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+/// Callers of the closed loops.
+const CALLERS: [usize; 4] = [1, 4, 16, 48];
+const PROBED: Duration = Duration::from_secs(4);
+/// How many times the peak is offered, and for how long.
+const FACTOR: f64 = 3.0;
+const OVERLOADED: Duration = Duration::from_secs(10);
+/// What must be left of the peak.
+const WANTED: f64 = 0.9;
+/// Deadlines of the requests: one that every queue can be worked off in, and one that none can.
+const DEADLINES_MS: [u64; 2] = [2_000, 250];
+
+/// What came of one server and deadline.
+struct Row {
+    what: &'static str,
+    deadline_ms: u64,
+    peak: f64,
+    report: Report,
+}
+
+impl Row {
+    /// Answers within their time, a second.
+    fn goodput(&self) -> f64 {
+        self.report.ok as f64 / self.report.sending_s
+    }
+
+    fn share(&self) -> f64 {
+        self.goodput() / self.peak
+    }
+
+    fn print(&self) {
+        let Report { latency, lag, late, failures, .. } = &self.report;
+        let others: Vec<String> = failures.iter().map(|(class, count)| format!("{count} {class}")).collect();
+        println!(
+            "| {} | {} ms | {:.0} | {:.0} | {:.0} | {:.0} % | {:.0} / {:.0} ms | {} | {:.1} ms{} |",
+            self.what,
+            self.deadline_ms,
+            self.peak,
+            self.peak * FACTOR,
+            self.goodput(),
+            100.0 * self.share(),
+            latency.p50_ms,
+            latency.p99_ms,
+            others.join(", "),
+            lag.p99_ms,
+            if *late { ", too late" } else { "" }
+        );
+    }
+
+    /// Whether enough is left, and everybody else was refused in a way that says so.
+    fn is_good(&self) -> bool {
+        let polite = |class: &FailureClass| matches!(class, FailureClass::Status(429 | 503 | 504));
+        self.share() >= WANTED && self.report.failures.keys().all(polite)
+    }
+}
+
+async fn measure(server: &Server) -> Vec<Row> {
+    let limits = Limits { max_in_flight: 4_096, ..Limits::default() };
+    let load = async |deadline_ms, shape| {
+        let workload = Arc::new(Same(server.request(deadline_ms)));
+        run(&server.target, workload, shape, limits, &Stop::default()).await.expect("a run")
+    };
+    let mut peak = 0.0_f64;
+    for callers in CALLERS {
+        let report = load(10_000, Shape::Closed { callers, duration: PROBED }).await;
+        assert_eq!(report.failed(), 0, "{}: {callers} callers are no overload: {:?}", server.what, report.failures);
+        peak = peak.max(report.throughput);
+    }
+    let mut rows = Vec::new();
+    for deadline_ms in DEADLINES_MS {
+        let report = load(deadline_ms, Shape::Open { rate: peak * FACTOR, duration: OVERLOADED }).await;
+        rows.push(Row { what: server.what, deadline_ms, peak, report });
+    }
+    rows
+}
+
+fn main() -> ExitCode {
+    slipway_runtime::tls::install_provider();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let rows = runtime.block_on(async {
+        println!("| asked | deadline | peak /s | offered /s | in time /s | of the peak | p50 / p99 | refused | generator late by |");
+        println!("|---|---|---|---|---|---|---|---|---|");
+        let mut rows = Vec::new();
+        for server in [Server::worker().await, Server::door().await] {
+            for row in measure(&server).await {
+                row.print();
+                rows.push(row);
+            }
+        }
+        rows
+    });
+    if rows.iter().any(|row| row.report.late) {
+        println!("the generator was too late: no verdict");
+        return ExitCode::from(3);
+    }
+    let good = rows.iter().all(Row::is_good);
+    println!(
+        "at least {:.0} % of the peak at {FACTOR:.0} times as much: {}",
+        100.0 * WANTED,
+        if good { "met" } else { "missed" }
+    );
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
