@@ -77,6 +77,30 @@ mod tests {
             ("inference.ServerMetadataResponse", "name=1 version=2 extensions=3"),
             ("inference.ModelMetadataResponse", "name=1 versions=2 platform=3 inputs=4 outputs=5"),
             ("inference.ModelMetadataResponse.TensorMetadata", "name=1 datatype=2 shape=3"),
+            ("inference.ModelStreamInferResponse", "error_message=1 infer_response=2"),
+            ("inference.StatisticDuration", "count=1 ns=2"),
+            (
+                "inference.InferStatistics",
+                "success=1 fail=2 queue=3 compute_input=4 compute_infer=5 compute_output=6 cache_hit=7 cache_miss=8",
+            ),
+            ("inference.InferBatchStatistics", "batch_size=1 compute_input=2 compute_infer=3 compute_output=4"),
+            (
+                "inference.ModelStatistics",
+                "name=1 version=2 last_inference=3 inference_count=4 execution_count=5 inference_stats=6 batch_stats=7",
+            ),
+            ("inference.ModelStatisticsResponse", "model_stats=1"),
+            ("inference.RepositoryIndexRequest", "repository_name=1 ready=2"),
+            ("inference.RepositoryIndexResponse.ModelIndex", "name=1 version=2 state=3 reason=4"),
+            ("inference.ModelConfigResponse", "config=1"),
+            (
+                "inference.ModelConfig",
+                "name=1 platform=2 max_batch_size=4 input=5 output=6 instance_group=7 dynamic_batching=11 backend=17 \
+                 model_transaction_policy=19",
+            ),
+            ("inference.ModelInput", "name=1 data_type=2 dims=4"),
+            ("inference.ModelOutput", "name=1 data_type=2 dims=3"),
+            ("inference.ModelInstanceGroup", "name=1 count=2 kind=4"),
+            ("inference.ModelDynamicBatching", "preferred_batch_size=1 max_queue_delay_microseconds=2"),
             (
                 "io.cloudevents.v1.CloudEvent",
                 "id=1 source=2 spec_version=3 type=4 attributes=5 binary_data=6 text_data=7 proto_data=8",

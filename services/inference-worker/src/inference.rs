@@ -3,6 +3,8 @@
 //! The direct path and the queue share this, so a request means the same on both: same checks, same deadline, same words
 //! for what went wrong, same result.
 
+mod told;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
@@ -125,6 +127,12 @@ impl Inference {
         &self.assignment
     }
 
+    /// The name that requests call it by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.assignment.deployment.name.as_str()
+    }
+
     /// Its clock.
     #[must_use]
     pub const fn clock(&self) -> &Clock {
@@ -163,19 +171,12 @@ impl Inference {
         self.batcher.waiting()
     }
 
-    /// What is said about the model.
-    #[must_use]
-    pub fn document(&self) -> documents::Model<'_> {
-        let (platform, signature) = (self.model.platform(), self.model.signature());
-        documents::Model::new(self.assignment.deployment.name.as_str(), self.version.clone(), platform, signature)
-    }
-
     /// Whether requests name this model: by the deployment's name and, if any, by the revision.
     ///
     /// # Errors
     /// [`FailureCode::NotFound`] with the names that would do.
     pub fn is_meant(&self, name: &str, version: &str) -> Result<(), Refusal> {
-        let own = self.assignment.deployment.name.as_str();
+        let own = self.name();
         if !name.is_empty() && name != own {
             return Err(Refusal::new(
                 FailureCode::NotFound,
@@ -359,17 +360,22 @@ pub(crate) mod fixtures {
 
     pub(crate) const RULES: Rules = Rules { allow_non_finite: false, max_rows: 64 };
 
+    pub(crate) const OPTIONS: BatcherOptions = BatcherOptions {
+        max_rows: 8,
+        max_delay: Duration::from_millis(1),
+        queue_requests: 16,
+        queue_bytes: 1 << 20,
+        threads: 1,
+    };
+
     pub(crate) fn serving(clock: Clock) -> Inference {
+        serving_with(clock, OPTIONS)
+    }
+
+    pub(crate) fn serving_with(clock: Clock, options: BatcherOptions) -> Inference {
         let artifact = fixtures::bytes(&fixtures::classifier());
         let model: Arc<dyn Model> = TractEngine.load(&artifact, &LoadOptions::default()).unwrap().into();
         let telemetry = Telemetry::default();
-        let options = BatcherOptions {
-            max_rows: 8,
-            max_delay: Duration::from_millis(1),
-            queue_requests: 16,
-            queue_bytes: 1 << 20,
-            threads: 1,
-        };
         let batcher = Batcher::start(&model, options, telemetry.batcher.clone()).unwrap();
         let inference = Inference::new(assignment(&artifact), model, batcher, RULES, clock, telemetry);
         inference.enter(Phase::Serving);

@@ -140,6 +140,7 @@ fn ingress(config: &Config, frame: &Frame, bus: &Bus) -> Result<Ingress, Ingress
         metrics,
         clock: frame.clock.clone(),
         health: frame.health.clone(),
+        closing: frame.shutdown.clone(),
     })
 }
 

@@ -57,6 +57,12 @@ pub const MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 /// their usual one.
 pub const MESSAGE_ARRIVAL: Duration = Duration::from_secs(30);
 
+/// How long it may take to find out what is served to a caller: three issuers that do not answer, one after the other.
+pub const INDEX: Duration = Duration::from_secs(10);
+
+/// Most bytes of what is asked of the index: a wish in a few words.
+pub const INDEX_BYTES: usize = 4 * 1024;
+
 /// Results that leave in one batch: at a few microseconds each to write, a few milliseconds for the sink-writer.
 pub const CAPTURE_RESULTS: usize = 1_000;
 

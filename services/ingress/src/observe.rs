@@ -166,6 +166,39 @@ impl Drop for Inside {
     }
 }
 
+/// Follows one request among others on a connection, from its arrival to its answer: it has a span and figures as if it had come
+/// alone.
+pub(crate) async fn one<T>(
+    metrics: &IngressMetrics,
+    trail: &Arc<Trail>,
+    work: impl Future<Output = Result<T, RequestError>>,
+) -> Result<T, RequestError> {
+    let span = info_span!(
+        target: "slipway_ingress::stack",
+        "request",
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.response.status_code = Empty,
+        slipway.deployment = Empty,
+        slipway.revision = Empty,
+        slipway.request_id = Empty,
+        slipway.correlation_id = Empty,
+    );
+    if let Some(given) = &trail.traceparent {
+        trace::parent_from(&span, given);
+    }
+    trail.is_inference();
+    let mut inside = Inside::enter(metrics.clone(), Arc::clone(trail));
+    let done = work.instrument(span.clone()).await;
+    let status = done.as_ref().map_or_else(|error| respond::verdict(error).status, |_| 200);
+    span.record("http.response.status_code", status);
+    if status >= 500 {
+        span.record("otel.status_code", "ERROR");
+    }
+    inside.answered = Some(status);
+    done
+}
+
 /// What becomes of a panic in a handler.
 #[must_use]
 #[expect(clippy::needless_pass_by_value, reason = "what the layer wants")]

@@ -5,7 +5,7 @@
 //! | `observe` | every request has a span, figures and identifying headers, also the refused one |
 //! | `panicked` | a panic is the failure of one request |
 //! | `refuse_ambiguous` | what two parsers could read differently goes no further |
-//! | `metered` | gRPC only: who sends a message stands in the message, so its memory is counted before that is known |
+//! | `metered` | gRPC only: who sends a message stands in the message, so its memory is counted before that is known; on a stream, message by message |
 //! | the routes | one file per resource; the order inside an inference is that of `routes/infer.rs` |
 //!
 //! Below all of it, `channels/http.rs` bounds connections, heads, streams and stalls.
@@ -14,12 +14,12 @@ use crate::{
     admission::Admission,
     auth::Authenticator,
     capture::Capture,
-    channels::metered,
+    channels::{messages, metered},
     config::LimitsConfig,
     framing, limits,
     mailbox::Mailbox,
     observe,
-    routes::{self, grpc::Grpc, health, infer, models, requests},
+    routes::{self, grpc::Grpc, health, infer, models, repository, requests, statistics},
     table::Routing,
     telemetry::IngressMetrics,
     upstream::Pool,
@@ -29,7 +29,7 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use slipway_proto::inference::grpc_inference_service_server::{self, GrpcInferenceServiceServer};
-use slipway_runtime::{Clock, Health};
+use slipway_runtime::{CancellationToken, Clock, Health};
 use std::{sync::Arc, time::Duration};
 use tonic::codec::CompressionEncoding;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -58,6 +58,8 @@ pub struct Ingress {
     pub clock: Clock,
     /// Whether requests can be taken.
     pub health: Health,
+    /// From then on streams take no request, and end with their last answer.
+    pub closing: CancellationToken,
 }
 
 impl std::fmt::Debug for Ingress {
@@ -76,12 +78,16 @@ pub fn stack(ingress: Arc<Ingress>) -> Router {
         .accept_compressed(CompressionEncoding::Deflate)
         .send_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Deflate);
-    let calls = format!("/{}/{{call}}", grpc_inference_service_server::SERVICE_NAME);
+    let calls = |call: &str| format!("/{}/{call}", grpc_inference_service_server::SERVICE_NAME);
+    let stream = Router::new()
+        .route_service(&calls("ModelStreamInfer"), grpc.clone())
+        .layer(middleware::from_fn_with_state(Arc::clone(&ingress), messages::metered));
     let grpc = Router::new()
-        .route_service(&calls, grpc)
+        .route_service(&calls("{call}"), grpc)
         .layer(middleware::from_fn_with_state(Arc::clone(&ingress), metered::metered));
     resources()
         .merge(grpc)
+        .merge(stream)
         .fallback(routes::unknown)
         .with_state(ingress)
         // A layer added later is further out.
@@ -99,12 +105,17 @@ fn resources() -> Router<Arc<Ingress>> {
         .route("/v2/health/live", read(get(health::live)))
         .route("/v2/health/ready", read(get(health::ready)))
         .route("/v2/requests/{place}", read(get(requests::poll)));
+    for index in ["/v2/repository/index", "/v2/namespaces/{namespace}/repository/index"] {
+        router = router.route(index, post(repository::index).fallback(routes::only_post));
+    }
     for model in ["/v2/models/{model}", "/v2/namespaces/{namespace}/models/{model}"] {
         for version in ["", "/versions/{version}"] {
             let at = |resource: &str| format!("{model}{version}{resource}");
             router = router
                 .route(&at(""), read(get(models::metadata)))
                 .route(&at("/ready"), read(get(models::ready)))
+                .route(&at("/config"), read(get(statistics::config)))
+                .route(&at("/stats"), read(get(statistics::stats)))
                 .route(&at("/infer"), post(infer::infer).fallback(routes::only_post));
         }
     }

@@ -25,10 +25,11 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use path::{Part, Resource};
 use slipway_kernel::{Refusal as Value, Refusals};
-use slipway_oip::binary;
 use slipway_oip::json::{self, Envelope};
+use slipway_oip::{binary, configuration, repository, statistics};
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
+use slipway_runtime::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tower::Service;
 
@@ -55,10 +56,11 @@ pub struct Front {
 }
 
 impl Front {
-    /// A front before a model.
+    /// A front before a model. From `closing` on streams end with their last answer.
     #[must_use]
-    pub fn new(inference: Arc<Inference>, limits: FrontLimits) -> Self {
-        let grpc = GrpcInferenceServiceServer::new(Direct::open(Arc::clone(&inference), limits.timeout))
+    pub fn new(inference: Arc<Inference>, limits: FrontLimits, closing: CancellationToken) -> Self {
+        let direct = Direct::open(Arc::clone(&inference), limits.timeout, closing);
+        let grpc = GrpcInferenceServiceServer::new(direct)
             .max_decoding_message_size(limits.body)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Deflate)
@@ -69,7 +71,7 @@ impl Front {
     }
 
     async fn answer(self, request: Request<Body>) -> Response<Body> {
-        let Some(resource) = Resource::of(request.uri().path()) else {
+        let Some(resource) = Resource::of(request.uri().path(), self.inference.name()) else {
             return respond::refusal(&Refusal::new(FailureCode::NotFound, "there is nothing at this path"));
         };
         if resource.is_posted() != (request.method() == Method::POST) || !is_known(request.method()) {
@@ -79,12 +81,20 @@ impl Front {
             Resource::Server => respond::document(&SERVER),
             Resource::Live => respond::empty(StatusCode::OK),
             Resource::Ready => respond::empty(self.readiness()),
+            Resource::Index => self.index(request).await.unwrap_or_else(|refusal| respond::refusal(&refusal)),
+            Resource::Statistics => respond::document(&statistics::Document::from(self.inference.statistics())),
             Resource::Model { name, version, part } => {
                 let refused = self.inference.is_meant(name, version).err();
                 match (refused, part) {
                     (Some(refusal), _) => respond::refusal(&refusal),
                     (None, Part::Metadata) => respond::document(&self.inference.document()),
                     (None, Part::Ready) => respond::empty(self.readiness()),
+                    (None, Part::Configuration) => {
+                        respond::document(&configuration::document(&self.inference.configuration()))
+                    }
+                    (None, Part::Statistics) => {
+                        respond::document(&statistics::Document::from(self.inference.statistics()))
+                    }
                     (None, Part::Infer) => match self.infer(request).await {
                         Ok(response) => response,
                         Err(refusal) => respond::refusal(&refusal),
@@ -96,6 +106,12 @@ impl Front {
 
     fn readiness(&self) -> StatusCode {
         if self.inference.phase() == Phase::Serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    }
+
+    async fn index(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+        let (parts, body) = request.into_parts();
+        let body = body::read(&parts.headers, body, INDEX_BYTES, Instant::now() + self.limits.timeout).await?;
+        Ok(respond::document(&repository::Asked::read(&body)?.of(self.inference.index())))
     }
 
     async fn infer(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
@@ -150,6 +166,9 @@ impl Front {
 /// Text is read and written on the async threads up to this size, above it on a thread that may block: below, it takes less than a
 /// millisecond, which is what a neighbour may have to wait.
 const INLINE_BYTES: usize = 256 * 1024;
+
+/// Most bytes of what is asked of the index: a wish in a few words.
+const INDEX_BYTES: usize = 4 * 1024;
 
 /// Does work here, or aside if it is long.
 async fn aside_if<T: Send + 'static>(is_long: bool, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {

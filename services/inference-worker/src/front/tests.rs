@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use http::{Method, Request, Response};
 use serde_json::{Value, json};
 use slipway_oip::binary::HEADER;
-use slipway_runtime::Clock;
+use slipway_runtime::{CancellationToken, Clock};
 use tower::{Service as _, ServiceExt as _};
 
 use super::{Front, FrontLimits};
@@ -18,7 +18,7 @@ const INFER: &str = "/v2/models/digits/infer";
 fn front() -> (Front, Arc<Inference>) {
     let inference = Arc::new(fixtures::serving(Clock::system()).with_version("1"));
     let limits = FrontLimits { body: 1 << 20, timeout: Duration::from_secs(5) };
-    (Front::new(Arc::clone(&inference), limits), inference)
+    (Front::new(Arc::clone(&inference), limits, CancellationToken::new()), inference)
 }
 
 async fn send(front: &Front, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Response<Body> {
@@ -61,7 +61,7 @@ async fn a_request_is_answered_with_the_names_and_version_of_the_model() {
 async fn what_the_server_and_the_model_are_is_told_and_whether_they_answer() {
     let (front, inference) = front();
     let get = async |path: &str| send(&front, Method::GET, path, &[], Vec::new()).await;
-    assert_eq!(document(get("/v2").await).await["extensions"], json!(["binary_tensor_data"]));
+    assert_eq!(document(get("/v2").await).await["extensions"], json!(slipway_oip::documents::EXTENSIONS));
     let model = document(get("/v2/models/digits").await).await;
     assert_eq!((&model["versions"], &model["inputs"][0]["shape"]), (&json!(["1"]), &json!([-1, 4])));
     for path in ["/v2/health/live", "/v2/health/ready", "/v2/models/digits/ready"] {
@@ -150,4 +150,28 @@ async fn a_body_that_does_not_come_is_given_up_at_the_deadline() {
     let request = Request::post(INFER).header("slipway-timeout-ms", "20").body(Body::from_stream(never)).unwrap();
     let response = front.clone().ready().await.unwrap().call(request).await.unwrap();
     assert_eq!(response.status(), 504);
+}
+
+#[tokio::test]
+async fn what_is_served_how_and_what_it_has_done_is_told_as_the_public_client_asks() {
+    let (front, _) = front();
+    post(&front, &request(2)).await;
+    let get = async |path: &str| document(send(&front, Method::GET, path, &[], Vec::new()).await).await;
+    let index = async |body: &str| send(&front, Method::POST, "/v2/repository/index", &[], body.into()).await;
+    let served = json!([{ "name": "digits", "version": "1", "state": "READY" }]);
+    assert_eq!(document(index("").await).await, served);
+    assert_eq!(document(index(r#"{"ready":true}"#).await).await, served);
+    assert_eq!(index("nonsense").await.status(), 400);
+    for path in ["/v2/models/digits/stats", "/v2/models/digits/versions/1/stats", "/v2/models/stats"] {
+        let stats = get(path).await;
+        let own = &stats["model_stats"][0];
+        assert_eq!((&own["name"], &own["inference_count"]), (&json!("digits"), &json!(2)), "{path}");
+        assert_eq!(own["inference_stats"]["success"]["count"], json!(1), "{path}");
+        assert_eq!(own["batch_stats"][0]["batch_size"], json!(2), "{path}");
+    }
+    assert_eq!(get("/v2/models/digits/config").await["max_batch_size"], json!(8));
+    for path in ["/v2/models/cats/stats", "/v2/models/digits/versions/9/config"] {
+        assert_eq!(get(path).await["code"], json!("not-found"), "{path}");
+    }
+    assert_eq!(send(&front, Method::POST, "/v2/models/digits/stats", &[], Vec::new()).await.status(), 405);
 }

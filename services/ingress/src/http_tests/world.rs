@@ -71,6 +71,7 @@ impl World {
     pub(super) async fn open(setting: Setting) -> Self {
         slipway_runtime::tls::install_provider();
         let Setting { limits, http, worker_wait, history, drain } = setting;
+        let shutdown = CancellationToken::new();
         let (frame, mailbox) = (Frame::for_test("ingress"), Arc::new(MemoryMailbox::default()));
         let metrics = IngressMetrics::register(&frame.metrics);
         let ingress = Arc::new(Ingress {
@@ -89,6 +90,7 @@ impl World {
             metrics,
             clock: frame.clock.clone(),
             health: frame.health.clone(),
+            closing: shutdown.clone(),
         });
         let captured = Arc::clone(&ingress);
         tokio::spawn(async move { captured.capture.run(captured.mailbox.as_ref()).await });
@@ -96,7 +98,6 @@ impl World {
         ingress.pool.set_identity(authority.ingress());
         let door = HttpDoor::open(&http, drain).await.unwrap();
         let (address, certificate) = (door.address, door.certificate.clone());
-        let shutdown = CancellationToken::new();
         let serving = door.serve(stack(Arc::clone(&ingress)), shutdown.clone());
         let server = tokio::spawn(async move { serving.await.unwrap() });
         let own = OwnDoor { address, advertised: address.to_string(), certificate };

@@ -10,21 +10,27 @@
 //! - [`encoding`]: a body that comes packed.
 //! - [`http`], [`grpc`]: what a body of HTTP is made of; what goes beside the messages of gRPC.
 //! - [`documents`]: what a server and a model say about themselves, in JSON.
+//! - [`configuration`], [`repository`], [`statistics`]: how a model is served, what is served, what was done: extensions of Triton.
+//! - [`stream`]: many requests on one stream of gRPC.
 //!
 //! All of it is pure. Every refusal names the path, the value and what is allowed there; no input makes it panic, and no
 //! input makes it take more memory than a small multiple of its own size.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod binary;
+pub mod configuration;
 pub mod documents;
 pub mod encoding;
 pub mod grpc;
 pub mod http;
 pub mod json;
 pub mod message;
+pub mod repository;
 pub mod request;
 pub mod response;
 pub mod signature;
+pub mod statistics;
+pub mod stream;
 
 pub use request::{Parameters, Request, Wanted};
 pub use response::Response;
