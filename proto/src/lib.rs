@@ -14,7 +14,9 @@
 
 use std::sync::LazyLock;
 
+use prost::Message as _;
 use prost_reflect::DescriptorPool;
+pub use prost_types::FileDescriptorSet;
 
 pub mod codec;
 pub mod failure;
@@ -30,6 +32,17 @@ pub use generated::{inference, io, slipway};
 
 /// The encoded `FileDescriptorSet` of every `.proto` file here and of what they import.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The files of the public protocol alone, for who describes a public door: what Slipway says to itself is nobody else's.
+#[must_use]
+pub fn public_descriptors() -> FileDescriptorSet {
+    let mut set = FileDescriptorSet::decode(DESCRIPTOR_SET).unwrap_or_default();
+    set.file.retain(|file| file.package() == PUBLIC_PACKAGE);
+    set
+}
+
+/// The package of the Open Inference Protocol.
+const PUBLIC_PACKAGE: &str = "inference";
 
 /// The descriptors of every message, for reflection.
 #[expect(clippy::expect_used, reason = "the bytes are made by this crate's own build; a test decodes them")]
@@ -51,6 +64,15 @@ mod tests {
         ] {
             assert!(DESCRIPTORS.get_message_by_name(name).is_some(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_public_descriptors_hold_the_public_protocol_whole_and_nothing_of_ours() {
+        let mut pool = DescriptorPool::new();
+        pool.add_file_descriptor_set(public_descriptors()).unwrap();
+        assert!(pool.get_service_by_name("inference.GRPCInferenceService").is_some());
+        assert!(pool.files().all(|file| file.package_name() == "inference"));
+        assert!(pool.services().len() == 1 && pool.files().len() == 4);
     }
 
     /// The public protocol's numbers. A client that was never told of Slipway depends on each of them.

@@ -3,10 +3,10 @@
 //! The direct path and the queue share this, so a request means the same on both: same checks, same deadline, same words
 //! for what went wrong, same result.
 
+mod phase;
 mod told;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use slipway_kernel::{RequestId, Timestamp};
@@ -17,6 +17,7 @@ use slipway_proto::oip::Tensor;
 use slipway_proto::slipway::inference::v1::InferenceResult;
 use slipway_proto::slipway::inference::v1::inference_result::Outcome;
 use slipway_runtime::Clock;
+use tokio::sync::watch;
 
 use crate::batcher::{Batcher, Refused, Work};
 use crate::config::Assignment;
@@ -24,24 +25,15 @@ use crate::engine::Model;
 use crate::refusal::{Refusal, SHORTEST_RETRY};
 use crate::telemetry::{self, Path, Telemetry};
 
+pub use phase::Phase;
+use phase::Standing;
+
 /// What the worker says about itself.
 pub const SERVER: documents::Server = documents::Server {
     name: "slipway-inference-worker",
     version: env!("CARGO_PKG_VERSION"),
     extensions: &documents::EXTENSIONS,
 };
-
-/// How far the worker is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Phase {
-    /// The model is loaded; there is no identity yet.
-    Warm = 0,
-    /// Requests are served.
-    Serving = 1,
-    /// What is in hand is finished; nothing new is taken.
-    Draining = 2,
-}
 
 /// Everything known about a queued request beside its tensors.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +77,7 @@ pub struct Inference {
     rules: Rules,
     clock: Clock,
     telemetry: Telemetry,
-    phase: AtomicU8,
+    phase: Standing,
 }
 
 impl std::fmt::Debug for Inference {
@@ -106,7 +98,7 @@ impl Inference {
         telemetry: Telemetry,
     ) -> Self {
         let version = assignment.revision.to_string();
-        Self { assignment, version, model, batcher, rules, clock, telemetry, phase: AtomicU8::new(Phase::Warm as u8) }
+        Self { assignment, version, model, batcher, rules, clock, telemetry, phase: Standing::default() }
     }
 
     /// Goes by another version than the revision of its assignment.
@@ -148,16 +140,18 @@ impl Inference {
     /// How far the worker is.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Warm,
-            1 => Phase::Serving,
-            _ => Phase::Draining,
-        }
+        self.phase.now()
+    }
+
+    /// How far it is, and each change of that.
+    #[must_use]
+    pub fn phases(&self) -> watch::Receiver<Phase> {
+        self.phase.changes()
     }
 
     /// Moves on. Draining is final.
     pub fn enter(&self, phase: Phase) {
-        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        self.phase.enter(phase);
         let serving = i64::from(self.phase() == Phase::Serving);
         self.telemetry.serving.set(serving);
         if self.phase() == Phase::Draining {

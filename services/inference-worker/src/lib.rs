@@ -27,6 +27,7 @@ pub mod findings;
 pub mod front;
 pub mod grpc;
 mod grpc_stream;
+pub mod health;
 pub mod identity;
 pub mod inference;
 pub mod lifetime;

@@ -17,6 +17,7 @@ use crate::engine::golden::Golden;
 use crate::error::WorkerError;
 use crate::exchange::Exchanges;
 use crate::grpc::Direct;
+use crate::health::Readiness;
 use crate::identity::Applicant;
 use crate::inference::{Inference, Phase};
 use crate::load::{Loaded, Order, load};
@@ -163,11 +164,10 @@ impl Worker<'_> {
         // Ended by any way out of here, a failure included.
         let _guards = (closing.clone().drop_guard(), stop_pulling.clone().drop_guard());
         let consumer = Consumer::new(self.bus.clone(), Arc::clone(inference), recorder, self.config.queued_in_hand);
-        let (direct, exchanges) = (
-            Direct::new(Arc::clone(inference), closing.clone()),
-            Exchanges::new(Arc::clone(inference), closing.clone()),
-        );
-        let mut knocking = std::pin::pin!(door.serve(direct, exchanges, &identity, closing.clone()));
+        let direct = Direct::new(Arc::clone(inference), closing.clone());
+        let exchanges = Exchanges::new(Arc::clone(inference), closing.clone());
+        let readiness = Readiness::new(Arc::clone(inference), closing.clone());
+        let mut knocking = std::pin::pin!(door.serve(direct, exchanges, readiness, &identity, closing.clone()));
         let mut pulling = std::pin::pin!(consumer.run(stop_pulling.clone()));
         let announced = async {
             tell(registration, |record| record.state = WorkerState::Ready).await;

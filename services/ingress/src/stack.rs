@@ -19,19 +19,25 @@ use crate::{
     framing, limits,
     mailbox::Mailbox,
     observe,
-    routes::{self, grpc::Grpc, health, infer, models, repository, requests, statistics},
+    routes::{self, grpc::Grpc, health, health_grpc::Readiness, infer, models, repository, requests, statistics},
     table::Routing,
     telemetry::IngressMetrics,
     upstream::Pool,
 };
 use axum::{
-    Router, middleware,
+    Router,
+    body::Body,
+    extract::Request,
+    middleware,
     routing::{MethodRouter, get, post},
 };
+use futures::StreamExt as _;
+use slipway_oip::{health::HealthServer, reflection};
 use slipway_proto::inference::grpc_inference_service_server::{self, GrpcInferenceServiceServer};
 use slipway_runtime::{CancellationToken, Clock, Health};
 use std::{sync::Arc, time::Duration};
-use tonic::codec::CompressionEncoding;
+use tonic::{codec::CompressionEncoding, service::Routes};
+use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// What all handlers share.
@@ -82,8 +88,22 @@ pub fn stack(ingress: Arc<Ingress>) -> Router {
     let stream = Router::new()
         .route_service(&calls("ModelStreamInfer"), grpc.clone())
         .layer(middleware::from_fn_with_state(Arc::clone(&ingress), messages::metered));
+    // Who keeps asking does not hold a door that closes.
+    let ending = MapRequestLayer::new({
+        let closing = ingress.closing.clone();
+        move |request: Request| {
+            let closing = closing.clone().cancelled_owned();
+            request.map(|body| Body::from_stream(body.into_data_stream().take_until(closing)))
+        }
+    });
+    let tools = Routes::new(HealthServer::new(Readiness::new(Arc::clone(&ingress))))
+        .add_service(reflection::v1())
+        .add_service(reflection::v1alpha())
+        .into_axum_router()
+        .reset_fallback();
     let grpc = Router::new()
         .route_service(&calls("{call}"), grpc)
+        .merge(tools.layer(ending).with_state(()))
         .layer(middleware::from_fn_with_state(Arc::clone(&ingress), metered::metered));
     resources()
         .merge(grpc)

@@ -19,21 +19,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use path::{Part, Resource};
 use slipway_kernel::{Refusal as Value, Refusals};
+use slipway_oip::health::HealthServer;
 use slipway_oip::json::{self, Envelope};
-use slipway_oip::{binary, configuration, repository, statistics};
+use slipway_oip::{binary, configuration, reflection, repository, statistics};
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use slipway_runtime::CancellationToken;
 use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
 use tower::Service;
 
 use crate::grpc::Direct;
+use crate::health::Readiness;
 use crate::inference::{Asked, Inference, Phase, SERVER};
 use crate::refusal::Refusal;
 use crate::telemetry::Path;
@@ -53,13 +58,20 @@ pub struct Front {
     inference: Arc<Inference>,
     limits: FrontLimits,
     grpc: GrpcInferenceServiceServer<Direct>,
+    /// What tools of gRPC ask of any server.
+    tools: Router,
+    closing: CancellationToken,
 }
 
 impl Front {
     /// A front before a model. From `closing` on streams end with their last answer.
     #[must_use]
     pub fn new(inference: Arc<Inference>, limits: FrontLimits, closing: CancellationToken) -> Self {
-        let direct = Direct::open(Arc::clone(&inference), limits.timeout, closing);
+        let tools = Routes::new(HealthServer::new(Readiness::new(Arc::clone(&inference), closing.clone())))
+            .add_service(reflection::v1())
+            .add_service(reflection::v1alpha())
+            .into_axum_router();
+        let direct = Direct::open(Arc::clone(&inference), limits.timeout, closing.clone());
         let grpc = GrpcInferenceServiceServer::new(direct)
             .max_decoding_message_size(limits.body)
             .accept_compressed(CompressionEncoding::Gzip)
@@ -67,7 +79,7 @@ impl Front {
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Deflate)
             .max_encoding_message_size(usize::MAX);
-        Self { inference, limits, grpc }
+        Self { inference, limits, grpc, tools, closing }
     }
 
     async fn answer(self, request: Request<Body>) -> Response<Body> {
@@ -184,6 +196,9 @@ const TIMEOUT_MS: &str = "slipway-timeout-ms";
 /// How long a request may take at most, whatever it says.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Where the services of gRPC itself are.
+const TOOLS: &str = "/grpc.";
+
 fn is_known(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::POST)
 }
@@ -200,6 +215,12 @@ impl Service<Request<Body>> for Front {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let is_grpc =
             request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        if is_grpc && request.uri().path().starts_with(TOOLS) {
+            // Who keeps asking does not hold a worker that ends.
+            let closing = self.closing.clone().cancelled_owned();
+            let request = request.map(|body| Body::from_stream(body.into_data_stream().take_until(closing)));
+            return Box::pin(self.tools.call(request));
+        }
         if is_grpc {
             let answer = self.grpc.call(request);
             return Box::pin(async { answer.await.map(|response| response.map(Body::new)) });

@@ -139,6 +139,7 @@ mod tests {
             bytes += frame.unwrap().into_data().unwrap().len();
         }
         assert_eq!(bytes, 100 * (HEAD + 20_000));
+        assert!(memory.share().cover(64 * 1024).is_ok(), "what was taken is held by nobody here");
     }
 
     #[tokio::test]

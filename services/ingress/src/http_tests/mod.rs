@@ -16,6 +16,7 @@ mod recording;
 mod resilience;
 mod routing;
 mod streams;
+mod tools;
 mod worker;
 mod world;
 

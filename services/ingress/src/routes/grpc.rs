@@ -54,7 +54,7 @@ impl Grpc {
 
 impl Caller {
     /// What the layers before left with the call.
-    fn of<T>(request: Request<T>) -> Result<(Self, T), Status> {
+    pub(super) fn of<T>(request: Request<T>) -> Result<(Self, T), Status> {
         let (metadata, extensions, message) = request.into_parts();
         let missing = || respond::status(&RequestError::Internal(anyhow::anyhow!("a layer is missing before gRPC")));
         let peer = peer(&extensions).ok_or_else(missing)?;
@@ -63,7 +63,7 @@ impl Caller {
         Ok((Self { headers: metadata.into_headers(), peer, trail, uri: Uri::default(), _held: held }, message))
     }
 
-    fn shown(&self) -> Shown<'_> {
+    pub(super) fn shown(&self) -> Shown<'_> {
         self.shown_by(&self.trail)
     }
 
@@ -88,7 +88,7 @@ impl Caller {
         infer::message(ingress, trail, &address, self.shown_by(trail), timeout, message).await
     }
 
-    fn address(&self, name: &str, version: &str) -> Result<Address, RequestError> {
+    pub(super) fn address(&self, name: &str, version: &str) -> Result<Address, RequestError> {
         let (namespace, name) = match name.split_once('.') {
             Some((namespace, name)) => (Some(namespace), name),
             None => (self.namespace(), name),
@@ -96,7 +96,7 @@ impl Caller {
         Address::of(namespace, name, Some(version).filter(|version| !version.is_empty()), &self.headers)
     }
 
-    fn refused(&self, error: &RequestError) -> Status {
+    pub(super) fn refused(&self, error: &RequestError) -> Status {
         refused(&self.trail, error)
     }
 }

@@ -6,6 +6,7 @@ pub mod grpc;
 mod grpc_stream;
 pub mod head;
 pub mod health;
+pub mod health_grpc;
 pub mod infer;
 pub mod later;
 pub mod models;

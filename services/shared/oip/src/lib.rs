@@ -12,6 +12,7 @@
 //! - [`documents`]: what a server and a model say about themselves, in JSON.
 //! - [`configuration`], [`repository`], [`statistics`]: how a model is served, what is served, what was done: extensions of Triton.
 //! - [`stream`]: many requests on one stream of gRPC.
+//! - [`health`], [`reflection`]: what tools of gRPC ask of any server.
 //!
 //! All of it is pure. Every refusal names the path, the value and what is allowed there; no input makes it panic, and no
 //! input makes it take more memory than a small multiple of its own size.
@@ -22,9 +23,11 @@ pub mod configuration;
 pub mod documents;
 pub mod encoding;
 pub mod grpc;
+pub mod health;
 pub mod http;
 pub mod json;
 pub mod message;
+pub mod reflection;
 pub mod repository;
 pub mod request;
 pub mod response;
