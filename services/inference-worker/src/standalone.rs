@@ -102,6 +102,11 @@ impl Standalone {
             drain::http(listener, front.clone(), HttpLimits::default(), shutdown.clone())
         });
         let served = futures::future::try_join_all(serving).await;
+        // In the time that requests in flight have, which begins when no new one can come.
+        let talks = tokio::time::timeout(HttpLimits::default().bound, front.ended()).await;
+        if talks.is_err() {
+            tracing::warn!("WebSockets were cut");
+        }
         drop(front);
         serve::finish(self.inference).await;
         served.map(|_| ())

@@ -57,6 +57,10 @@ pub const MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 /// their usual one.
 pub const MESSAGE_ARRIVAL: Duration = Duration::from_secs(30);
 
+/// WebSockets at once: a quarter of the usual connections. Each may hold as many requests under way as a stream of gRPC; all of
+/// them share the places of their deployment.
+pub const WEBSOCKETS: usize = 1_024;
+
 /// How long it may take to find out what is served to a caller: three issuers that do not answer, one after the other.
 pub const INDEX: Duration = Duration::from_secs(10);
 

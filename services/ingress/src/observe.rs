@@ -13,11 +13,13 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::{HeaderValue, Version, header::CONNECTION};
 use http_body::{Body as _, Frame, SizeHint};
 use slipway_runtime::trace;
 use std::{
     any::Any,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::{
         Arc,
@@ -189,7 +191,9 @@ pub(crate) async fn one<T>(
     }
     trail.is_inference();
     let mut inside = Inside::enter(metrics.clone(), Arc::clone(trail));
-    let done = work.instrument(span.clone()).await;
+    // A panic is the failure of this request, not of its neighbours.
+    let done = AssertUnwindSafe(work.instrument(span.clone())).catch_unwind().await;
+    let done = done.unwrap_or_else(|panic| Err(panic_of(panic.as_ref())));
     let status = done.as_ref().map_or_else(|error| respond::verdict(error).status, |_| 200);
     span.record("http.response.status_code", status);
     if status >= 500 {
@@ -203,8 +207,12 @@ pub(crate) async fn one<T>(
 #[must_use]
 #[expect(clippy::needless_pass_by_value, reason = "what the layer wants")]
 pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    respond::failure(&panic_of(panic.as_ref()))
+}
+
+fn panic_of(panic: &(dyn Any + Send)) -> RequestError {
     let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    respond::failure(&RequestError::Internal(anyhow::anyhow!("panic: {}", said.unwrap_or("no message"))))
+    RequestError::Internal(anyhow::anyhow!("panic: {}", said.unwrap_or("no message")))
 }
 
 #[cfg(test)]

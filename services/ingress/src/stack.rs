@@ -19,7 +19,9 @@ use crate::{
     framing, limits,
     mailbox::Mailbox,
     observe,
-    routes::{self, grpc::Grpc, health, health_grpc::Readiness, infer, models, repository, requests, statistics},
+    routes::{
+        self, grpc::Grpc, health, health_grpc::Readiness, infer, models, repository, requests, statistics, websocket,
+    },
     table::Routing,
     telemetry::IngressMetrics,
     upstream::Pool,
@@ -34,7 +36,7 @@ use axum::{
 use futures::StreamExt as _;
 use slipway_oip::{health::HealthServer, reflection};
 use slipway_proto::inference::grpc_inference_service_server::{self, GrpcInferenceServiceServer};
-use slipway_runtime::{CancellationToken, Clock, Health};
+use slipway_runtime::{CancellationToken, Clock, Health, websocket::WebSockets};
 use std::{sync::Arc, time::Duration};
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tower::util::MapRequestLayer;
@@ -64,6 +66,8 @@ pub struct Ingress {
     pub clock: Clock,
     /// Whether requests can be taken.
     pub health: Health,
+    /// The WebSockets that are open.
+    pub websockets: WebSockets,
     /// From then on streams take no request, and end with their last answer.
     pub closing: CancellationToken,
 }
@@ -136,6 +140,7 @@ fn resources() -> Router<Arc<Ingress>> {
                 .route(&at("/ready"), read(get(models::ready)))
                 .route(&at("/config"), read(get(statistics::config)))
                 .route(&at("/stats"), read(get(statistics::stats)))
+                .route(&at("/stream"), read(get(websocket::open)))
                 .route(&at("/infer"), post(infer::infer).fallback(routes::only_post));
         }
     }

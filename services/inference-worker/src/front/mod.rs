@@ -10,6 +10,7 @@
 mod body;
 mod path;
 mod respond;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -27,12 +28,14 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use path::{Part, Resource};
 use slipway_kernel::{Refusal as Value, Refusals};
+use slipway_oip::binary::Parts;
 use slipway_oip::health::HealthServer;
 use slipway_oip::json::{self, Envelope};
 use slipway_oip::{binary, configuration, reflection, repository, statistics};
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use slipway_runtime::CancellationToken;
+use slipway_runtime::websocket::WebSockets;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tower::Service;
@@ -61,6 +64,7 @@ pub struct Front {
     /// What tools of gRPC ask of any server.
     tools: Router,
     closing: CancellationToken,
+    sockets: WebSockets,
 }
 
 impl Front {
@@ -79,7 +83,13 @@ impl Front {
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Deflate)
             .max_encoding_message_size(usize::MAX);
-        Self { inference, limits, grpc, tools, closing }
+        let sockets = WebSockets::new(stream::MOST, closing.clone());
+        Self { inference, limits, grpc, tools, closing, sockets }
+    }
+
+    /// Waits until the last WebSocket has ended, after `closing`.
+    pub async fn ended(&self) {
+        self.sockets.ended().await;
     }
 
     async fn answer(self, request: Request<Body>) -> Response<Body> {
@@ -107,6 +117,7 @@ impl Front {
                     (None, Part::Statistics) => {
                         respond::document(&statistics::Document::from(self.inference.statistics()))
                     }
+                    (None, Part::Stream) => self.stream(request).unwrap_or_else(|refusal| respond::refusal(&refusal)),
                     (None, Part::Infer) => match self.infer(request).await {
                         Ok(response) => response,
                         Err(refusal) => respond::refusal(&refusal),
@@ -144,6 +155,10 @@ impl Front {
 
     async fn ask(&self, headers: &HeaderMap, body: Bytes, deadline: Instant) -> Result<Asked, Refusal> {
         let parts = slipway_oip::http::parts(headers, body).map_err(|refusal| Refusals(vec![refusal]))?;
+        self.read(parts, deadline).await
+    }
+
+    async fn read(&self, parts: Parts, deadline: Instant) -> Result<Asked, Refusal> {
         let (is_long, inference) = (parts.document.len() > INLINE_BYTES, Arc::clone(&self.inference));
         let read = move || {
             let (signature, rules) = (inference.signature(), inference.rules());

@@ -35,6 +35,8 @@ pub(super) enum Part {
     Configuration,
     /// What it has done.
     Statistics,
+    /// Many inferences, on a WebSocket.
+    Stream,
     /// An inference.
     Infer,
 }
@@ -65,6 +67,7 @@ impl<'a> Resource<'a> {
                     Some("ready") => Part::Ready,
                     Some("config") => Part::Configuration,
                     Some("stats") => Part::Statistics,
+                    Some("stream") => Part::Stream,
                     Some("infer") => Part::Infer,
                     Some(_) => return None,
                 };
@@ -99,6 +102,7 @@ mod tests {
             ("/v2/models/m/versions/1-1", model("1-1", Part::Metadata)),
             ("/v2/models/m/versions/1-1/ready", model("1-1", Part::Ready)),
             ("/v2/models/m/versions/1-1/infer", model("1-1", Part::Infer)),
+            ("/v2/models/m/versions/1-1/stream", model("1-1", Part::Stream)),
             ("/v2/models/m/config", model("", Part::Configuration)),
             ("/v2/models/m/stats", model("", Part::Statistics)),
             ("/v2/models/m/versions/1-1/stats", model("1-1", Part::Statistics)),

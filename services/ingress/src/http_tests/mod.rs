@@ -17,6 +17,7 @@ mod resilience;
 mod routing;
 mod streams;
 mod tools;
+mod websocket;
 mod worker;
 mod world;
 

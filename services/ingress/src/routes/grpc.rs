@@ -9,6 +9,7 @@ use super::{
     infer, models,
     repository::{self, Scope},
     statistics,
+    wire::Wire,
 };
 use crate::{auth::Shown, channels::metered::Held, error::RequestError, respond, stack::Ingress, trail::Trail};
 use axum::extract::ConnectInfo;
@@ -85,7 +86,8 @@ impl Caller {
         message: ModelInferRequest,
     ) -> Result<ModelInferResponse, RequestError> {
         let address = self.address(&message.model_name, &message.model_version)?;
-        infer::message(ingress, trail, &address, self.shown_by(trail), timeout, message).await
+        let wire = Wire::Message(Box::new(message));
+        infer::message(ingress, trail, &address, self.shown_by(trail), timeout, wire).await
     }
 
     pub(super) fn address(&self, name: &str, version: &str) -> Result<Address, RequestError> {

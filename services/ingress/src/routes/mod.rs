@@ -14,6 +14,7 @@ pub mod prepare;
 pub mod repository;
 pub mod requests;
 pub mod statistics;
+pub mod websocket;
 pub mod wire;
 
 use crate::error::RequestError;

@@ -11,7 +11,7 @@
 //! - [`http`], [`grpc`]: what a body of HTTP is made of; what goes beside the messages of gRPC.
 //! - [`documents`]: what a server and a model say about themselves, in JSON.
 //! - [`configuration`], [`repository`], [`statistics`]: how a model is served, what is served, what was done: extensions of Triton.
-//! - [`stream`]: many requests on one stream of gRPC.
+//! - [`stream`], [`talk`]: many requests on one stream of gRPC, on one WebSocket.
 //! - [`health`], [`reflection`]: what tools of gRPC ask of any server.
 //!
 //! All of it is pure. Every refusal names the path, the value and what is allowed there; no input makes it panic, and no
@@ -34,6 +34,7 @@ pub mod response;
 pub mod signature;
 pub mod statistics;
 pub mod stream;
+pub mod talk;
 
 pub use request::{Parameters, Request, Wanted};
 pub use response::Response;

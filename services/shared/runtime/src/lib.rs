@@ -62,6 +62,7 @@ mod tasks;
 mod telemetry;
 pub mod tls;
 pub mod trace;
+pub mod websocket;
 
 pub use boot::{boot, boot_from};
 pub use clock::{Clock, ManualClock};
