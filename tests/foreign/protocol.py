@@ -12,13 +12,14 @@ import concurrent.futures
 import queue
 import traceback
 
+import aiohttp
 import numpy as np
 import onnxruntime
 import tritonclient.grpc as grpc_client
 import tritonclient.grpc.aio as grpc_aio
 import tritonclient.http as http_client
 import tritonclient.http.aio as http_aio
-from tritonclient.utils import InferenceServerException, triton_to_np_dtype
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype, triton_to_np_dtype
 
 TOLERANCE = 1e-5
 CALLERS = 64
@@ -291,6 +292,38 @@ class Conformance:
         async with self.form.module.InferenceServerClient(self.form.address) as client:
             answers = client.stream_infer(asked(), headers=dict(self.form.headers))
             return [answer async for answer in answers]
+
+    async def check_a_websocket_answers_each_message_under_its_id(self):
+        """In no dialect of a client: what a browser would do."""
+        expected, messages = {}, []
+        for number in range(STREAMED):
+            values, _ = await self.inputs(1 + number % 3)
+            if any(value.dtype in (np.float16, np.object_) for value in values.values()):
+                return
+            expected[f"r-{number}"] = self.expected(values)
+            inputs = [
+                {"name": name, "datatype": np_to_triton_dtype(value.dtype), "shape": list(value.shape), "data": value.flatten().tolist()}
+                for name, value in values.items()
+            ]
+            messages.append({"id": f"r-{number}", "inputs": inputs if number != WRONG else []})
+        url = f"http://{self.form.address}/v2/models/{self.model}/stream"
+        async with aiohttp.ClientSession() as session, session.ws_connect(url, headers=dict(self.form.headers)) as socket:
+            for message in messages:
+                await socket.send_json(message)
+            told = {}
+            for _ in messages:
+                answer = await asyncio.wait_for(socket.receive_json(), 60)
+                told[answer["id"]] = answer
+        assert set(told) == set(expected)
+        for name, answer in told.items():
+            if name == f"r-{WRONG}":
+                assert answer["code"] == "invalid-argument" and answer["refusals"], answer
+                continue
+            for output in answer["outputs"]:
+                value = expected[name][output["name"]]
+                same(np.array(output["data"], dtype=value.dtype).reshape(output["shape"]), value, f"{name}, {output['name']}")
+
+    check_a_websocket_answers_each_message_under_its_id.only = "http asyncio"
 
     async def check_many_callers_each_get_their_own_answer(self):
         requests = []

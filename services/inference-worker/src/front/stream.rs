@@ -54,3 +54,112 @@ impl Front {
         written.map_err(|error| Refusal::new(FailureCode::Internal, error.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use futures::{SinkExt as _, StreamExt as _};
+    use serde_json::{Value, json};
+    use slipway_oip::health::{HealthCheckRequest, HealthClient, ServingStatus};
+    use slipway_runtime::drain::{self, HttpLimits};
+    use slipway_runtime::{CancellationToken, Clock};
+    use tokio::net::TcpStream;
+    use tokio::task::JoinHandle;
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+    use tokio_tungstenite::{WebSocketStream, client_async};
+    use tonic::transport::Endpoint;
+
+    use super::*;
+    use crate::front::FrontLimits;
+    use crate::inference::fixtures;
+
+    struct Served {
+        address: SocketAddr,
+        shutdown: CancellationToken,
+        serving: JoinHandle<()>,
+    }
+
+    async fn served() -> Served {
+        let inference = Arc::new(fixtures::serving(Clock::system()).with_version("1"));
+        let limits = FrontLimits { body: 1 << 16, timeout: Duration::from_secs(5) };
+        let shutdown = CancellationToken::new();
+        let front = Front::new(inference, limits, shutdown.clone());
+        let (listener, address) = drain::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let closing = shutdown.clone();
+        let serving = tokio::spawn(async move {
+            drain::http(listener, front.clone(), HttpLimits::default(), closing).await.unwrap();
+            front.ended().await;
+        });
+        Served { address, shutdown, serving }
+    }
+
+    struct Client(WebSocketStream<TcpStream>);
+
+    impl Client {
+        async fn open(served: &Served, path: &str) -> Self {
+            let stream = TcpStream::connect(served.address).await.unwrap();
+            Self(client_async(format!("ws://{}{path}", served.address), stream).await.unwrap().0)
+        }
+
+        async fn hear(&mut self) -> Message {
+            let heard = tokio::time::timeout(Duration::from_secs(10), self.0.next());
+            heard.await.expect("something comes").unwrap().unwrap()
+        }
+
+        async fn ends(&mut self, code: CloseCode) {
+            match self.hear().await {
+                Message::Close(Some(frame)) => assert_eq!(frame.code, code, "{frame:?}"),
+                other => panic!("{other:?} where {code} ends it"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_are_answered_under_their_ids_and_a_bad_one_harms_no_other() {
+        let served = served().await;
+        for path in ["/v2/models/digits/stream", "/v2/models/digits/versions/1/stream"] {
+            let mut client = Client::open(&served, path).await;
+            for id in 0..10 {
+                let name = if id == 3 { "Y" } else { "X" };
+                let input = json!({ "name": name, "datatype": "FP32", "shape": [1, 4], "data": [0, 1, 2, id] });
+                let message = json!({ "id": format!("r-{id}"), "inputs": [input] });
+                client.0.send(Message::text(message.to_string())).await.unwrap();
+            }
+            let mut refused = Vec::new();
+            for _ in 0..10 {
+                let answer: Value = serde_json::from_str(client.hear().await.to_text().unwrap()).unwrap();
+                match answer["code"].as_str() {
+                    Some(code) => refused.push((answer["id"].clone(), code.to_owned())),
+                    None => {
+                        assert_eq!((&answer["model_name"], &answer["model_version"]), (&json!("digits"), &json!("1")))
+                    }
+                }
+            }
+            assert_eq!(refused, [(json!("r-3"), "invalid-argument".to_owned())], "{path}");
+            client.0.send(Message::text("x".repeat(1 << 17))).await.unwrap();
+            client.ends(CloseCode::Size).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_ends_says_so_to_talks_and_to_who_watches_its_health() {
+        let served = served().await;
+        let mut client = Client::open(&served, "/v2/models/digits/stream").await;
+        let endpoint = Endpoint::from_shared(format!("http://{}", served.address)).unwrap();
+        let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+        let asked = |service: &str| HealthCheckRequest { service: service.into() };
+        let checked = health.check(asked("digits")).await.unwrap().into_inner();
+        assert_eq!(checked.status(), ServingStatus::Serving);
+        let mut watched = health.watch(asked("digits")).await.unwrap().into_inner();
+        assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+        served.shutdown.cancel();
+        client.ends(CloseCode::Away).await;
+        assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+        assert_eq!(watched.message().await.unwrap(), None);
+        drop(client);
+        tokio::time::timeout(Duration::from_secs(10), served.serving).await.expect("it ends").unwrap();
+    }
+}
