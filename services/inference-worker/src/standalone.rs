@@ -101,12 +101,13 @@ impl Standalone {
             let listener = without_delay(listener);
             drain::http(listener, front.clone(), HttpLimits::default(), shutdown.clone())
         });
-        let served = futures::future::try_join_all(serving).await;
-        // In the time that requests in flight have, which begins when no new one can come.
-        let talks = tokio::time::timeout(HttpLimits::default().bound, front.ended()).await;
-        if talks.is_err() {
-            tracing::warn!("WebSockets were cut");
-        }
+        let talks = async {
+            shutdown.cancelled().await;
+            if drain::bounded(&shutdown, HttpLimits::default().bound, front.ended()).await.is_err() {
+                tracing::warn!("WebSockets were cut");
+            }
+        };
+        let (served, ()) = tokio::join!(futures::future::try_join_all(serving), talks);
         drop(front);
         serve::finish(self.inference).await;
         served.map(|_| ())

@@ -99,10 +99,13 @@ pub async fn run_with(config: Config, frame: Frame, effects: Arc<dyn Effects>) -
     let bound = config.common.drain.0;
     let closing = frame.shutdown.clone();
     frame.tasks.spawn("http", async move {
-        let ended = serving.await;
-        if let Err(error) = drain::bounded(&closing, bound, served.websockets.ended()).await {
-            tracing::warn!(%error, "WebSockets were cut");
-        }
+        let talks = async {
+            closing.cancelled().await;
+            if let Err(error) = drain::bounded(&closing, bound, served.websockets.ended()).await {
+                tracing::warn!(%error, "WebSockets were cut");
+            }
+        };
+        let (ended, ()) = tokio::join!(serving, talks);
         // The last answers are given; their results are the last.
         served.capture.close();
         ended

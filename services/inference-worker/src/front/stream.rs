@@ -134,7 +134,7 @@ mod tests {
                 match answer["code"].as_str() {
                     Some(code) => refused.push((answer["id"].clone(), code.to_owned())),
                     None => {
-                        assert_eq!((&answer["model_name"], &answer["model_version"]), (&json!("digits"), &json!("1")))
+                        assert_eq!([&answer["model_name"], &answer["model_version"]], ["digits", "1"]);
                     }
                 }
             }

@@ -132,8 +132,10 @@ mod tests {
     #[tokio::test]
     async fn a_stream_of_any_length_holds_no_more_than_a_message() {
         let memory = BodyMemory::new(64 * 1024);
-        let frames = (0..100).map(|_| Ok::<_, Infallible>(Bytes::from(message(20_000))));
-        let mut body = Messages::new(Body::from_stream(stream::iter(frames.collect::<Vec<_>>())), &memory);
+        let bytes: Vec<u8> = (0..100).flat_map(|_| message(20_000)).collect();
+        let frames: Vec<_> =
+            bytes.chunks(7_000).map(|piece| Ok::<_, Infallible>(Bytes::copy_from_slice(piece))).collect();
+        let mut body = Messages::new(Body::from_stream(stream::iter(frames)), &memory);
         let mut bytes = 0;
         while let Some(frame) = body.frame().await {
             bytes += frame.unwrap().into_data().unwrap().len();

@@ -78,7 +78,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Talk<Io> {
                     silent = false;
                     match heard {
                         Some(Ok(Message::Text(text))) => {
+                            // A client that says nothing more holds nothing more.
                             self.coming.store(0, Ordering::Relaxed);
+                            (self.socket.get_mut().hold)(0);
                             answers.push(answer(text.as_str().to_owned()));
                         }
                         Some(Ok(Message::Binary(_))) => break End::Word(CloseCode::Unsupported, "messages are texts here"),

@@ -23,6 +23,7 @@ struct Server {
     go: Arc<Notify>,
     under_way: Arc<AtomicUsize>,
     memory: usize,
+    held: Arc<AtomicUsize>,
 }
 
 struct UnderWay(Arc<AtomicUsize>);
@@ -34,8 +35,12 @@ impl Drop for UnderWay {
 }
 
 async fn open(State(server): State<Server>, request: Request<Body>) -> Response<Body> {
-    let (own, memory) = (server.clone(), server.memory);
-    let accepted = server.sockets.accept(request, LIMITS, Box::new(move |bytes| bytes <= memory), move |text| {
+    let (own, memory, held) = (server.clone(), server.memory, Arc::clone(&server.held));
+    let hold = move |bytes| {
+        held.store(bytes, Ordering::SeqCst);
+        bytes <= memory
+    };
+    let accepted = server.sockets.accept(request, LIMITS, Box::new(hold), move |text| {
         let server = own.clone();
         async move {
             server.under_way.fetch_add(1, Ordering::SeqCst);
@@ -64,6 +69,7 @@ async fn world(most: usize, memory: usize) -> World {
         go: Arc::default(),
         under_way: Arc::default(),
         memory,
+        held: Arc::default(),
     };
     let (listener, address) = drain::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let app = Router::new().route("/", get(open)).with_state(server.clone());
@@ -158,6 +164,7 @@ async fn what_is_too_large_or_breaks_the_protocol_ends_the_talk_with_its_code() 
     for _ in 0..20 {
         client.say(&"x".repeat(100)).await;
         client.hears(&"X".repeat(100)).await;
+        assert_eq!(small.server.held.load(Ordering::SeqCst), 0, "a message that was taken is held by nobody here");
     }
     let world = world(8, 1 << 20).await;
     let mut client = world.client().await.unwrap();
