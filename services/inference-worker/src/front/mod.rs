@@ -31,7 +31,7 @@ use slipway_kernel::{Refusal as Value, Refusals};
 use slipway_oip::binary::Parts;
 use slipway_oip::health::HealthServer;
 use slipway_oip::json::{self, Envelope};
-use slipway_oip::{binary, configuration, reflection, repository, statistics};
+use slipway_oip::{binary, configuration, events, reflection, repository, statistics};
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use slipway_runtime::CancellationToken;
@@ -118,10 +118,14 @@ impl Front {
                         respond::document(&statistics::Document::from(self.inference.statistics()))
                     }
                     (None, Part::Stream) => self.stream(request).unwrap_or_else(|refusal| respond::refusal(&refusal)),
-                    (None, Part::Infer) => match self.infer(request).await {
-                        Ok(response) => response,
-                        Err(refusal) => respond::refusal(&refusal),
-                    },
+                    (None, Part::Infer) => {
+                        let wants_event = events::are_wanted(request.headers());
+                        match self.infer(request).await {
+                            Ok(response) if wants_event => events::of(response).map(Body::new),
+                            Ok(response) => response,
+                            Err(refusal) => respond::refusal(&refusal),
+                        }
+                    }
                 }
             }
         }

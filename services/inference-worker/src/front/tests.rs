@@ -175,3 +175,19 @@ async fn what_is_served_how_and_what_it_has_done_is_told_as_the_public_client_as
     }
     assert_eq!(send(&front, Method::POST, "/v2/models/digits/stats", &[], Vec::new()).await.status(), 405);
 }
+
+#[tokio::test]
+async fn an_answer_is_an_event_where_that_is_wanted_and_a_refusal_is_none() {
+    let (front, _) = front();
+    let wanted = [("accept", "text/event-stream")];
+    let body = request(1).to_string().into_bytes();
+    let answer = send(&front, Method::POST, INFER, &wanted, body).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let text = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    let document = text.strip_prefix(b"data: ").and_then(|rest| rest.strip_suffix(b"\n\n")).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(document).unwrap()["id"], json!("mine"));
+    let refused = send(&front, Method::POST, INFER, &wanted, b"{}".to_vec()).await;
+    assert_eq!(refused.status(), 400);
+    assert_eq!(refused.headers()["content-type"], "application/json");
+}

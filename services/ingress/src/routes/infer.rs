@@ -19,20 +19,36 @@ use crate::{
 };
 use axum::{
     Extension,
+    body::Body,
     extract::{ConnectInfo, RawPathParams, Request, State, rejection::RawPathParamsRejection},
     response::Response,
 };
 use slipway_kernel::{Refusals, RequestId, Timestamp, spec::Record};
-use slipway_oip::json::{self, Written};
+use slipway_oip::{
+    events,
+    json::{self, Written},
+};
 use slipway_proto::inference::ModelInferResponse;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// Answers an inference request.
+/// Answers an inference request, as an event where its sender wants that.
 ///
 /// # Errors
 /// Why it has no answer.
 pub async fn infer(
+    ingress: State<Arc<Ingress>>,
+    trail: Extension<Arc<Trail>>,
+    peer: ConnectInfo<SocketAddr>,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+) -> Result<Response, RequestError> {
+    let wants_event = events::are_wanted(request.headers());
+    let response = document(ingress, trail, peer, params, request).await?;
+    Ok(if wants_event { events::of(response).map(Body::new) } else { response })
+}
+
+async fn document(
     State(ingress): State<Arc<Ingress>>,
     Extension(trail): Extension<Arc<Trail>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,

@@ -8,6 +8,7 @@
 //! - [`json`]: both as a JSON document, with the binary tensor extension ([`binary`]) beside or instead of numbers in text.
 //! - [`message`]: both as the protobuf of the gRPC protocol, raw or typed.
 //! - [`encoding`]: a body that comes packed.
+//! - [`events`]: an answer as server-sent events.
 //! - [`http`], [`grpc`]: what a body of HTTP is made of; what goes beside the messages of gRPC.
 //! - [`documents`]: what a server and a model say about themselves, in JSON.
 //! - [`configuration`], [`repository`], [`statistics`]: how a model is served, what is served, what was done: extensions of Triton.
@@ -22,6 +23,7 @@ pub mod binary;
 pub mod configuration;
 pub mod documents;
 pub mod encoding;
+pub mod events;
 pub mod grpc;
 pub mod health;
 pub mod http;
