@@ -14,7 +14,9 @@
 
 use std::sync::LazyLock;
 
+use prost::Message as _;
 use prost_reflect::DescriptorPool;
+pub use prost_types::FileDescriptorSet;
 
 pub mod codec;
 pub mod failure;
@@ -30,6 +32,17 @@ pub use generated::{inference, io, slipway};
 
 /// The encoded `FileDescriptorSet` of every `.proto` file here and of what they import.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The files of the public protocol alone, for who describes a public door: what Slipway says to itself is nobody else's.
+#[must_use]
+pub fn public_descriptors() -> FileDescriptorSet {
+    let mut set = FileDescriptorSet::decode(DESCRIPTOR_SET).unwrap_or_default();
+    set.file.retain(|file| file.package() == PUBLIC_PACKAGE);
+    set
+}
+
+/// The package of the Open Inference Protocol.
+const PUBLIC_PACKAGE: &str = "inference";
 
 /// The descriptors of every message, for reflection.
 #[expect(clippy::expect_used, reason = "the bytes are made by this crate's own build; a test decodes them")]
@@ -51,6 +64,15 @@ mod tests {
         ] {
             assert!(DESCRIPTORS.get_message_by_name(name).is_some(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_public_descriptors_hold_the_public_protocol_whole_and_nothing_of_ours() {
+        let mut pool = DescriptorPool::new();
+        pool.add_file_descriptor_set(public_descriptors()).unwrap();
+        assert!(pool.get_service_by_name("inference.GRPCInferenceService").is_some());
+        assert!(pool.files().all(|file| file.package_name() == "inference"));
+        assert!(pool.services().len() == 1 && pool.files().len() == 4);
     }
 
     /// The public protocol's numbers. A client that was never told of Slipway depends on each of them.
@@ -77,6 +99,30 @@ mod tests {
             ("inference.ServerMetadataResponse", "name=1 version=2 extensions=3"),
             ("inference.ModelMetadataResponse", "name=1 versions=2 platform=3 inputs=4 outputs=5"),
             ("inference.ModelMetadataResponse.TensorMetadata", "name=1 datatype=2 shape=3"),
+            ("inference.ModelStreamInferResponse", "error_message=1 infer_response=2"),
+            ("inference.StatisticDuration", "count=1 ns=2"),
+            (
+                "inference.InferStatistics",
+                "success=1 fail=2 queue=3 compute_input=4 compute_infer=5 compute_output=6 cache_hit=7 cache_miss=8",
+            ),
+            ("inference.InferBatchStatistics", "batch_size=1 compute_input=2 compute_infer=3 compute_output=4"),
+            (
+                "inference.ModelStatistics",
+                "name=1 version=2 last_inference=3 inference_count=4 execution_count=5 inference_stats=6 batch_stats=7",
+            ),
+            ("inference.ModelStatisticsResponse", "model_stats=1"),
+            ("inference.RepositoryIndexRequest", "repository_name=1 ready=2"),
+            ("inference.RepositoryIndexResponse.ModelIndex", "name=1 version=2 state=3 reason=4"),
+            ("inference.ModelConfigResponse", "config=1"),
+            (
+                "inference.ModelConfig",
+                "name=1 platform=2 max_batch_size=4 input=5 output=6 instance_group=7 dynamic_batching=11 backend=17 \
+                 model_transaction_policy=19",
+            ),
+            ("inference.ModelInput", "name=1 data_type=2 dims=4"),
+            ("inference.ModelOutput", "name=1 data_type=2 dims=3"),
+            ("inference.ModelInstanceGroup", "name=1 count=2 kind=4"),
+            ("inference.ModelDynamicBatching", "preferred_batch_size=1 max_queue_delay_microseconds=2"),
             (
                 "io.cloudevents.v1.CloudEvent",
                 "id=1 source=2 spec_version=3 type=4 attributes=5 binary_data=6 text_data=7 proto_data=8",

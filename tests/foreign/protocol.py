@@ -9,18 +9,22 @@ HTTP and GRPC are host:port; MODEL is the name that the server calls FILE by. Ev
 import argparse
 import asyncio
 import concurrent.futures
+import queue
 import traceback
 
+import aiohttp
 import numpy as np
 import onnxruntime
 import tritonclient.grpc as grpc_client
 import tritonclient.grpc.aio as grpc_aio
 import tritonclient.http as http_client
 import tritonclient.http.aio as http_aio
-from tritonclient.utils import InferenceServerException, triton_to_np_dtype
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype, triton_to_np_dtype
 
 TOLERANCE = 1e-5
 CALLERS = 64
+# Requests of one stream, and which of them is wrong.
+STREAMED, WRONG = 100, 17
 
 
 class Reference:
@@ -201,6 +205,126 @@ class Conformance:
         if first.dtype != np.int16:
             await self.refused("datatype", "infer", self.model, [wrong, *tensors[1:]])
 
+    async def check_what_is_served_is_in_the_index(self):
+        index = await self.form.call("get_model_repository_index")
+        models = index if isinstance(index, list) else list(index.models)
+        own = [model for model in models if field(model, "name") == self.model]
+        assert own and all(field(model, "state") == "READY" for model in own), models
+        versions = list(field(await self.metadata_of(), "versions"))
+        assert [field(model, "version") for model in own] == versions, (own, versions)
+
+    async def check_the_configuration_is_that_of_the_model(self):
+        answer = await self.form.call("get_model_config", self.model)
+        config = answer if isinstance(answer, dict) else answer.config
+        assert field(config, "name") == self.model
+        batched = field(config, "max_batch_size") > 0
+        for port, described in zip(field(config, "input"), field(await self.metadata_of(), "inputs")):
+            assert field(port, "name") == field(described, "name")
+            shape = [int(size) for size in field(described, "shape")]
+            assert [int(size) for size in field(port, "dims")] == shape[1 if batched else 0 :], (port, described)
+
+    async def figures(self, *version):
+        answer = await self.form.call("get_inference_statistics", self.model, *version)
+        (stats,) = field(answer, "model_stats")
+        requests = field(stats, "inference_stats")
+        return {
+            "rows": int(field(stats, "inference_count")),
+            "runs": int(field(stats, "execution_count")),
+            "last": int(field(stats, "last_inference")),
+            "sizes": {
+                int(field(batch, "batch_size")): int(field(field(batch, "compute_infer"), "count"))
+                for batch in field(stats, "batch_stats")
+            },
+            **{
+                part: (int(field(field(requests, part), "count")), int(field(field(requests, part), "ns")))
+                for part in ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
+            },
+        }
+
+    async def check_the_statistics_count_what_was_done(self):
+        version = list(field(await self.metadata_of(), "versions"))[0]
+        before = await self.figures(version)
+        values, tensors = await self.inputs(2)
+        rows = next(iter(values.values())).shape[0]
+        for _ in range(3):
+            await self.form.call("infer", self.model, tensors)
+        after = await self.figures()
+        # The validator of a mesh may have asked meanwhile.
+        assert after["rows"] - before["rows"] >= 3 and after["rows"] >= 3 * min(rows, 1), (before, after)
+        assert after["runs"] - before["runs"] >= 3 and sum(after["sizes"].values()) == after["runs"], (before, after)
+        for part in ("success", "queue", "compute_input", "compute_infer", "compute_output"):
+            assert after[part][0] - before[part][0] >= 3 and after[part][1] > before[part][1], (part, before, after)
+        assert after["last"] >= before["last"] > 1_700_000_000_000 or before["runs"] == 0, (before, after)
+
+    async def check_a_stream_answers_each_request_under_its_id(self):
+        requests = []
+        for number in range(STREAMED):
+            values, tensors = await self.inputs(1 + number % 3)
+            model = "no-such-model" if number == WRONG else self.model
+            requests.append((f"r-{number}", model, tensors, self.expected(values)))
+        told = await (self.streamed_aio if self.form.asynchronous else self.streamed)(requests)
+        assert len(told) == STREAMED, len(told)
+        for number, ((name, _, _, expected), (result, error)) in enumerate(zip(requests, told)):
+            if number == WRONG:
+                assert result is None and "no-such-model" in str(error), (result, error)
+                continue
+            assert error is None and result.get_response().id == name, (name, result, error)
+            for output, value in expected.items():
+                same(result.as_numpy(output), value, f"{name}, {output}")
+
+    check_a_stream_answers_each_request_under_its_id.only = "grpc"
+
+    async def streamed(self, requests):
+        told = queue.Queue()
+        with self.form.module.InferenceServerClient(self.form.address) as client:
+            client.start_stream(lambda result, error: told.put((result, error)), headers=dict(self.form.headers))
+            for name, model, tensors, _ in requests:
+                client.async_stream_infer(model, tensors, request_id=name)
+            answers = [told.get(timeout=60) for _ in requests]
+            client.stop_stream()
+            return answers
+
+    async def streamed_aio(self, requests):
+        async def asked():
+            for name, model, tensors, _ in requests:
+                yield {"model_name": model, "inputs": tensors, "request_id": name}
+
+        async with self.form.module.InferenceServerClient(self.form.address) as client:
+            answers = client.stream_infer(asked(), headers=dict(self.form.headers))
+            return [answer async for answer in answers]
+
+    async def check_a_websocket_answers_each_message_under_its_id(self):
+        """In no dialect of a client: what a browser would do."""
+        expected, messages = {}, []
+        for number in range(STREAMED):
+            values, _ = await self.inputs(1 + number % 3)
+            if any(value.dtype in (np.float16, np.object_) for value in values.values()):
+                return
+            expected[f"r-{number}"] = self.expected(values)
+            inputs = [
+                {"name": name, "datatype": np_to_triton_dtype(value.dtype), "shape": list(value.shape), "data": value.flatten().tolist()}
+                for name, value in values.items()
+            ]
+            messages.append({"id": f"r-{number}", "inputs": inputs if number != WRONG else []})
+        url = f"http://{self.form.address}/v2/models/{self.model}/stream"
+        async with aiohttp.ClientSession() as session, session.ws_connect(url, headers=dict(self.form.headers)) as socket:
+            for message in messages:
+                await socket.send_json(message)
+            told = {}
+            for _ in messages:
+                answer = await asyncio.wait_for(socket.receive_json(), 60)
+                told[answer["id"]] = answer
+        assert set(told) == set(expected)
+        for name, answer in told.items():
+            if name == f"r-{WRONG}":
+                assert answer["code"] == "invalid-argument" and answer["refusals"], answer
+                continue
+            for output in answer["outputs"]:
+                value = expected[name][output["name"]]
+                same(np.array(output["data"], dtype=value.dtype).reshape(output["shape"]), value, f"{name}, {output['name']}")
+
+    check_a_websocket_answers_each_message_under_its_id.only = "http asyncio"
+
     async def check_many_callers_each_get_their_own_answer(self):
         requests = []
         for caller in range(CALLERS):
@@ -247,7 +371,7 @@ def main():
     for form in forms:
         conformance = Conformance(arguments, form)
         for name in dir(conformance):
-            if not name.startswith("check_"):
+            if not name.startswith("check_") or getattr(getattr(conformance, name), "only", "") not in form.name:
                 continue
             try:
                 asyncio.run(getattr(conformance, name)())

@@ -191,6 +191,8 @@ pub enum GoldenSource {
 
 /// Most rows of a batch, and most threads, that any model on any machine we know has use for.
 const MOST: usize = 256;
+/// Most rows of a run.
+pub const MAX_BATCH: usize = MOST;
 
 impl ServiceConfig for Config {
     const SERVICE: &'static str = "inference-worker";
@@ -236,7 +238,7 @@ impl WorkerConfig {
                 refusals.push(Refusal::new(path, value, format!("1 to {most}")));
             }
         };
-        bounded("worker.max_batch", self.max_batch, MOST);
+        bounded("worker.max_batch", self.max_batch, MAX_BATCH);
         bounded("worker.threads", self.threads, MOST);
         if let IntraOpThreads::Count(count) = self.intra_op_threads {
             bounded("worker.intra_op_threads", count, MOST);

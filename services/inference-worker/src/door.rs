@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use slipway_kernel::Service;
+use slipway_oip::health::HealthServer;
+use slipway_oip::reflection;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use slipway_proto::slipway::inference::v1::direct_path_server::DirectPathServer;
 use slipway_runtime::tls::{self, Reloadable, SpiffeId};
@@ -14,6 +16,7 @@ use tonic::transport::Server;
 use crate::error::WorkerError;
 use crate::exchange::Exchanges;
 use crate::grpc::Direct;
+use crate::health::Readiness;
 
 /// Largest message taken in or given out. Ingress bounds bodies at 16 MiB; the rest is what protobuf adds.
 const MAX_MESSAGE_BYTES: usize = (16 << 20) + (64 << 10);
@@ -56,6 +59,7 @@ impl Door {
         self,
         direct: Direct,
         exchanges: Exchanges,
+        readiness: Readiness,
         identity: &Reloadable,
         closing: CancellationToken,
     ) -> Result<(), WorkerError> {
@@ -70,6 +74,9 @@ impl Door {
             .http2_keepalive_interval(Some(KEEPALIVE))
             .add_service(service)
             .add_service(DirectPathServer::new(exchanges).max_decoding_message_size(MAX_MESSAGE_BYTES))
+            .add_service(HealthServer::new(readiness))
+            .add_service(reflection::v1())
+            .add_service(reflection::v1alpha())
             .serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
         match drain::bounded(&closing, BOUND, serving).await {
             Ok(served) => served.map_err(WorkerError::Server),

@@ -8,19 +8,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slipway_kernel::{RequestId, Timestamp};
-use slipway_oip::grpc;
+use slipway_oip::{grpc, repository};
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceService;
 use slipway_proto::inference::{
-    ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest,
-    ModelReadyResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse,
-    ServerReadyRequest, ServerReadyResponse,
+    ModelConfigRequest, ModelConfigResponse, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
+    ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse, ModelStatisticsRequest, ModelStatisticsResponse,
+    RepositoryIndexRequest, RepositoryIndexResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest,
+    ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
 };
-use slipway_runtime::trace;
+use slipway_runtime::{CancellationToken, trace};
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
+use crate::grpc_stream::{self, Answers};
 use crate::inference::{Inference, Phase, SERVER};
 use crate::refusal::Refusal;
 use crate::telemetry::Path;
@@ -42,6 +44,7 @@ pub mod metadata {
 pub struct Direct {
     inference: Arc<Inference>,
     callers: Callers,
+    closing: CancellationToken,
 }
 
 /// Who asks, and so what is believed of what goes with a request.
@@ -57,16 +60,16 @@ enum Callers {
 }
 
 impl Direct {
-    /// A service over a model, for the mesh.
+    /// A service over a model, for the mesh. From `closing` on streams take no request, and end with the last answer.
     #[must_use]
-    pub const fn new(inference: Arc<Inference>) -> Self {
-        Self { inference, callers: Callers::Mesh }
+    pub const fn new(inference: Arc<Inference>, closing: CancellationToken) -> Self {
+        Self { inference, callers: Callers::Mesh, closing }
     }
 
     /// A service over a model for anyone.
     #[must_use]
-    pub fn open(inference: Arc<Inference>, timeout: Duration) -> Self {
-        Self { inference, callers: Callers::Anyone { timeout } }
+    pub const fn open(inference: Arc<Inference>, timeout: Duration, closing: CancellationToken) -> Self {
+        Self { inference, callers: Callers::Anyone { timeout }, closing }
     }
 
     fn is_serving(&self) -> bool {
@@ -120,6 +123,54 @@ impl GrpcInferenceService for Direct {
             }
         };
         answered.map(Response::new).map_err(|refusal| status(&refusal))
+    }
+
+    type ModelStreamInferStream = Answers;
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        let (metadata, _, incoming) = request.into_parts();
+        let (inference, closing) = (Arc::clone(&self.inference), self.closing.clone());
+        let answers = match &self.callers {
+            Callers::Mesh => {
+                let deadline = number(&metadata, metadata::DEADLINE_MS).map_err(|refusal| status(&refusal))?;
+                let traceparent = text(&metadata, metadata::TRACEPARENT).map(str::to_owned);
+                grpc_stream::of_mesh(inference, deadline.map(Timestamp), traceparent, incoming, closing)
+            }
+            Callers::Anyone { timeout } => {
+                let ends = grpc::timeout(&metadata).and_then(|timeout| Instant::now().checked_add(timeout));
+                grpc_stream::of_anyone(inference, *timeout, ends, incoming, closing)
+            }
+        };
+        Ok(Response::new(answers))
+    }
+
+    async fn model_config(
+        &self,
+        request: Request<ModelConfigRequest>,
+    ) -> Result<Response<ModelConfigResponse>, Status> {
+        let request = request.into_inner();
+        self.inference.is_meant(&request.name, &request.version).map_err(|refusal| status(&refusal))?;
+        Ok(Response::new(self.inference.configuration()))
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<ModelStatisticsRequest>,
+    ) -> Result<Response<ModelStatisticsResponse>, Status> {
+        let request = request.into_inner();
+        self.inference.is_meant(&request.name, &request.version).map_err(|refusal| status(&refusal))?;
+        Ok(Response::new(self.inference.statistics()))
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<RepositoryIndexRequest>,
+    ) -> Result<Response<RepositoryIndexResponse>, Status> {
+        let asked = repository::Asked { ready: request.into_inner().ready };
+        Ok(Response::new(repository::message(asked.of(self.inference.index()))))
     }
 }
 
@@ -214,7 +265,7 @@ mod tests {
     /// The service over a real connection.
     async fn served() -> Served {
         let inference = Arc::new(fixtures::serving(Clock::system()));
-        let direct = Direct::new(Arc::clone(&inference));
+        let direct = Direct::new(Arc::clone(&inference), CancellationToken::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();

@@ -3,8 +3,10 @@
 //! The direct path and the queue share this, so a request means the same on both: same checks, same deadline, same words
 //! for what went wrong, same result.
 
+mod phase;
+mod told;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use slipway_kernel::{RequestId, Timestamp};
@@ -15,6 +17,7 @@ use slipway_proto::oip::Tensor;
 use slipway_proto::slipway::inference::v1::InferenceResult;
 use slipway_proto::slipway::inference::v1::inference_result::Outcome;
 use slipway_runtime::Clock;
+use tokio::sync::watch;
 
 use crate::batcher::{Batcher, Refused, Work};
 use crate::config::Assignment;
@@ -22,24 +25,15 @@ use crate::engine::Model;
 use crate::refusal::{Refusal, SHORTEST_RETRY};
 use crate::telemetry::{self, Path, Telemetry};
 
+pub use phase::Phase;
+use phase::Standing;
+
 /// What the worker says about itself.
 pub const SERVER: documents::Server = documents::Server {
     name: "slipway-inference-worker",
     version: env!("CARGO_PKG_VERSION"),
     extensions: &documents::EXTENSIONS,
 };
-
-/// How far the worker is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Phase {
-    /// The model is loaded; there is no identity yet.
-    Warm = 0,
-    /// Requests are served.
-    Serving = 1,
-    /// What is in hand is finished; nothing new is taken.
-    Draining = 2,
-}
 
 /// Everything known about a queued request beside its tensors.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,7 +77,7 @@ pub struct Inference {
     rules: Rules,
     clock: Clock,
     telemetry: Telemetry,
-    phase: AtomicU8,
+    phase: Standing,
 }
 
 impl std::fmt::Debug for Inference {
@@ -104,7 +98,7 @@ impl Inference {
         telemetry: Telemetry,
     ) -> Self {
         let version = assignment.revision.to_string();
-        Self { assignment, version, model, batcher, rules, clock, telemetry, phase: AtomicU8::new(Phase::Warm as u8) }
+        Self { assignment, version, model, batcher, rules, clock, telemetry, phase: Standing::default() }
     }
 
     /// Goes by another version than the revision of its assignment.
@@ -125,6 +119,12 @@ impl Inference {
         &self.assignment
     }
 
+    /// The name that requests call it by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.assignment.deployment.name.as_str()
+    }
+
     /// Its clock.
     #[must_use]
     pub const fn clock(&self) -> &Clock {
@@ -140,16 +140,18 @@ impl Inference {
     /// How far the worker is.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Warm,
-            1 => Phase::Serving,
-            _ => Phase::Draining,
-        }
+        self.phase.now()
+    }
+
+    /// How far it is, and each change of that.
+    #[must_use]
+    pub fn phases(&self) -> watch::Receiver<Phase> {
+        self.phase.changes()
     }
 
     /// Moves on. Draining is final.
     pub fn enter(&self, phase: Phase) {
-        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        self.phase.enter(phase);
         let serving = i64::from(self.phase() == Phase::Serving);
         self.telemetry.serving.set(serving);
         if self.phase() == Phase::Draining {
@@ -163,19 +165,12 @@ impl Inference {
         self.batcher.waiting()
     }
 
-    /// What is said about the model.
-    #[must_use]
-    pub fn document(&self) -> documents::Model<'_> {
-        let (platform, signature) = (self.model.platform(), self.model.signature());
-        documents::Model::new(self.assignment.deployment.name.as_str(), self.version.clone(), platform, signature)
-    }
-
     /// Whether requests name this model: by the deployment's name and, if any, by the revision.
     ///
     /// # Errors
     /// [`FailureCode::NotFound`] with the names that would do.
     pub fn is_meant(&self, name: &str, version: &str) -> Result<(), Refusal> {
-        let own = self.assignment.deployment.name.as_str();
+        let own = self.name();
         if !name.is_empty() && name != own {
             return Err(Refusal::new(
                 FailureCode::NotFound,
@@ -359,17 +354,22 @@ pub(crate) mod fixtures {
 
     pub(crate) const RULES: Rules = Rules { allow_non_finite: false, max_rows: 64 };
 
+    pub(crate) const OPTIONS: BatcherOptions = BatcherOptions {
+        max_rows: 8,
+        max_delay: Duration::from_millis(1),
+        queue_requests: 16,
+        queue_bytes: 1 << 20,
+        threads: 1,
+    };
+
     pub(crate) fn serving(clock: Clock) -> Inference {
+        serving_with(clock, OPTIONS)
+    }
+
+    pub(crate) fn serving_with(clock: Clock, options: BatcherOptions) -> Inference {
         let artifact = fixtures::bytes(&fixtures::classifier());
         let model: Arc<dyn Model> = TractEngine.load(&artifact, &LoadOptions::default()).unwrap().into();
         let telemetry = Telemetry::default();
-        let options = BatcherOptions {
-            max_rows: 8,
-            max_delay: Duration::from_millis(1),
-            queue_requests: 16,
-            queue_bytes: 1 << 20,
-            threads: 1,
-        };
         let batcher = Batcher::start(&model, options, telemetry.batcher.clone()).unwrap();
         let inference = Inference::new(assignment(&artifact), model, batcher, RULES, clock, telemetry);
         inference.enter(Phase::Serving);

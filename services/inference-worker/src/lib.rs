@@ -26,6 +26,8 @@ pub mod exchange;
 pub mod findings;
 pub mod front;
 pub mod grpc;
+mod grpc_stream;
+pub mod health;
 pub mod identity;
 pub mod inference;
 pub mod lifetime;
@@ -36,6 +38,7 @@ pub mod refusal;
 pub mod registration;
 pub mod serve;
 pub mod standalone;
+pub mod statistics;
 pub mod telemetry;
 
 use std::ffi::OsString;

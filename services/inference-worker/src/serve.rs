@@ -17,12 +17,13 @@ use crate::engine::golden::Golden;
 use crate::error::WorkerError;
 use crate::exchange::Exchanges;
 use crate::grpc::Direct;
+use crate::health::Readiness;
 use crate::identity::Applicant;
 use crate::inference::{Inference, Phase};
 use crate::load::{Loaded, Order, load};
 use crate::queue::Consumer;
 use crate::telemetry::Telemetry;
-use crate::{artifact, lifetime, memory, registration, telemetry};
+use crate::{artifact, lifetime, memory, registration};
 
 /// How long requests are still served after the registry says `draining`: every ingress must have read it by then. Entries
 /// travel in milliseconds; the rest is for a busy machine.
@@ -79,8 +80,7 @@ struct Worker<'a> {
 impl Worker<'_> {
     async fn live(self) -> Result<(), WorkerError> {
         let telemetry = Telemetry::default();
-        let labels = telemetry::labels(&self.assignment);
-        self.frame.metrics.with(|registry| telemetry.register(registry, labels));
+        telemetry.enter(&self.frame.metrics, &self.assignment, &self.assignment.revision.to_string());
         let model_ready = self.frame.health.condition("model");
         let record = registration::starting(
             &self.assignment,
@@ -161,9 +161,10 @@ impl Worker<'_> {
         // Ended by any way out of here, a failure included.
         let _guards = (closing.clone().drop_guard(), stop_pulling.clone().drop_guard());
         let consumer = Consumer::new(self.bus.clone(), Arc::clone(inference), self.config.queued_in_hand);
-        let (direct, exchanges) =
-            (Direct::new(Arc::clone(inference)), Exchanges::new(Arc::clone(inference), closing.clone()));
-        let mut knocking = std::pin::pin!(door.serve(direct, exchanges, &identity, closing.clone()));
+        let direct = Direct::new(Arc::clone(inference), closing.clone());
+        let exchanges = Exchanges::new(Arc::clone(inference), closing.clone());
+        let readiness = Readiness::new(Arc::clone(inference), closing.clone());
+        let mut knocking = std::pin::pin!(door.serve(direct, exchanges, readiness, &identity, closing.clone()));
         let mut pulling = std::pin::pin!(consumer.run(stop_pulling.clone()));
         let announced = async {
             tell(registration, |record| record.state = WorkerState::Ready).await;

@@ -20,7 +20,7 @@ use crate::front::{Front, FrontLimits};
 use crate::inference::{Inference, Phase};
 use crate::load::Order;
 use crate::serve;
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::Telemetry;
 
 /// The version that is said where nobody counts versions.
 const VERSION: &str = "1";
@@ -68,8 +68,7 @@ impl Standalone {
             digest: Digest::of(&bytes),
         };
         let telemetry = Telemetry::default();
-        let labels = telemetry::labels(&assignment);
-        frame.metrics.with(|registry| telemetry.register(registry, labels));
+        telemetry.enter(&frame.metrics, &assignment, VERSION);
         let golden = match &options.worker.golden {
             None | Some(GoldenSource::Blob(_)) => None,
             Some(GoldenSource::File(path)) => {
@@ -97,12 +96,18 @@ impl Standalone {
     /// # Errors
     /// When requests had to be dropped at the end.
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), NotDrained> {
-        let front = Front::new(Arc::clone(&self.inference), self.limits);
+        let front = Front::new(Arc::clone(&self.inference), self.limits, shutdown.clone());
         let serving = self.doors.into_iter().map(|(listener, _)| {
             let listener = without_delay(listener);
             drain::http(listener, front.clone(), HttpLimits::default(), shutdown.clone())
         });
-        let served = futures::future::try_join_all(serving).await;
+        let talks = async {
+            shutdown.cancelled().await;
+            if drain::bounded(&shutdown, HttpLimits::default().bound, front.ended()).await.is_err() {
+                tracing::warn!("WebSockets were cut");
+            }
+        };
+        let (served, ()) = tokio::join!(futures::future::try_join_all(serving), talks);
         drop(front);
         serve::finish(self.inference).await;
         served.map(|_| ())

@@ -2,6 +2,7 @@
 //! metric knows a request.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -10,8 +11,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use slipway_runtime::Metrics;
 
 use crate::config::Assignment;
+use crate::statistics::Statistics;
+use crate::statistics::exposed::Exposed;
 
 /// How a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -71,6 +75,8 @@ pub struct BatcherMetrics {
     pub cancelled: Counter,
     /// Requests dropped because their deadline passed while they waited.
     pub expired: Counter,
+    /// What was done so far, in the figures of Triton.
+    pub statistics: Arc<Statistics>,
 }
 
 impl Default for BatcherMetrics {
@@ -88,6 +94,7 @@ impl Default for BatcherMetrics {
             failed_runs: Counter::default(),
             cancelled: Counter::default(),
             expired: Counter::default(),
+            statistics: Arc::default(),
         }
     }
 }
@@ -126,8 +133,16 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
-    /// Enters every metric into the registry of the process, under `labels`.
-    pub fn register(&self, registry: &mut Registry, labels: Labels) {
+    /// Enters every metric into those of the process: ours, and the same figures as Triton names them, for a model that requests
+    /// call by this version.
+    pub fn enter(&self, metrics: &Metrics, assignment: &Assignment, version: &str) {
+        metrics.with(|registry| self.register(registry, labels(assignment)));
+        let (statistics, pending) = (Arc::clone(&self.batcher.statistics), self.batcher.queue_requests.clone());
+        let model = assignment.deployment.name.as_str();
+        metrics.with_public(|registry| Exposed::register(registry, model, version, statistics, pending));
+    }
+
+    fn register(&self, registry: &mut Registry, labels: Labels) {
         let registry = registry.sub_registry_with_labels(labels.into_iter()).sub_registry_with_prefix("worker");
         registry.register("requests", "Requests by path and outcome", self.requests.clone());
         registry.register_with_unit(
@@ -152,15 +167,15 @@ impl Telemetry {
     pub fn request(&self, path: Path, outcome: Outcome, took: Duration) {
         self.requests.get_or_create(&RequestLabels { path, outcome }).inc();
         self.request_seconds.observe(took.as_secs_f64());
+        self.batcher.statistics.request(outcome == Outcome::Answered, took);
     }
 }
 
 /// Labels that hold for the whole process.
-pub type Labels = [(Cow<'static, str>, Cow<'static, str>); 4];
+type Labels = [(Cow<'static, str>, Cow<'static, str>); 4];
 
 /// Whom the worker works for, as labels.
-#[must_use]
-pub fn labels(assignment: &Assignment) -> Labels {
+fn labels(assignment: &Assignment) -> Labels {
     [
         ("namespace", assignment.deployment.namespace.to_string()),
         ("deployment", assignment.deployment.name.to_string()),

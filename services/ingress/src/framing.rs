@@ -45,8 +45,9 @@ fn check(version: Version, headers: &HeaderMap) -> Result<(), RequestError> {
     if count(HOST) > 1 || (version == Version::HTTP_11 && count(HOST) == 0) {
         return refuse("host", "one host");
     }
-    if count(UPGRADE) > 0 {
-        return refuse("upgrade", "no upgrade; HTTP/2 is spoken with prior knowledge or by ALPN");
+    let is_websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
+    if count(UPGRADE) > 1 || headers.get(UPGRADE).is_some_and(|value| !is_websocket(value)) {
+        return refuse("upgrade", "websocket; HTTP/2 is spoken with prior knowledge or by ALPN");
     }
     Ok(())
 }

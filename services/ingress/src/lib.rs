@@ -50,7 +50,7 @@ use channels::http::HttpDoor;
 use error::IngressError;
 use slipway_bus::{Bus, Principal};
 use slipway_kernel::Service;
-use slipway_runtime::Frame;
+use slipway_runtime::{Frame, drain, websocket::WebSockets};
 use stack::Ingress;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -101,8 +101,16 @@ pub async fn run_with(config: Config, frame: Frame, effects: Arc<dyn Effects>) -
     routes_known.set_ready();
     let serving = http.serve(stack::stack(Arc::clone(&ingress)), shutdown());
     let served = Arc::clone(&ingress);
+    let bound = config.common.drain.0;
+    let closing = frame.shutdown.clone();
     frame.tasks.spawn("http", async move {
-        let ended = serving.await;
+        let talks = async {
+            closing.cancelled().await;
+            if let Err(error) = drain::bounded(&closing, bound, served.websockets.ended()).await {
+                tracing::warn!(%error, "WebSockets were cut");
+            }
+        };
+        let (ended, ()) = tokio::join!(serving, talks);
         // The last answers are given; their results are the last.
         served.capture.close();
         ended
@@ -146,6 +154,8 @@ fn ingress(config: &Config, frame: &Frame, bus: &Bus) -> Result<Ingress, Ingress
         metrics,
         clock: frame.clock.clone(),
         health: frame.health.clone(),
+        websockets: WebSockets::new(limits::WEBSOCKETS, frame.shutdown.clone()),
+        closing: frame.shutdown.clone(),
     })
 }
 

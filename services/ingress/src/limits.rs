@@ -61,6 +61,16 @@ pub const MESSAGE_ARRIVAL: Duration = Duration::from_secs(30);
 /// large meets the stream once in so many, and one that did so once is back on it soon.
 pub const AFTER_A_LARGE_ANSWER: u32 = 1_000;
 
+/// WebSockets at once: a quarter of the usual connections. Each may hold as many requests under way as a stream of gRPC; all of
+/// them share the places of their deployment.
+pub const WEBSOCKETS: usize = 1_024;
+
+/// How long it may take to find out what is served to a caller: three issuers that do not answer, one after the other.
+pub const INDEX: Duration = Duration::from_secs(10);
+
+/// Most bytes of what is asked of the index: a wish in a few words.
+pub const INDEX_BYTES: usize = 4 * 1024;
+
 /// Results that leave in one batch: at a few microseconds each to write, a few milliseconds for the sink-writer.
 pub const CAPTURE_RESULTS: usize = 1_000;
 

@@ -13,11 +13,13 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::{HeaderValue, Version, header::CONNECTION};
 use http_body::{Body as _, Frame, SizeHint};
 use slipway_runtime::trace;
 use std::{
     any::Any,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::{
         Arc,
@@ -51,10 +53,7 @@ pub(crate) async fn observe(State(metrics): State<IngressMetrics>, mut request: 
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let status = trail.status().unwrap_or_else(|| response.status().as_u16());
-    trail.span.record("http.response.status_code", status);
-    if status >= 500 {
-        trail.span.record("otel.status_code", "ERROR");
-    }
+    trail.record(status);
     trail.write(response.headers_mut());
     inside.answered = Some(status);
     response
@@ -182,12 +181,57 @@ impl Drop for Inside {
     }
 }
 
+/// The begin of the trail of one request among others on a line: recorded if the line is, as a part of its trace.
+pub(crate) fn trail_on(line: &Trail) -> Trail {
+    if line.span.is_none() {
+        return Trail::new(line.traceparent.clone(), Span::none());
+    }
+    let span = info_span!(
+        target: "slipway_ingress::stack",
+        "request",
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.response.status_code = Empty,
+        slipway.deployment = Empty,
+        slipway.revision = Empty,
+        slipway.request_id = Empty,
+        slipway.correlation_id = Empty,
+    );
+    trace::parent_from(&span, &line.traceparent);
+    let traceparent = trace::traceparent_of(&span).unwrap_or_else(|| line.traceparent.clone());
+    Trail::new(traceparent, span)
+}
+
+/// Follows one request among others on a line, from its arrival to its answer: it has a span and figures as if it had come alone.
+pub(crate) async fn one<T>(
+    metrics: &IngressMetrics,
+    trail: &Arc<Trail>,
+    work: impl Future<Output = Result<T, RequestError>>,
+) -> Result<T, RequestError> {
+    trail.is_inference();
+    let mut inside = Inside::enter(metrics.clone(), Arc::clone(trail));
+    // A panic is the failure of this request, not of its neighbours.
+    let done = AssertUnwindSafe(work.instrument(trail.span.clone())).catch_unwind().await;
+    let done = done.unwrap_or_else(|panic| Err(panic_of(panic.as_ref())));
+    if let Some(fault) = done.as_ref().err().and_then(Fault::of) {
+        trail.fault(&fault);
+    }
+    let status = done.as_ref().map_or_else(|error| respond::verdict(error).status, |_| 200);
+    trail.record(status);
+    inside.answered = Some(status);
+    done
+}
+
 /// What becomes of a panic in a handler.
 #[must_use]
 #[expect(clippy::needless_pass_by_value, reason = "what the layer wants")]
 pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    respond::failure(&panic_of(panic.as_ref()))
+}
+
+fn panic_of(panic: &(dyn Any + Send)) -> RequestError {
     let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    respond::failure(&RequestError::Internal(anyhow::anyhow!("panic: {}", said.unwrap_or("no message"))))
+    RequestError::Internal(anyhow::anyhow!("panic: {}", said.unwrap_or("no message")))
 }
 
 #[cfg(test)]

@@ -99,10 +99,16 @@ pub fn failure(error: &RequestError) -> Response {
 /// The same to a request of gRPC.
 #[must_use]
 pub fn status(error: &RequestError) -> tonic::Status {
+    let (code, sentence) = word(error);
+    slipway_oip::grpc::status(code, sentence, verdict(error).retry_after)
+}
+
+/// The same in a word and a sentence, to a request among others on a stream.
+#[must_use]
+pub fn word(error: &RequestError) -> (FailureCode, String) {
     let verdict = verdict(error);
     // The words that only HTTP has are about paths and bodies of HTTP.
-    let code = verdict.code.parse().unwrap_or(FailureCode::Internal);
-    slipway_oip::grpc::status(code, error.to_string(), verdict.retry_after)
+    (verdict.code.parse().unwrap_or(FailureCode::Internal), error.to_string())
 }
 
 /// A failure by our fault, for the log: its sender sees only the sentence.

@@ -5,7 +5,7 @@
 //! | `observe` | every request has a span, figures and identifying headers, also the refused one |
 //! | `panicked` | a panic is the failure of one request |
 //! | `refuse_ambiguous` | what two parsers could read differently goes no further |
-//! | `metered` | gRPC only: who sends a message stands in the message, so its memory is counted before that is known |
+//! | `metered` | gRPC only: who sends a message stands in the message, so its memory is counted before that is known; on a stream, message by message |
 //! | `named` | gRPC only: what was no message is refused in our words, as the client's fault |
 //! | the routes | one file per resource; the order inside an inference is that of `routes/infer.rs` |
 //!
@@ -15,26 +15,34 @@ use crate::{
     admission::Admission,
     auth::Authenticator,
     capture::Capture,
-    channels::metered,
+    channels::{messages, metered},
     config::LimitsConfig,
     framing, limits,
     mailbox::Mailbox,
     observe,
-    routes::{self, grpc::Grpc, health, infer, models, requests},
+    routes::{
+        self, grpc::Grpc, health, health_grpc::Readiness, infer, models, repository, requests, statistics, websocket,
+    },
     table::Routing,
     telemetry::IngressMetrics,
     ticket::Tickets,
     upstream::Pool,
 };
 use axum::{
-    Router, middleware,
+    Router,
+    body::Body,
+    extract::Request,
+    middleware,
     response::Response,
     routing::{MethodRouter, get, post},
 };
+use futures::StreamExt as _;
+use slipway_oip::{health::HealthServer, reflection};
 use slipway_proto::inference::grpc_inference_service_server::{self, GrpcInferenceServiceServer};
-use slipway_runtime::{Clock, Health};
+use slipway_runtime::{CancellationToken, Clock, Health, websocket::WebSockets};
 use std::{sync::Arc, time::Duration};
-use tonic::codec::CompressionEncoding;
+use tonic::{codec::CompressionEncoding, service::Routes};
+use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// What all handlers share.
@@ -63,6 +71,10 @@ pub struct Ingress {
     pub clock: Clock,
     /// Whether requests can be taken.
     pub health: Health,
+    /// The WebSockets that are open.
+    pub websockets: WebSockets,
+    /// From then on streams take no request, and end with their last answer.
+    pub closing: CancellationToken,
 }
 
 impl std::fmt::Debug for Ingress {
@@ -81,10 +93,28 @@ pub fn stack(ingress: Arc<Ingress>) -> Router {
         .accept_compressed(CompressionEncoding::Deflate)
         .send_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Deflate);
-    let calls = format!("/{}/{{call}}", grpc_inference_service_server::SERVICE_NAME);
+    let calls = |call: &str| format!("/{}/{call}", grpc_inference_service_server::SERVICE_NAME);
+    let stream = Router::new()
+        .route_service(&calls("ModelStreamInfer"), grpc.clone())
+        .layer(middleware::from_fn_with_state(Arc::clone(&ingress), messages::metered));
+    // Who keeps asking does not hold a door that closes.
+    let ending = MapRequestLayer::new({
+        let closing = ingress.closing.clone();
+        move |request: Request| {
+            let closing = closing.clone().cancelled_owned();
+            request.map(|body| Body::from_stream(body.into_data_stream().take_until(closing)))
+        }
+    });
+    let tools = Routes::new(HealthServer::new(Readiness::new(Arc::clone(&ingress))))
+        .add_service(reflection::v1())
+        .add_service(reflection::v1alpha())
+        .into_axum_router()
+        .reset_fallback();
     let grpc = Router::new()
-        .route_service(&calls, grpc)
+        .route_service(&calls("{call}"), grpc)
+        .merge(tools.layer(ending).with_state(()))
         .layer(middleware::from_fn_with_state(Arc::clone(&ingress), metered::metered))
+        .merge(stream)
         .layer(middleware::map_response(named));
     resources()
         .merge(grpc)
@@ -113,12 +143,18 @@ fn resources() -> Router<Arc<Ingress>> {
             "/v2/requests/{place}",
             get(requests::poll).delete(requests::cancel).fallback(routes::only_get_or_delete),
         );
+    for index in ["/v2/repository/index", "/v2/namespaces/{namespace}/repository/index"] {
+        router = router.route(index, post(repository::index).fallback(routes::only_post));
+    }
     for model in ["/v2/models/{model}", "/v2/namespaces/{namespace}/models/{model}"] {
         for version in ["", "/versions/{version}"] {
             let at = |resource: &str| format!("{model}{version}{resource}");
             router = router
                 .route(&at(""), read(get(models::metadata)))
                 .route(&at("/ready"), read(get(models::ready)))
+                .route(&at("/config"), read(get(statistics::config)))
+                .route(&at("/stats"), read(get(statistics::stats)))
+                .route(&at("/stream"), read(get(websocket::open)))
                 .route(&at("/infer"), post(infer::infer).fallback(routes::only_post));
         }
     }

@@ -80,6 +80,14 @@ impl Trail {
         known.correlation_id = Some(correlation_id.to_owned());
     }
 
+    /// Writes into its span how it ended.
+    pub fn record(&self, status: u16) {
+        self.span.record("http.response.status_code", status);
+        if status >= 500 {
+            self.span.record("otel.status_code", "ERROR");
+        }
+    }
+
     /// Says in the log that it failed by our fault, with what is known of it: most requests have no span that would say it.
     pub fn fault(&self, fault: &Fault) {
         let known = self.known();

@@ -6,7 +6,8 @@ use slipway_proto::oip::Tensor;
 
 use super::queue::{Job, Queue};
 use super::{Computed, Unanswered};
-use crate::engine::{EngineError, Model, guarded, split_rows, stack_rows};
+use crate::engine::{Batching, EngineError, Marks, Model, Parts, guarded, split_rows, stack_rows};
+use crate::statistics::Computations;
 
 /// Runs the jobs together; when that fails, each by itself.
 pub(super) fn run(queue: &Queue, model: &dyn Model, batch: Vec<Job>) {
@@ -38,13 +39,18 @@ fn run_together(
     let rows: Vec<usize> = batch.iter().map(|job| job.work.rows).collect();
     let total = rows.iter().sum();
     queue.metrics.batch_requests.observe(batch.len() as f64);
-    let computed = timed(queue, total, || {
+    let computed = timed(queue, total, |marks| {
         let requests: Vec<&[Tensor]> = batch.iter().map(|job| job.work.inputs.as_slice()).collect();
-        let outputs = model.run(&requests)?;
+        let outputs = model.run_marked(&requests, marks)?;
         apart(&outputs, &rows, total)
     });
     match computed {
-        Ok((outputs, ran)) => {
+        Ok((outputs, parts)) => {
+            let waited = batch.iter().map(|job| taken.saturating_duration_since(job.enqueued)).sum();
+            let statistics = &queue.metrics.statistics;
+            statistics.ran(total, &parts);
+            statistics.computed(Computations { requests: batch.len(), rows: total, waited }, &parts);
+            let ran = parts.total();
             for (job, outputs) in batch.into_iter().zip(outputs) {
                 answer(job, outputs, taken, ran, total);
             }
@@ -60,9 +66,20 @@ fn run_alone(queue: &Queue, model: &dyn Model, job: Job, taken: Instant) {
     };
     let rows = job.work.rows;
     queue.metrics.batch_requests.observe(1.0);
-    let computed = timed(queue, rows, || in_pieces(model, &job.work.inputs, rows, queue.max_rows()));
+    let computed = if rows > queue.max_rows() && *model.batching() == Batching::Rows {
+        timed(queue, rows, |_| in_pieces(queue, model, &job.work.inputs, rows))
+            .map(|((outputs, parts), _)| (outputs, parts))
+    } else {
+        timed(queue, rows, |marks| model.run_marked(&[&job.work.inputs], marks))
+            .inspect(|(_, parts)| queue.metrics.statistics.ran(size(model, rows), parts))
+    };
     match computed {
-        Ok((outputs, ran)) => answer(job, outputs, taken, ran, rows),
+        Ok((outputs, parts)) => {
+            let waited = taken.saturating_duration_since(job.enqueued);
+            let computations = Computations { requests: 1, rows: size(model, rows), waited };
+            queue.metrics.statistics.computed(computations, &parts);
+            answer(job, outputs, taken, parts.total(), rows);
+        }
         Err(error) => {
             // A caller that went away needs no answer.
             let _ = job.reply.send(Err(Unanswered::Failed(error)));
@@ -70,42 +87,58 @@ fn run_alone(queue: &Queue, model: &dyn Model, job: Job, taken: Instant) {
     }
 }
 
+/// The rows of a run as statistics know them: where requests share no run, the first dimension is none that counts them.
+fn size(model: &dyn Model, rows: usize) -> usize {
+    if *model.batching() == Batching::Rows { rows } else { 1 }
+}
+
 /// A request with more rows than a batch may have is computed in several runs.
-fn in_pieces(model: &dyn Model, inputs: &[Tensor], rows: usize, max_rows: usize) -> Result<Vec<Tensor>, EngineError> {
-    if rows <= max_rows || *model.batching() != crate::engine::Batching::Rows {
-        return model.run(&[inputs]);
-    }
+fn in_pieces(
+    queue: &Queue,
+    model: &dyn Model,
+    inputs: &[Tensor],
+    rows: usize,
+) -> Result<(Vec<Tensor>, Parts), EngineError> {
+    let max_rows = queue.max_rows();
     let mut sizes = vec![max_rows; rows / max_rows];
     if !rows.is_multiple_of(max_rows) {
         sizes.push(rows % max_rows);
     }
     let pieces = inputs.iter().map(|input| split_rows(input, &sizes)).collect::<Result<Vec<_>, _>>()?;
     let mut computed = Vec::with_capacity(sizes.len());
-    for index in 0..sizes.len() {
+    let begun = Instant::now();
+    let mut all = Marks::default().parts(begun, begun);
+    for (index, rows) in sizes.into_iter().enumerate() {
         let piece: Vec<Tensor> = pieces.iter().filter_map(|pieces| pieces.get(index).cloned()).collect();
-        computed.push(model.run(&[&piece])?);
+        let (started, mut marks) = (all.ended, Marks::default());
+        computed.push(model.run_marked(&[&piece], &mut marks)?);
+        let parts = marks.parts(started, Instant::now());
+        queue.metrics.statistics.ran(rows, &parts);
+        all = all.and(&parts);
     }
-    (0..model.signature().outputs.len())
+    let outputs = (0..model.signature().outputs.len())
         .map(|output| {
             let parts: Vec<&Tensor> = computed.iter().filter_map(|outputs| outputs.get(output)).collect();
             stack_rows(&parts)
         })
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok((outputs, all))
 }
 
 fn timed<T>(
     queue: &Queue,
     rows: usize,
-    work: impl FnOnce() -> Result<T, EngineError>,
-) -> Result<(T, Duration), EngineError> {
-    let started = Instant::now();
-    let result = guarded("running the model", work);
-    let took = started.elapsed();
+    work: impl FnOnce(&mut Marks) -> Result<T, EngineError>,
+) -> Result<(T, Parts), EngineError> {
+    let (started, mut marks) = (Instant::now(), Marks::default());
+    let result = guarded("running the model", || work(&mut marks));
+    let parts = marks.parts(started, Instant::now());
+    let took = parts.total();
     queue.ran(took, rows);
     queue.metrics.batch_rows.observe(rows as f64);
     queue.metrics.run_seconds.observe(took.as_secs_f64());
     match result {
-        Ok(done) => Ok((done, took)),
+        Ok(done) => Ok((done, parts)),
         Err(error) => {
             queue.metrics.failed_runs.inc();
             Err(error)

@@ -160,6 +160,12 @@ impl Batcher {
         self.queue.push(work, Instant::now()).map(Pending)
     }
 
+    /// Its bounds and pace.
+    #[must_use]
+    pub fn options(&self) -> BatcherOptions {
+        self.queue.options()
+    }
+
     /// Requests that wait now.
     #[must_use]
     pub fn waiting(&self) -> usize {

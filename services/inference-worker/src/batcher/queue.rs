@@ -75,6 +75,10 @@ impl Queue {
         Self { limits, options, metrics, started: Instant::now(), state: Mutex::default(), changed: Condvar::new() }
     }
 
+    pub(super) const fn options(&self) -> BatcherOptions {
+        self.options
+    }
+
     /// The most rows of a run.
     pub(super) const fn max_rows(&self) -> usize {
         self.limits.max_rows

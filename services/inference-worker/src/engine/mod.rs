@@ -17,6 +17,7 @@ pub mod copies;
 #[cfg(test)]
 pub(crate) mod double;
 pub mod golden;
+pub mod marks;
 pub mod measure;
 pub mod onnxruntime;
 mod probe;
@@ -26,6 +27,7 @@ pub mod threads;
 pub mod tract;
 
 pub use compare::{Difference, Tolerance};
+pub use marks::{Marks, Parts};
 pub use rows::{Stack, split_rows, stack_rows};
 pub use threads::Threads;
 
@@ -92,6 +94,14 @@ pub trait Model: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`EngineError`], when the engine fails on these inputs.
     fn run(&self, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, EngineError>;
+
+    /// The same, and marks when the inputs were in place and when the outputs were computed.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    fn run_marked(&self, requests: &[&[Tensor]], _marks: &mut Marks) -> Result<Vec<Tensor>, EngineError> {
+        self.run(requests)
+    }
 }
 
 /// Whether rows of different requests may share a run.

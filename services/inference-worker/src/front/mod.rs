@@ -10,6 +10,7 @@
 mod body;
 mod path;
 mod respond;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -19,21 +20,29 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::body::Body;
 use body::Unread;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use path::{Part, Resource};
 use slipway_kernel::{Refusal as Value, Refusals};
-use slipway_oip::binary;
+use slipway_oip::binary::Parts;
+use slipway_oip::health::HealthServer;
 use slipway_oip::json::{self, Envelope};
+use slipway_oip::{binary, configuration, events, reflection, repository, statistics};
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
+use slipway_runtime::CancellationToken;
+use slipway_runtime::websocket::WebSockets;
 use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
 use tower::Service;
 
 use crate::grpc::Direct;
+use crate::health::Readiness;
 use crate::inference::{Asked, Inference, Phase, SERVER};
 use crate::refusal::Refusal;
 use crate::telemetry::Path;
@@ -53,24 +62,39 @@ pub struct Front {
     inference: Arc<Inference>,
     limits: FrontLimits,
     grpc: GrpcInferenceServiceServer<Direct>,
+    /// What tools of gRPC ask of any server.
+    tools: Router,
+    closing: CancellationToken,
+    sockets: WebSockets,
 }
 
 impl Front {
-    /// A front before a model.
+    /// A front before a model. From `closing` on streams end with their last answer.
     #[must_use]
-    pub fn new(inference: Arc<Inference>, limits: FrontLimits) -> Self {
-        let grpc = GrpcInferenceServiceServer::new(Direct::open(Arc::clone(&inference), limits.timeout))
+    pub fn new(inference: Arc<Inference>, limits: FrontLimits, closing: CancellationToken) -> Self {
+        let tools = Routes::new(HealthServer::new(Readiness::new(Arc::clone(&inference), closing.clone())))
+            .add_service(reflection::v1())
+            .add_service(reflection::v1alpha())
+            .into_axum_router();
+        let direct = Direct::open(Arc::clone(&inference), limits.timeout, closing.clone());
+        let grpc = GrpcInferenceServiceServer::new(direct)
             .max_decoding_message_size(limits.body)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Deflate)
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Deflate)
             .max_encoding_message_size(usize::MAX);
-        Self { inference, limits, grpc }
+        let sockets = WebSockets::new(stream::MOST, closing.clone());
+        Self { inference, limits, grpc, tools, closing, sockets }
+    }
+
+    /// Waits until the last WebSocket has ended, after `closing`.
+    pub async fn ended(&self) {
+        self.sockets.ended().await;
     }
 
     async fn answer(self, request: Request<Body>) -> Response<Body> {
-        let Some(resource) = Resource::of(request.uri().path()) else {
+        let Some(resource) = Resource::of(request.uri().path(), self.inference.name()) else {
             return respond::refusal(&Refusal::new(FailureCode::NotFound, "there is nothing at this path"));
         };
         if resource.is_posted() != (request.method() == Method::POST) || !is_known(request.method()) {
@@ -80,16 +104,29 @@ impl Front {
             Resource::Server => respond::document(&SERVER),
             Resource::Live => respond::empty(StatusCode::OK),
             Resource::Ready => respond::empty(self.readiness()),
+            Resource::Index => self.index(request).await.unwrap_or_else(|refusal| respond::refusal(&refusal)),
+            Resource::Statistics => respond::document(&statistics::Document::from(self.inference.statistics())),
             Resource::Model { name, version, part } => {
                 let refused = self.inference.is_meant(name, version).err();
                 match (refused, part) {
                     (Some(refusal), _) => respond::refusal(&refusal),
                     (None, Part::Metadata) => respond::document(&self.inference.document()),
                     (None, Part::Ready) => respond::empty(self.readiness()),
-                    (None, Part::Infer) => match self.infer(request).await {
-                        Ok(response) => response,
-                        Err(refusal) => respond::refusal(&refusal),
-                    },
+                    (None, Part::Configuration) => {
+                        respond::document(&configuration::document(&self.inference.configuration()))
+                    }
+                    (None, Part::Statistics) => {
+                        respond::document(&statistics::Document::from(self.inference.statistics()))
+                    }
+                    (None, Part::Stream) => self.stream(request).unwrap_or_else(|refusal| respond::refusal(&refusal)),
+                    (None, Part::Infer) => {
+                        let wants_event = events::are_wanted(request.headers());
+                        match self.infer(request).await {
+                            Ok(response) if wants_event => events::of(response).map(Body::new),
+                            Ok(response) => response,
+                            Err(refusal) => respond::refusal(&refusal),
+                        }
+                    }
                 }
             }
         }
@@ -97,6 +134,16 @@ impl Front {
 
     fn readiness(&self) -> StatusCode {
         if self.inference.phase() == Phase::Serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    }
+
+    async fn index(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+        let (parts, body) = request.into_parts();
+        let body = match body::read(&parts.headers, body, INDEX_BYTES, Instant::now() + self.limits.timeout).await {
+            Ok(body) => body,
+            Err(Unread::TooSlow) => return Ok(respond::too_slow()),
+            Err(Unread::Refused(refusal)) => return Err(refusal),
+        };
+        Ok(respond::document(&repository::Asked::read(&body)?.of(self.inference.index())))
     }
 
     async fn infer(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
@@ -121,6 +168,10 @@ impl Front {
 
     async fn ask(&self, headers: &HeaderMap, body: Bytes, deadline: Instant) -> Result<Asked, Refusal> {
         let parts = slipway_oip::http::parts(headers, body).map_err(|refusal| Refusals(vec![refusal]))?;
+        self.read(parts, deadline).await
+    }
+
+    async fn read(&self, parts: Parts, deadline: Instant) -> Result<Asked, Refusal> {
         let (is_long, inference) = (parts.document.len() > INLINE_BYTES, Arc::clone(&self.inference));
         let read = move || {
             let (signature, rules) = (inference.signature(), inference.rules());
@@ -156,6 +207,9 @@ impl Front {
 /// millisecond, which is what a neighbour may have to wait.
 const INLINE_BYTES: usize = 256 * 1024;
 
+/// Most bytes of what is asked of the index: a wish in a few words.
+const INDEX_BYTES: usize = 4 * 1024;
+
 /// Does work here, or aside if it is long.
 async fn aside_if<T: Send + 'static>(is_long: bool, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     if !is_long {
@@ -169,6 +223,9 @@ async fn aside_if<T: Send + 'static>(is_long: bool, work: impl FnOnce() -> T + S
 const TIMEOUT_MS: &str = "slipway-timeout-ms";
 /// How long a request may take at most, whatever it says.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Where the services of gRPC itself are.
+const TOOLS: &str = "/grpc.";
 
 fn is_known(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::POST)
@@ -186,6 +243,12 @@ impl Service<Request<Body>> for Front {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let is_grpc =
             request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        if is_grpc && request.uri().path().starts_with(TOOLS) {
+            // Who keeps asking does not hold a worker that ends.
+            let closing = self.closing.clone().cancelled_owned();
+            let request = request.map(|body| Body::from_stream(body.into_data_stream().take_until(closing)));
+            return Box::pin(self.tools.call(request));
+        }
         if is_grpc {
             let answer = self.grpc.call(request);
             return Box::pin(async {

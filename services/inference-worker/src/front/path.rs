@@ -9,6 +9,10 @@ pub(super) enum Resource<'a> {
     Live,
     /// `/v2/health/ready`.
     Ready,
+    /// `/v2/repository/index`: what is served.
+    Index,
+    /// `/v2/models/stats`: what was done with all that is served.
+    Statistics,
     /// `/v2/models/{name}[/versions/{version}]` and what is below.
     Model {
         /// The name in the path, percent-encoding undone by nobody: names of models have no use for it.
@@ -27,13 +31,20 @@ pub(super) enum Part {
     Metadata,
     /// Whether it answers.
     Ready,
+    /// How it is served.
+    Configuration,
+    /// What it has done.
+    Statistics,
+    /// Many inferences, on a WebSocket.
+    Stream,
     /// An inference.
     Infer,
 }
 
 impl<'a> Resource<'a> {
-    /// What the path leads to. A slash at its end changes nothing, as public clients disagree about it.
-    pub(super) fn of(path: &'a str) -> Option<Self> {
+    /// What the path leads to where a model called `own` is served. A slash at its end changes nothing, as public clients disagree
+    /// about it.
+    pub(super) fn of(path: &'a str, own: &str) -> Option<Self> {
         let rest = path.strip_prefix("/v2")?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.is_empty() {
@@ -43,6 +54,9 @@ impl<'a> Resource<'a> {
         let found = match (segments.next()?, segments.next()?) {
             ("health", "live") => Self::Live,
             ("health", "ready") => Self::Ready,
+            ("repository", "index") => Self::Index,
+            // A model may have this name, and then the path is its own.
+            ("models", "stats") if own != "stats" && segments.clone().next().is_none() => Self::Statistics,
             ("models", name) if !name.is_empty() => {
                 let (version, part) = match segments.next() {
                     Some("versions") => (segments.next().filter(|version| !version.is_empty())?, segments.next()),
@@ -51,6 +65,9 @@ impl<'a> Resource<'a> {
                 let part = match part {
                     None => Part::Metadata,
                     Some("ready") => Part::Ready,
+                    Some("config") => Part::Configuration,
+                    Some("stats") => Part::Statistics,
+                    Some("stream") => Part::Stream,
                     Some("infer") => Part::Infer,
                     Some(_) => return None,
                 };
@@ -63,7 +80,7 @@ impl<'a> Resource<'a> {
 
     /// Whether it is posted to rather than read.
     pub(super) const fn is_posted(self) -> bool {
-        matches!(self, Self::Model { part: Part::Infer, .. })
+        matches!(self, Self::Index | Self::Model { part: Part::Infer, .. })
     }
 }
 
@@ -85,10 +102,18 @@ mod tests {
             ("/v2/models/m/versions/1-1", model("1-1", Part::Metadata)),
             ("/v2/models/m/versions/1-1/ready", model("1-1", Part::Ready)),
             ("/v2/models/m/versions/1-1/infer", model("1-1", Part::Infer)),
+            ("/v2/models/m/versions/1-1/stream", model("1-1", Part::Stream)),
+            ("/v2/models/m/config", model("", Part::Configuration)),
+            ("/v2/models/m/stats", model("", Part::Statistics)),
+            ("/v2/models/m/versions/1-1/stats", model("1-1", Part::Statistics)),
+            ("/v2/models/stats", Resource::Statistics),
+            ("/v2/repository/index", Resource::Index),
         ] {
-            assert_eq!(Resource::of(path), Some(resource), "{path}");
-            assert_eq!(Resource::of(&format!("{path}/")), Some(resource), "{path}/");
+            assert_eq!(Resource::of(path, "m"), Some(resource), "{path}");
+            assert_eq!(Resource::of(&format!("{path}/"), "m"), Some(resource), "{path}/");
         }
+        let stats = Resource::Model { name: "stats", version: "", part: Part::Metadata };
+        assert_eq!(Resource::of("/v2/models/stats", "stats"), Some(stats));
     }
 
     #[test]
@@ -109,14 +134,14 @@ mod tests {
             "/v2/health",
             "/v2/health/live/now",
         ] {
-            assert_eq!(Resource::of(path), None, "{path}");
+            assert_eq!(Resource::of(path, "m"), None, "{path}");
         }
     }
 
     proptest! {
         #[test]
         fn no_path_makes_it_panic(path in "(/?(v2|models|versions|health|m|))*.{0,4}") {
-            let _ = Resource::of(&path);
+            let _ = Resource::of(&path, "m");
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use http::{Method, Request, Response};
 use serde_json::{Value, json};
 use slipway_oip::binary::HEADER;
-use slipway_runtime::Clock;
+use slipway_runtime::{CancellationToken, Clock};
 use tower::{Service as _, ServiceExt as _};
 
 use super::{Front, FrontLimits};
@@ -18,7 +18,7 @@ const INFER: &str = "/v2/models/digits/infer";
 fn front() -> (Front, Arc<Inference>) {
     let inference = Arc::new(fixtures::serving(Clock::system()).with_version("1"));
     let limits = FrontLimits { body: 1 << 20, timeout: Duration::from_secs(5) };
-    (Front::new(Arc::clone(&inference), limits), inference)
+    (Front::new(Arc::clone(&inference), limits, CancellationToken::new()), inference)
 }
 
 async fn send(front: &Front, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Response<Body> {
@@ -61,7 +61,7 @@ async fn a_request_is_answered_with_the_names_and_version_of_the_model() {
 async fn what_the_server_and_the_model_are_is_told_and_whether_they_answer() {
     let (front, inference) = front();
     let get = async |path: &str| send(&front, Method::GET, path, &[], Vec::new()).await;
-    assert_eq!(document(get("/v2").await).await["extensions"], json!(["binary_tensor_data"]));
+    assert_eq!(document(get("/v2").await).await["extensions"], json!(slipway_oip::documents::EXTENSIONS));
     let model = document(get("/v2/models/digits").await).await;
     assert_eq!((&model["versions"], &model["inputs"][0]["shape"]), (&json!(["1"]), &json!([-1, 4])));
     for path in ["/v2/health/live", "/v2/health/ready", "/v2/models/digits/ready"] {
@@ -151,4 +151,44 @@ async fn a_body_that_does_not_come_is_given_up_at_the_deadline() {
     let response = front.clone().ready().await.unwrap().call(request).await.unwrap();
     assert_eq!(response.status(), 408);
     assert_eq!(document(response).await["code"], "body-too-slow");
+}
+
+#[tokio::test]
+async fn what_is_served_how_and_what_it_has_done_is_told_as_the_public_client_asks() {
+    let (front, _) = front();
+    post(&front, &request(2)).await;
+    let get = async |path: &str| document(send(&front, Method::GET, path, &[], Vec::new()).await).await;
+    let index = async |body: &str| send(&front, Method::POST, "/v2/repository/index", &[], body.into()).await;
+    let served = json!([{ "name": "digits", "version": "1", "state": "READY" }]);
+    assert_eq!(document(index("").await).await, served);
+    assert_eq!(document(index(r#"{"ready":true}"#).await).await, served);
+    assert_eq!(index("nonsense").await.status(), 400);
+    for path in ["/v2/models/digits/stats", "/v2/models/digits/versions/1/stats", "/v2/models/stats"] {
+        let stats = get(path).await;
+        let own = &stats["model_stats"][0];
+        assert_eq!((&own["name"], &own["inference_count"]), (&json!("digits"), &json!(2)), "{path}");
+        assert_eq!(own["inference_stats"]["success"]["count"], json!(1), "{path}");
+        assert_eq!(own["batch_stats"][0]["batch_size"], json!(2), "{path}");
+    }
+    assert_eq!(get("/v2/models/digits/config").await["max_batch_size"], json!(8));
+    for path in ["/v2/models/cats/stats", "/v2/models/digits/versions/9/config"] {
+        assert_eq!(get(path).await["code"], json!("not-found"), "{path}");
+    }
+    assert_eq!(send(&front, Method::POST, "/v2/models/digits/stats", &[], Vec::new()).await.status(), 405);
+}
+
+#[tokio::test]
+async fn an_answer_is_an_event_where_that_is_wanted_and_a_refusal_is_none() {
+    let (front, _) = front();
+    let wanted = [("accept", "text/event-stream")];
+    let body = request(1).to_string().into_bytes();
+    let answer = send(&front, Method::POST, INFER, &wanted, body).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let text = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    let document = text.strip_prefix(b"data: ").and_then(|rest| rest.strip_suffix(b"\n\n")).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(document).unwrap()["id"], json!("mine"));
+    let refused = send(&front, Method::POST, INFER, &wanted, b"{}".to_vec()).await;
+    assert_eq!(refused.status(), 400);
+    assert_eq!(refused.headers()["content-type"], "application/json");
 }

@@ -2,6 +2,7 @@
 
 pub mod http;
 mod linger;
+pub mod messages;
 pub mod metered;
 mod stall;
 mod tls;

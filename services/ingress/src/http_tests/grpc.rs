@@ -98,7 +98,10 @@ async fn a_model_is_named_as_in_a_path_and_in_other_namespaces_with_a_point() {
     assert!(client.server_live(ServerLiveRequest {}).await.unwrap().into_inner().live);
     assert!(client.server_ready(ServerReadyRequest {}).await.unwrap().into_inner().ready);
     let server = client.server_metadata(ServerMetadataRequest {}).await.unwrap().into_inner();
-    assert_eq!((server.name.as_str(), &server.extensions[..]), ("slipway", &["binary_tensor_data".to_owned()][..]));
+    assert_eq!(
+        (server.name.as_str(), &server.extensions[..]),
+        ("slipway", &slipway_oip::documents::EXTENSIONS.map(str::to_owned)[..])
+    );
     world.register(&[]);
     let ready = ModelReadyRequest { name: "digits".into(), version: String::new() };
     assert!(!client.model_ready(ready).await.unwrap().into_inner().ready);

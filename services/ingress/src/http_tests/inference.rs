@@ -267,3 +267,25 @@ async fn small_requests_share_one_stream() {
     let of = |counter: &AtomicU32| counter.load(Ordering::SeqCst);
     assert_eq!((of(&worker.shared.streamed), of(&worker.shared.streams)), (40, 1));
 }
+
+#[tokio::test]
+async fn an_answer_is_one_event_where_that_is_wanted_also_when_it_is_given_again() {
+    let world = World::released().await;
+    let worker = world.worker(FIRST, "a");
+    world.register(&[&worker]);
+    let mut events = Vec::new();
+    for _ in 0..2 {
+        let request =
+            world.post(INFER, &body()).header("accept", "text/event-stream").header("idempotency-key", "once");
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        events.push(answer.text().await.unwrap());
+    }
+    assert_eq!(worker.calls(), 1);
+    for event in events {
+        let document = event.strip_prefix("data: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap();
+        let document: serde_json::Value = serde_json::from_str(document).unwrap();
+        assert_eq!(document["outputs"][0]["data"], json!([0.5, 2.0]));
+    }
+}

@@ -4,6 +4,7 @@ mod access;
 mod admission;
 mod authority;
 mod client;
+mod extensions;
 mod framing;
 mod grpc;
 mod inference;
@@ -14,6 +15,9 @@ mod mesh;
 mod recording;
 mod resilience;
 mod routing;
+mod streams;
+mod tools;
+mod websocket;
 mod worker;
 mod world;
 

@@ -8,6 +8,7 @@ use crate::{
     capture::Capture,
     channels::http::HttpDoor,
     config::{AuthConfig, HttpConfig, LimitsConfig},
+    limits,
     stack::{Ingress, stack},
     table::{
         Routing,
@@ -21,7 +22,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 use slipway_kernel::{RevisionId, Span};
 use slipway_proto::slipway::inference::v1::InferenceResult;
-use slipway_runtime::{CancellationToken, Frame};
+use slipway_runtime::{CancellationToken, Frame, websocket::WebSockets};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
@@ -71,7 +72,8 @@ impl World {
 
     pub(super) async fn open(setting: Setting) -> Self {
         slipway_runtime::tls::install_provider();
-        let Setting { limits, http, worker_wait, history, drain } = setting;
+        let Setting { limits: bounds, http, worker_wait, history, drain } = setting;
+        let shutdown = CancellationToken::new();
         let (frame, mailbox) = (Frame::for_test("ingress"), Arc::new(MemoryMailbox::default()));
         let metrics = IngressMetrics::register(&frame.metrics);
         let ingress = Arc::new(Ingress {
@@ -82,8 +84,8 @@ impl World {
                 issuers: Issuers::new(Outbound::new(&AuthConfig::default()).unwrap()),
                 probes: Probes::new(Vec::new()),
             },
-            admission: Admission::new(&limits),
-            limits,
+            admission: Admission::new(&bounds),
+            limits: bounds,
             worker_wait,
             mailbox: Arc::<MemoryMailbox>::clone(&mailbox),
             capture: Capture::new(1 << 20, metrics.clone()),
@@ -91,6 +93,8 @@ impl World {
             metrics,
             clock: frame.clock.clone(),
             health: frame.health.clone(),
+            websockets: WebSockets::new(limits::WEBSOCKETS, shutdown.clone()),
+            closing: shutdown.clone(),
         });
         let captured = Arc::clone(&ingress);
         tokio::spawn(async move { captured.capture.run(captured.mailbox.as_ref()).await });
@@ -98,9 +102,12 @@ impl World {
         ingress.pool.set_identity(authority.ingress());
         let door = HttpDoor::open(&http, drain).await.unwrap();
         let (address, certificate) = (door.address, door.certificate.clone());
-        let shutdown = CancellationToken::new();
         let serving = door.serve(stack(Arc::clone(&ingress)), shutdown.clone());
-        let server = tokio::spawn(async move { serving.await.unwrap() });
+        let websockets = ingress.websockets.clone();
+        let server = tokio::spawn(async move {
+            serving.await.unwrap();
+            websockets.ended().await;
+        });
         let own = OwnDoor { address, advertised: address.to_string(), certificate };
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
         let mut world = Self {

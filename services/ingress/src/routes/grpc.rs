@@ -2,18 +2,31 @@
 //!
 //! A model is named as in a path; one of another namespace as `<namespace>.<model>`, or by the metadata `slipway-namespace`.
 
-use super::{address::Address, health::SERVER, infer, models};
+use super::{
+    address::Address,
+    grpc_stream::{self, Answers},
+    health::SERVER,
+    infer, models,
+    repository::{self, Scope},
+    statistics,
+    wire::Wire,
+};
 use crate::{auth::Shown, channels::metered::Held, error::RequestError, respond, stack::Ingress, trail::Trail};
 use axum::extract::ConnectInfo;
 use http::{HeaderMap, Uri};
-use slipway_oip::documents::Model;
-use slipway_proto::inference::{
-    ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest,
-    ModelReadyResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse,
-    ServerReadyRequest, ServerReadyResponse, grpc_inference_service_server::GrpcInferenceService,
+use slipway_oip::{
+    documents::Model,
+    repository::{self as index, Asked},
 };
-use std::{net::SocketAddr, sync::Arc};
-use tonic::{Extensions, Request, Response, Status};
+use slipway_proto::inference::{
+    ModelConfigRequest, ModelConfigResponse, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
+    ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse, ModelStatisticsRequest, ModelStatisticsResponse,
+    RepositoryIndexRequest, RepositoryIndexResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest,
+    ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
+    grpc_inference_service_server::GrpcInferenceService,
+};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tonic::{Extensions, Request, Response, Status, Streaming};
 
 /// Metadata of the namespace of a model.
 const NAMESPACE: &str = "slipway-namespace";
@@ -23,10 +36,10 @@ const NAMESPACE: &str = "slipway-namespace";
 pub struct Grpc(Arc<Ingress>);
 
 /// Where a call came from, and what it shows.
-struct Caller {
-    headers: HeaderMap,
+pub(super) struct Caller {
+    pub(super) headers: HeaderMap,
     peer: SocketAddr,
-    trail: Arc<Trail>,
+    pub(super) trail: Arc<Trail>,
     uri: Uri,
     /// The memory of the message, for as long as the call is worked on.
     _held: Option<Held>,
@@ -42,7 +55,7 @@ impl Grpc {
 
 impl Caller {
     /// What the layers before left with the call.
-    fn of<T>(request: Request<T>) -> Result<(Self, T), Status> {
+    pub(super) fn of<T>(request: Request<T>) -> Result<(Self, T), Status> {
         let (metadata, extensions, message) = request.into_parts();
         let missing = || respond::status(&RequestError::Internal(anyhow::anyhow!("a layer is missing before gRPC")));
         let peer = peer(&extensions).ok_or_else(missing)?;
@@ -51,27 +64,52 @@ impl Caller {
         Ok((Self { headers: metadata.into_headers(), peer, trail, uri: Uri::default(), _held: held }, message))
     }
 
-    fn shown(&self) -> Shown<'_> {
-        Shown { headers: &self.headers, uri: &self.uri, peer: self.peer.ip(), arrived: self.trail.arrived }
+    pub(super) fn shown(&self) -> Shown<'_> {
+        self.shown_by(&self.trail)
     }
 
-    fn address(&self, name: &str, version: &str) -> Result<Address, RequestError> {
-        let namespace = self.headers.get(NAMESPACE).and_then(|value| value.to_str().ok());
+    /// What it shows with a request of its own time.
+    fn shown_by(&self, trail: &Trail) -> Shown<'_> {
+        Shown { headers: &self.headers, uri: &self.uri, peer: self.peer.ip(), arrived: trail.arrived }
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        self.headers.get(NAMESPACE).and_then(|value| value.to_str().ok())
+    }
+
+    /// Answers one request.
+    pub(super) async fn infer(
+        &self,
+        ingress: &Ingress,
+        trail: &Trail,
+        timeout: Option<Duration>,
+        message: ModelInferRequest,
+    ) -> Result<ModelInferResponse, RequestError> {
+        let address = self.address(&message.model_name, &message.model_version)?;
+        let wire = Wire::Message(Box::new(message));
+        infer::message(ingress, trail, &address, self.shown_by(trail), timeout, wire).await
+    }
+
+    pub(super) fn address(&self, name: &str, version: &str) -> Result<Address, RequestError> {
         let (namespace, name) = match name.split_once('.') {
             Some((namespace, name)) => (Some(namespace), name),
-            None => (namespace, name),
+            None => (self.namespace(), name),
         };
         Address::of(namespace, name, Some(version).filter(|version| !version.is_empty()), &self.headers)
     }
 
-    /// The status of a refusal, which the figures know by its number in HTTP.
-    fn refused(&self, error: &RequestError) -> Status {
-        self.trail.ended(respond::verdict(error).status);
-        if let Some(fault) = respond::Fault::of(error) {
-            self.trail.fault(&fault);
-        }
-        respond::status(error)
+    pub(super) fn refused(&self, error: &RequestError) -> Status {
+        refused(&self.trail, error)
     }
+}
+
+/// The status of a refusal, which the figures know by its number in HTTP.
+fn refused(trail: &Trail, error: &RequestError) -> Status {
+    trail.ended(respond::verdict(error).status);
+    if let Some(fault) = respond::Fault::of(error) {
+        trail.fault(&fault);
+    }
+    respond::status(error)
 }
 
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {
@@ -125,10 +163,66 @@ impl GrpcInferenceService for Grpc {
         let timeout = slipway_oip::grpc::timeout(request.metadata());
         let (caller, message) = Caller::of(request)?;
         caller.trail.is_inference();
-        let answered = async {
-            let address = caller.address(&message.model_name, &message.model_version)?;
-            infer::message(&self.0, &caller.trail, &address, caller.shown(), timeout, message).await
-        };
+        let answered = caller.infer(&self.0, &caller.trail, timeout, message);
         answered.await.map(Response::new).map_err(|error| caller.refused(&error))
+    }
+
+    type ModelStreamInferStream = Answers;
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        let ends = slipway_oip::grpc::timeout(request.metadata());
+        let (caller, incoming) = Caller::of(request)?;
+        let trail = Arc::clone(&caller.trail);
+        let answers = grpc_stream::answers(Arc::clone(&self.0), caller, ends, incoming);
+        answers.map(Response::new).map_err(|error| refused(&trail, &error))
+    }
+
+    async fn model_config(
+        &self,
+        request: Request<ModelConfigRequest>,
+    ) -> Result<Response<ModelConfigResponse>, Status> {
+        let (caller, message) = Caller::of(request)?;
+        let told = async {
+            let address = caller.address(&message.name, &message.version)?;
+            statistics::served(&self.0, &caller.trail, &address, caller.shown()).await
+        };
+        told.await.map(Response::new).map_err(|error| caller.refused(&error))
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<ModelStatisticsRequest>,
+    ) -> Result<Response<ModelStatisticsResponse>, Status> {
+        let (caller, message) = Caller::of(request)?;
+        let told = async {
+            if message.name.is_empty() {
+                let allowed = "the name of a model: whose figures these are decides who may see them";
+                return Err(RequestError::invalid("name", "nothing", allowed));
+            }
+            let address = caller.address(&message.name, &message.version)?;
+            statistics::done(&self.0, &caller.trail, &address, caller.shown()).await
+        };
+        told.await.map(Response::new).map_err(|error| caller.refused(&error))
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<RepositoryIndexRequest>,
+    ) -> Result<Response<RepositoryIndexResponse>, Status> {
+        let (caller, message) = Caller::of(request)?;
+        let scope = match caller.namespace() {
+            None => Some(Scope::All),
+            named => Scope::namespace(named),
+        };
+        let asked = Asked { ready: message.ready };
+        let served = match scope {
+            Some(scope) => repository::served(&self.0, &scope, caller.shown()).await,
+            None => Ok(Vec::new()),
+        };
+        let message = served.map(|served| index::message(asked.of(served)));
+        message.map(Response::new).map_err(|error| caller.refused(&error))
     }
 }

@@ -19,21 +19,36 @@ use crate::{
 };
 use axum::{
     Extension,
+    body::Body,
     extract::{ConnectInfo, RawPathParams, Request, State, rejection::RawPathParamsRejection},
     response::Response,
 };
-use prost::Message as _;
 use slipway_kernel::{Refusals, RequestId, Timestamp, spec::Record};
-use slipway_oip::json::{self, Written};
-use slipway_proto::inference::{ModelInferRequest, ModelInferResponse};
+use slipway_oip::{
+    events,
+    json::{self, Written},
+};
+use slipway_proto::inference::ModelInferResponse;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// Answers an inference request.
+/// Answers an inference request, as an event where its sender wants that.
 ///
 /// # Errors
 /// Why it has no answer.
 pub async fn infer(
+    ingress: State<Arc<Ingress>>,
+    trail: Extension<Arc<Trail>>,
+    peer: ConnectInfo<SocketAddr>,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+) -> Result<Response, RequestError> {
+    let wants_event = events::are_wanted(request.headers());
+    let response = document(ingress, trail, peer, params, request).await?;
+    Ok(if wants_event { events::of(response).map(Body::new) } else { response })
+}
+
+async fn document(
     State(ingress): State<Arc<Ingress>>,
     Extension(trail): Extension<Arc<Trail>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -73,7 +88,7 @@ pub async fn infer(
     written(&response, &forms).await.map(respond::written)
 }
 
-/// Answers an inference request that came as a message.
+/// Answers an inference request that came as a message, by whatever wire.
 ///
 /// # Errors
 /// Why it has no answer.
@@ -83,17 +98,16 @@ pub async fn message(
     address: &Address,
     shown: Shown<'_>,
     timeout: Option<Duration>,
-    message: ModelInferRequest,
+    wire: Wire,
 ) -> Result<ModelInferResponse, RequestError> {
     let visit = enter(ingress, address, shown, trail).await?;
     let mut head = Head::read(shown.headers)?;
     head.timeout = head.timeout.or(timeout);
     let limit = visit.rules.max_body;
-    if message.encoded_len() > limit {
+    if wire.bytes() > limit {
         return Err(RequestError::BodyTooLarge { limit });
     }
     let deadline = Deadline::of(&head, &visit, trail, ingress);
-    let wire = Wire::Message(Box::new(message));
     let prepared = prepare(&visit, &head, None, &wire).await?;
     let request = Admitted { ingress, trail, visit, head, deadline, wire };
     request.learn(&prepared);

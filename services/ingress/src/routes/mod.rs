@@ -3,13 +3,18 @@
 pub mod address;
 pub mod enter;
 pub mod grpc;
+mod grpc_stream;
 pub mod head;
 pub mod health;
+pub mod health_grpc;
 pub mod infer;
 pub mod later;
 pub mod models;
 pub mod prepare;
+pub mod repository;
 pub mod requests;
+pub mod statistics;
+pub mod websocket;
 pub mod wire;
 
 use crate::error::RequestError;

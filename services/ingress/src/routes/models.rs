@@ -75,8 +75,7 @@ pub async fn asked(
 ) -> Result<Arc<Target>, RequestError> {
     let visit = enter(ingress, address, shown, trail).await?;
     let entry = &visit.door.entry;
-    let serving = || entry.routes.shares.iter().max_by_key(|route| route.percent).map(|route| route.revision);
-    let target = visit.named.or_else(|| entry.targets.get(&serving()?).cloned());
+    let target = visit.named.or_else(|| entry.targets.get(&entry.serving()?).cloned());
     let target = target.ok_or_else(|| RequestError::NothingServes(address.deployment.clone()))?;
     trail.revision(target.revision);
     Ok(target)

@@ -49,6 +49,15 @@ impl Wire {
         })
     }
 
+    /// Bytes of all of it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Body { whole, .. } => whole.len(),
+            Self::Message(message) => message.encoded_len(),
+        }
+    }
+
     /// Bytes that are read character by character. Raw tensors are only looked at.
     #[must_use]
     pub const fn text_bytes(&self) -> usize {

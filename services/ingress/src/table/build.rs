@@ -66,6 +66,12 @@ impl Entry {
         self.routes.pick(hash(id)).and_then(|revision| self.targets.get(&revision))
     }
 
+    /// The revision that serves who names none and is told about: the one with the largest share.
+    #[must_use]
+    pub fn serving(&self) -> Option<RevisionId> {
+        self.routes.shares.iter().max_by_key(|route| route.percent).map(|route| route.revision)
+    }
+
     /// Whether the revision has a share of the traffic, so that anybody may ask for it by name.
     #[must_use]
     pub fn is_public(&self, revision: RevisionId) -> bool {

@@ -6,6 +6,7 @@
 //! another; when there is none it waits for one to appear, within its deadline. Every try bears the same request id, so
 //! that its effect happens once.
 
+pub mod ask;
 pub mod line;
 pub mod pace;
 pub mod pool;

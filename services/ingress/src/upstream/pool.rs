@@ -124,6 +124,13 @@ impl Pool {
         self.groups.load().get(&(deployment.clone(), revision)).map_or(0, |group| group.workers.len())
     }
 
+    /// All workers of a revision.
+    #[must_use]
+    pub fn workers(&self, deployment: &DeploymentId, revision: RevisionId) -> Vec<Arc<Worker>> {
+        let groups = self.groups.load();
+        groups.get(&(deployment.clone(), revision)).map(|group| group.workers.clone()).unwrap_or_default()
+    }
+
     /// A worker of the revision, not `avoid` where there is another.
     #[must_use]
     pub fn find(&self, key: &Key, avoid: Option<&str>, now: Instant, random: u64) -> Found {

@@ -159,6 +159,11 @@ impl Worker {
         &self.seat
     }
 
+    /// A handle on its connection, for what is no inference.
+    pub(super) fn client(&self) -> GrpcInferenceServiceClient<Channel> {
+        self.client.clone()
+    }
+
     /// Requests it has from here.
     #[must_use]
     pub fn outstanding(&self) -> u32 {

@@ -8,7 +8,7 @@ use slipway_proto::inference::{
 };
 
 /// Extensions of the protocol that are served, by the names that public clients know them by.
-pub const EXTENSIONS: [&str; 1] = ["binary_tensor_data"];
+pub const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "model_configuration", "statistics"];
 
 /// A refusal.
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -8,23 +8,35 @@
 //! - [`json`]: both as a JSON document, with the binary tensor extension ([`binary`]) beside or instead of numbers in text.
 //! - [`message`]: both as the protobuf of the gRPC protocol, raw or typed.
 //! - [`encoding`]: a body that comes packed.
+//! - [`events`]: an answer as server-sent events.
 //! - [`http`], [`grpc`]: what a body of HTTP is made of; what goes beside the messages of gRPC.
 //! - [`documents`]: what a server and a model say about themselves, in JSON.
+//! - [`configuration`], [`repository`], [`statistics`]: how a model is served, what is served, what was done: extensions of Triton.
+//! - [`stream`], [`talk`]: many requests on one stream of gRPC, on one WebSocket.
+//! - [`health`], [`reflection`]: what tools of gRPC ask of any server.
 //!
 //! All of it is pure. Every refusal names the path, the value and what is allowed there; no input makes it panic, and no
 //! input makes it take more memory than a small multiple of its own size.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod binary;
+pub mod configuration;
 pub mod documents;
 pub mod encoding;
+pub mod events;
 pub mod grpc;
+pub mod health;
 pub mod http;
 pub mod json;
 pub mod message;
+pub mod reflection;
+pub mod repository;
 pub mod request;
 pub mod response;
 pub mod signature;
+pub mod statistics;
+pub mod stream;
+pub mod talk;
 
 pub use request::{Parameters, Request, Wanted};
 pub use response::Response;

@@ -8,11 +8,13 @@ use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
+use tokio::sync::watch;
 
 /// The conditions of one service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Health {
     conditions: Arc<Mutex<BTreeMap<&'static str, State>>>,
+    changed: Arc<watch::Sender<u64>>,
     clock: Clock,
 }
 
@@ -45,7 +47,7 @@ pub struct Condition {
 
 impl Health {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { conditions: Arc::default(), clock }
+        Self { conditions: Arc::default(), changed: Arc::new(watch::Sender::new(0)), clock }
     }
 
     pub(crate) fn set_clock(&mut self, clock: Clock) {
@@ -66,6 +68,12 @@ impl Health {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.with(|conditions| conditions.values().all(|state| state.ready))
+    }
+
+    /// Sees each change of a condition.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 
     /// The conditions that do not hold, by name.
@@ -99,6 +107,7 @@ impl Health {
                 conditions.insert(name, State { ready, reason, since });
             }
         });
+        self.changed.send_modify(|version| *version += 1);
     }
 }
 
@@ -116,6 +125,7 @@ impl Condition {
     /// It is no longer a condition.
     pub fn remove(self) {
         self.health.with(|conditions| conditions.remove(self.name));
+        self.health.changed.send_modify(|version| *version += 1);
     }
 }
 
@@ -134,8 +144,13 @@ mod tests {
         assert_eq!(health.not_ready(), [NotReady { condition: "model", reason: "loading".to_owned() }]);
         drop(health.condition("nats"));
         assert_eq!(health.not_ready().len(), 1, "asking for a condition again does not reset it");
+        let mut changes = health.changes();
         model.remove();
         assert!(health.is_ready());
+        assert!(changes.has_changed().unwrap() && !health.changes().has_changed().unwrap());
+        changes.mark_unchanged();
+        nats.set_not_ready("gone");
+        assert!(changes.has_changed().unwrap());
     }
 
     #[test]

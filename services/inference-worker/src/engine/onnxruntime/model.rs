@@ -11,7 +11,7 @@ use slipway_proto::oip::Tensor;
 
 use super::declared;
 use super::tensors::{Buffer, from_ort};
-use crate::engine::{Batching, EngineError, LoadOptions, Model, Stack, Threads, probe};
+use crate::engine::{Batching, EngineError, LoadOptions, Marks, Model, Stack, Threads, probe};
 use crate::signature::Signature;
 
 /// A loaded ONNX model.
@@ -97,7 +97,11 @@ impl Model for OnnxRuntimeModel {
     }
 
     fn run(&self, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, EngineError> {
-        self.idle.take().run(&self.signature, requests)
+        self.run_marked(requests, &mut Marks::default())
+    }
+
+    fn run_marked(&self, requests: &[&[Tensor]], marks: &mut Marks) -> Result<Vec<Tensor>, EngineError> {
+        self.idle.take().run(&self.signature, requests, marks)
     }
 }
 
@@ -106,14 +110,21 @@ const fn plural(count: usize) -> &'static str {
 }
 
 impl Taken<'_> {
-    fn run(&mut self, signature: &Signature, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, EngineError> {
+    fn run(
+        &mut self,
+        signature: &Signature,
+        requests: &[&[Tensor]],
+        marks: &mut Marks,
+    ) -> Result<Vec<Tensor>, EngineError> {
         let Some(Instance { session, buffers }) = &mut self.instance else {
             return Err(EngineError::Run("there is no session".to_owned()));
         };
         let stacks = (0..buffers.len()).map(|input| Stack::new(requests, input)).collect::<Result<Vec<_>, _>>()?;
         let inputs =
             buffers.iter_mut().zip(&stacks).map(|(buffer, stack)| buffer.fill(stack)).collect::<Result<Vec<_>, _>>()?;
+        marks.filled();
         let outputs = session.run(inputs.as_slice()).map_err(|error| EngineError::Run(error.to_string()))?;
+        marks.computed();
         if outputs.len() != signature.outputs.len() {
             return Err(EngineError::Output(format!(
                 "{} where {} are declared",

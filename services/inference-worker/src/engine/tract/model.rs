@@ -8,7 +8,7 @@ use slipway_proto::oip::Tensor;
 use tract_onnx::pb::ModelProto;
 
 use super::plan::{Plan, Template, readings};
-use crate::engine::{Batching, EngineError, LoadOptions, Model, Planning, Stack, probe, samples, split_rows};
+use crate::engine::{Batching, EngineError, LoadOptions, Marks, Model, Planning, Stack, probe, samples, split_rows};
 use crate::signature::Signature;
 
 /// Plans kept for shapes seen lately. Each holds its own packed copy of the weights; a model whose inputs vary in more than
@@ -122,17 +122,17 @@ impl TractModel {
     }
 
     /// Pads the batch to the next size that has a plan, and cuts the padding off the outputs.
-    fn run_padded(&self, stacks: Vec<Stack<'_>>) -> Result<Vec<Tensor>, EngineError> {
+    fn run_padded(&self, stacks: Vec<Stack<'_>>, marks: &mut Marks) -> Result<Vec<Tensor>, EngineError> {
         let rows = stacks.first().and_then(|stack| stack.shape().first().copied()).unwrap_or(1);
         let bucket =
             if self.signature.batched && self.batching == Batching::Rows { rows.next_power_of_two() } else { rows };
         let shapes = |stacks: &[Stack<'_>]| stacks.iter().map(|stack| stack.shape().to_vec()).collect();
         if bucket == rows {
-            return self.planned(shapes(&stacks))?.run(&self.signature, &stacks);
+            return self.planned(shapes(&stacks))?.run(&self.signature, &stacks, marks);
         }
         let padded = stacks.into_iter().map(|stack| stack.padded_to(bucket)).collect::<Result<Vec<_>, _>>()?;
         self.planned(shapes(&padded))?
-            .run(&self.signature, &padded)?
+            .run(&self.signature, &padded, marks)?
             .iter()
             .map(|output| {
                 split_rows(output, &[rows])?
@@ -165,11 +165,15 @@ impl Model for TractModel {
     }
 
     fn run(&self, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, EngineError> {
+        self.run_marked(requests, &mut Marks::default())
+    }
+
+    fn run_marked(&self, requests: &[&[Tensor]], marks: &mut Marks) -> Result<Vec<Tensor>, EngineError> {
         let stacks =
             (0..self.signature.inputs.len()).map(|input| Stack::new(requests, input)).collect::<Result<Vec<_>, _>>()?;
         match &self.plans {
-            Plans::Symbolic(plan) => plan.run(&self.signature, &stacks),
-            Plans::PerShape { .. } => self.run_padded(stacks),
+            Plans::Symbolic(plan) => plan.run(&self.signature, &stacks, marks),
+            Plans::PerShape { .. } => self.run_padded(stacks, marks),
         }
     }
 }

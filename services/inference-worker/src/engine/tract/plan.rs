@@ -14,7 +14,7 @@ use tract_onnx::tract_hir::infer::{DimFact, Factoid as _, ShapeFactoid};
 use tract_onnx::tract_hir::internal::{IntoRunnable as _, Symbol, TDim, ToDim};
 
 use super::{ml, tensors};
-use crate::engine::{EngineError, Stack};
+use crate::engine::{EngineError, Marks, Stack};
 use crate::signature::Signature;
 
 /// A way to read a file, with its name for messages.
@@ -124,7 +124,12 @@ impl Plan {
     }
 
     /// Computes all outputs.
-    pub(super) fn run(&self, signature: &Signature, inputs: &[Stack<'_>]) -> Result<Vec<Tensor>, EngineError> {
+    pub(super) fn run(
+        &self,
+        signature: &Signature,
+        inputs: &[Stack<'_>],
+        marks: &mut Marks,
+    ) -> Result<Vec<Tensor>, EngineError> {
         let failed = |error: &dyn std::fmt::Display| EngineError::Run(error.to_string());
         let mut values: TVec<TValue> = tvec!();
         for input in inputs {
@@ -135,7 +140,9 @@ impl Plan {
             Some(state) => state,
             None => self.plan.spawn().map_err(|error| failed(&format!("{error:#}")))?,
         };
+        marks.filled();
         let values = state.run(values).map_err(|error| failed(&format!("{error:#}")))?;
+        marks.computed();
         if state.op_states.iter().all(Option::is_none) {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(state);
         }

@@ -58,6 +58,10 @@ impl Default for HttpLimits {
     }
 }
 
+/// A connection of HTTP/2 without traffic is asked whether its peer lives (and must say so within hyper's 20 s), so that a client that
+/// vanished does not keep its streams for ever.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
 /// What was being served did not end within the bound, and was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not drained within {} ms, the rest was dropped", bound.as_millis())]
@@ -188,6 +192,7 @@ where
     builder
         .http2()
         .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
         .max_concurrent_streams(limits.max_streams)
         .max_header_list_size(limits.max_head);
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service)));

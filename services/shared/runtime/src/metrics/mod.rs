@@ -17,23 +17,32 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 
 /// The registry of one service: names begin with `slipway_`, and every series has the label `service`.
 /// Register each metric once and keep its handle; labels come from closed sets, never from user input.
-#[derive(Clone)]
-pub struct Metrics(Arc<Mutex<Registry>>);
+#[derive(Clone, Default)]
+pub struct Metrics {
+    own: Arc<Mutex<Registry>>,
+    public: Arc<Mutex<Registry>>,
+}
 
 impl Metrics {
     pub(crate) fn for_service(service: &'static str) -> Self {
         let label = (Cow::Borrowed("service"), Cow::Borrowed(service));
-        Self(Arc::new(Mutex::new(Registry::with_prefix_and_labels("slipway", [label].into_iter()))))
+        let own = Registry::with_prefix_and_labels("slipway", [label].into_iter());
+        Self { own: Arc::new(Mutex::new(own)), public: Arc::default() }
     }
 
     /// A registry whose names stand as they are, for the `process_…` metrics that every exporter names alike.
     pub(crate) fn bare() -> Self {
-        Self(Arc::default())
+        Self::default()
     }
 
     /// Registers metrics.
     pub fn with<R>(&self, register: impl FnOnce(&mut Registry) -> R) -> R {
-        register(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        register(&mut self.own.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Registers metrics whose names and labels are public ones, and so stand as they are.
+    pub fn with_public<R>(&self, register: impl FnOnce(&mut Registry) -> R) -> R {
+        register(&mut self.public.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The OpenMetrics text of this registry alone, as tests want it.
@@ -42,7 +51,10 @@ impl Metrics {
     /// When a metric cannot be encoded.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        text::encode(&mut text, &self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        for registry in [&self.own, &self.public] {
+            text::encode_registry(&mut text, &registry.lock().unwrap_or_else(PoisonError::into_inner))?;
+        }
+        text::encode_eof(&mut text)?;
         Ok(text)
     }
 }
@@ -78,6 +90,20 @@ impl Exposition {
 mod tests {
     use super::*;
     use prometheus_client::metrics::counter::Counter;
+
+    #[test]
+    fn a_public_name_stands_as_it_is_beside_our_own() {
+        let metrics = Metrics::for_service("ingress");
+        let counter = Counter::<u64>::default();
+        metrics.with(|registry| registry.register("published", "Facts published", counter.clone()));
+        metrics.with_public(|registry| registry.register("nv_published", "The same", counter.clone()));
+        counter.inc();
+        let text = metrics.encode().unwrap();
+        for line in ["slipway_published_total{service=\"ingress\"} 1\n", "\nnv_published_total 1\n"] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
+    }
 
     #[test]
     fn a_family_of_several_services_is_described_once() {
