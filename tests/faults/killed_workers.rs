@@ -40,7 +40,11 @@ async fn a_worker_of_two_killed_again_and_again_at_80_percent_load_fails_no_requ
     let _alone = alone().await;
     let postgres = Postgres::start().await;
     let env = vec![("RESULTS_URL".to_owned(), postgres.url())];
-    let mesh = Mesh::start_with(MeshOptions { env, ..MeshOptions::default() }).await;
+    // While one of two is away at 80 %, 60 % of a second's requests are too many each second; and what starts in its place takes from the
+    // same cores. That much may wait, for as long as it takes.
+    let set =
+        ["ingress.limits.in_flight_per_deployment=1024", "ingress.limits.queue_wait=8s"].map(str::to_owned).to_vec();
+    let mesh = Mesh::start_with(MeshOptions { env, set, ..MeshOptions::default() }).await;
     let folder = mesh.folder();
     let bus = folder.bus(Principal::Operator).await;
     let view = bus.log().follow().await.unwrap();
@@ -60,7 +64,9 @@ async fn a_worker_of_two_killed_again_and_again_at_80_percent_load_fails_no_requ
     let probing = Shape::Closed { callers: 32, duration: Duration::from_secs(4) };
     let most = run(&target, Arc::new(client.stream("most", false)), probing, limits, &Stop::default()).await.unwrap();
     assert_eq!(most.failed(), 0, "{:?}", most.failures);
-    let rate = most.throughput * LOAD;
+    // In a bad second too: the machine is not this test's alone.
+    let whole = most.seconds.iter().take(most.seconds.len().saturating_sub(1)).map(|second| second.ok);
+    let rate = whole.min().unwrap_or_default() as f64 * LOAD;
 
     let (asking, leaving) = (Arc::new(client.stream("asked", false)), Arc::new(client.stream("left", true)));
     let stop = Stop::default();

@@ -51,7 +51,8 @@ pub fn parent_from(span: &Span, traceparent: &str) -> bool {
 
 /// Whether a `traceparent` says that its trace is recorded.
 fn is_sampled(traceparent: &str) -> bool {
-    let flags = traceparent.get(TRACEPARENT_BYTES - 2..TRACEPARENT_BYTES);
+    let digits = |flags: &&str| flags.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let flags = traceparent.get(TRACEPARENT_BYTES - 2..TRACEPARENT_BYTES).filter(digits);
     flags.and_then(|flags| u8::from_str_radix(flags, 16).ok()).is_some_and(|flags| flags & 1 == 1)
 }
 
