@@ -7,12 +7,15 @@ use crate::{
     mailbox::Mailbox,
     telemetry::IngressMetrics,
 };
+use bytes::Bytes;
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use slipway_bus::{Captured, QueueError};
-use slipway_kernel::DeploymentId;
+use prost::Message as _;
+use slipway_bus::{CaptureBatch, QueueError};
+use slipway_kernel::{DeploymentId, RequestId};
+use slipway_proto::slipway::inference::v1::InferenceResult;
 use slipway_runtime::CancellationToken;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -25,7 +28,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// How often what is left at the end of the process is tried.
 const LAST_TRIES: u32 = 3;
 
-/// What a result takes besides its own bytes: ids, trace and bookkeeping.
+/// What a result takes in a batch besides its own bytes, and a little more: an id of at most 128 bytes, a trace, and framing.
 const OVERHEAD: usize = 256;
 
 /// Results that wait for the broker.
@@ -49,7 +52,8 @@ struct Held {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    results: Vec<Captured>,
+    /// Full but for the last.
+    batches: VecDeque<CaptureBatch>,
     /// Those under way included.
     bytes: usize,
     /// A batch of it is under way; the next one waits, so that one deployment has one writer.
@@ -76,8 +80,8 @@ impl Capture {
     }
 
     /// Takes a result, if there is room for it.
-    pub fn offer(&self, id: &DeploymentId, captured: Captured) {
-        let size = size(&captured);
+    pub fn offer(&self, id: &DeploymentId, request: &RequestId, traceparent: &str, result: &InferenceResult) {
+        let size = result.encoded_len() + OVERHEAD;
         let mut held = self.held();
         let Held { bytes, deployments } = &mut *held;
         let waiting = match deployments.get_mut(id) {
@@ -93,10 +97,10 @@ impl Capture {
             }
             return;
         }
-        *bytes += size;
-        waiting.bytes += size;
-        waiting.results.push(captured);
-        let (first, enough) = (waiting.results.len() == 1, waiting.results.len() == CAPTURE_RESULTS);
+        let (added, results) = waiting.push(size, request, traceparent, result);
+        *bytes += added;
+        waiting.bytes += added;
+        let (first, enough) = (results == 1, results == CAPTURE_RESULTS);
         drop(held);
         if first {
             self.arrived.notify_one();
@@ -141,17 +145,18 @@ impl Capture {
     }
 
     /// A batch of each deployment that has results and none under way.
-    fn batches(&self) -> Vec<(DeploymentId, Vec<Captured>)> {
+    fn batches(&self) -> Vec<(DeploymentId, CaptureBatch)> {
         let mut held = self.held();
         // What is idle and empty is forgotten, so that retired deployments leave nothing behind.
-        held.deployments.retain(|_, waiting| waiting.leaving || !waiting.results.is_empty());
+        held.deployments.retain(|_, waiting| waiting.leaving || !waiting.batches.is_empty());
         let ready = held.deployments.iter_mut().filter(|(_, waiting)| !waiting.leaving);
-        ready.map(|(id, waiting)| (id.clone(), waiting.batch())).collect()
+        ready.filter_map(|(id, waiting)| Some((id.clone(), waiting.batch()?))).collect()
     }
 
     /// Sends a batch until it is taken.
-    async fn leave(&self, mailbox: &dyn Mailbox, id: DeploymentId, batch: Vec<Captured>) {
-        let (results, bytes) = (batch.len(), batch.iter().map(size).sum::<usize>());
+    async fn leave(&self, mailbox: &dyn Mailbox, id: DeploymentId, batch: CaptureBatch) {
+        let (results, bytes) = (batch.results(), batch.bytes());
+        let batch: Bytes = batch.finish();
         let (mut pause, mut last_tries) = (PAUSE.0, 0);
         let kept = loop {
             let error = match mailbox.capture(&id, batch.clone()).await {
@@ -188,29 +193,36 @@ impl Capture {
 
 impl Held {
     fn is_empty(&self) -> bool {
-        self.deployments.values().all(|waiting| waiting.results.is_empty())
+        self.deployments.values().all(|waiting| waiting.batches.is_empty())
     }
 }
 
 impl Waiting {
-    fn batch(&mut self) -> Vec<Captured> {
-        self.leaving = true;
-        let mut bytes = 0;
-        let fits = self.results.iter().take(CAPTURE_RESULTS).take_while(|captured| {
-            bytes += size(captured);
-            bytes <= CAPTURE_BYTES
-        });
+    /// Writes a result that takes up to `size` bytes into the last batch, or a new one; how many bytes it took, and how many results that
+    /// batch has now.
+    fn push(
+        &mut self,
+        size: usize,
+        request: &RequestId,
+        traceparent: &str,
+        result: &InferenceResult,
+    ) -> (usize, usize) {
         // One that is larger than a batch is a batch.
-        let count = fits.count().max(1);
-        if count == self.results.len() {
-            return std::mem::take(&mut self.results);
+        let fits = |batch: &CaptureBatch| batch.results() < CAPTURE_RESULTS && batch.bytes() + size <= CAPTURE_BYTES;
+        if !self.batches.back().is_some_and(fits) {
+            self.batches.push_back(CaptureBatch::default());
         }
-        self.results.drain(..count).collect()
+        let Some(batch) = self.batches.back_mut() else { return (0, 0) };
+        let before = batch.bytes();
+        batch.push(request.as_str(), traceparent, result);
+        (batch.bytes() - before, batch.results())
     }
-}
 
-fn size(captured: &Captured) -> usize {
-    captured.result.len() + OVERHEAD
+    fn batch(&mut self) -> Option<CaptureBatch> {
+        let batch = self.batches.pop_front();
+        self.leaving = batch.is_some();
+        batch
+    }
 }
 
 #[cfg(test)]
@@ -228,8 +240,10 @@ mod tests {
         format!("default.{name}").parse().unwrap()
     }
 
-    fn result(n: usize, bytes: usize) -> Captured {
-        Captured { request_id: format!("r{n}"), traceparent: String::new(), result: vec![0; bytes].into() }
+    /// Offers a result of so many bytes.
+    fn offer(capture: &Capture, deployment: &str, n: usize, bytes: usize) {
+        let result = InferenceResult { principal: "x".repeat(bytes), ..InferenceResult::default() };
+        capture.offer(&id(deployment), &format!("r{n}").parse().unwrap(), "", &result);
     }
 
     fn kept(mailbox: &MemoryMailbox) -> Vec<usize> {
@@ -239,8 +253,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn results_leave_in_batches_and_all_of_them_before_the_end() {
         let (capture, mailbox) = (capture(1 << 20), MemoryMailbox::default());
-        (0..CAPTURE_RESULTS + 7).for_each(|n| capture.offer(&id("a"), result(n, 10)));
-        capture.offer(&id("b"), result(0, 10));
+        (0..CAPTURE_RESULTS + 7).for_each(|n| offer(&capture, "a", n, 10));
+        offer(&capture, "b", 0, 10);
         capture.close();
         capture.run(&mailbox).await;
         let mut sizes = kept(&mailbox);
@@ -253,8 +267,8 @@ mod tests {
     async fn what_has_no_room_is_shed_and_one_deployment_leaves_room_for_others() {
         let (capture, mailbox) = (capture(8 * 1_256), MemoryMailbox::default());
         mailbox.away.store(true, Ordering::SeqCst);
-        (0..10).for_each(|n| capture.offer(&id("a"), result(n, 1_000)));
-        capture.offer(&id("b"), result(0, 1_000));
+        (0..10).for_each(|n| offer(&capture, "a", n, 1_000));
+        offer(&capture, "b", 0, 1_000);
         assert_eq!(capture.metrics.captured_of(&id("a"), false), 6);
         let running = {
             let capture = Arc::clone(&capture);
@@ -278,7 +292,7 @@ mod tests {
     async fn a_broker_that_stays_away_does_not_keep_the_process() {
         let (capture, mailbox) = (capture(1 << 20), MemoryMailbox::default());
         mailbox.away.store(true, Ordering::SeqCst);
-        capture.offer(&id("a"), result(0, 10));
+        offer(&capture, "a", 0, 10);
         capture.close();
         capture.run(&mailbox).await;
         assert_eq!(capture.metrics.captured_of(&id("a"), false), 1);

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use slipway_bus::{Accepted, AcceptedRequest, Bus, BusError, Captured, QueueError, Recorded};
+use slipway_bus::{Accepted, AcceptedRequest, Bus, BusError, QueueError, Recorded};
 use slipway_kernel::{DeploymentId, RequestId, RevisionId};
 
 /// Queue, results, captures and the register of accepted requests. The broker, or a double of it.
@@ -44,8 +44,8 @@ pub trait Mailbox: Send + Sync + 'static {
         traceparent: Option<&str>,
     ) -> Result<Recorded, QueueError>;
 
-    /// Leaves results for the outputs of a deployment.
-    async fn capture(&self, id: &DeploymentId, results: Vec<Captured>) -> Result<(), QueueError>;
+    /// Leaves a batch of results for the outputs of a deployment.
+    async fn capture(&self, id: &DeploymentId, batch: Bytes) -> Result<(), QueueError>;
 }
 
 #[async_trait]
@@ -92,7 +92,7 @@ impl Mailbox for Bus {
         self.results().publish(id, request, result, traceparent).await
     }
 
-    async fn capture(&self, id: &DeploymentId, results: Vec<Captured>) -> Result<(), QueueError> {
-        self.captures().publish(id, results).await
+    async fn capture(&self, id: &DeploymentId, batch: Bytes) -> Result<(), QueueError> {
+        self.captures().publish(id, batch).await
     }
 }

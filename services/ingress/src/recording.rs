@@ -6,9 +6,8 @@ use crate::{
     table::Target,
     upstream::{Answer, Call},
 };
-use bytes::Bytes;
 use prost::Message as _;
-use slipway_bus::{Captured, QueueError, topology::MAX_INFERENCE_BYTES};
+use slipway_bus::{QueueError, topology::MAX_INFERENCE_BYTES};
 use slipway_kernel::{Timestamp, spec::Record};
 use slipway_proto::{
     failure::FailureCode,
@@ -16,6 +15,7 @@ use slipway_proto::{
     slipway::inference::v1::{InferenceResult, inference_result::Outcome},
 };
 use slipway_runtime::trace;
+use std::borrow::Cow;
 use tokio::time::timeout_at;
 
 /// Records the result of `call`, or sees to it that it is, and gives the answer back.
@@ -43,8 +43,7 @@ pub async fn record(
             })?;
         }
         Record::AfterReply => {
-            let captured = Captured { request_id: request.into(), traceparent, result: captured(&result) };
-            ingress.capture.offer(&id, captured);
+            ingress.capture.offer(&id, &request, &traceparent, &captured(&result));
         }
     }
     let Some(Outcome::Response(response)) = result.outcome else { unreachable!("it was made of an answer") };
@@ -72,14 +71,14 @@ fn result(call: Call, target: &Target, answer: Answer, completed: Timestamp) -> 
 }
 
 /// A result that is too large for the broker is captured without its outputs: that there was an answer is not lost.
-fn captured(result: &InferenceResult) -> Bytes {
+fn captured(result: &InferenceResult) -> Cow<'_, InferenceResult> {
     let bytes = result.encoded_len();
     if bytes <= MAX_INFERENCE_BYTES - ENVELOPE {
-        return result.encode_to_vec().into();
+        return Cow::Borrowed(result);
     }
     let message = format!("answered, but with {bytes} bytes too large to be recorded");
     let outcome = Some(Outcome::Failure(FailureCode::PayloadTooLarge.with(message)));
-    InferenceResult { outcome, ..result.clone() }.encode_to_vec().into()
+    Cow::Owned(InferenceResult { outcome, ..result.clone() })
 }
 
 /// What a batch of one needs besides its result: ids of at most 128 bytes, a trace, and framing.
@@ -96,7 +95,7 @@ mod tests {
             ..Default::default()
         };
         let of = |bytes| InferenceResult { outcome: Some(Outcome::Response(response(bytes))), ..Default::default() };
-        let kept = |bytes| InferenceResult::decode(captured(&of(bytes))).unwrap().outcome.unwrap();
+        let kept = |bytes| captured(&of(bytes)).outcome.clone().unwrap();
         assert!(matches!(kept(1_000), Outcome::Response(_)));
         let Outcome::Failure(failure) = kept(MAX_INFERENCE_BYTES) else { panic!("it is too large") };
         assert_eq!(failure.code, "payload-too-large");

@@ -245,8 +245,9 @@ impl Consumer {
 fn decode(result: &RecordedResult) -> Result<(Row, bool), String> {
     let decoded = InferenceResult::decode(result.payload.clone()).map_err(|error| error.to_string())?;
     let request_id = result.request_id.as_ref().ok_or("no captured result")?;
-    let row = row_of(&result.deployment, request_id, &decoded).map_err(|error| error.to_string())?;
-    Ok((row, decoded.probe))
+    let probe = decoded.probe;
+    let row = row_of(&result.deployment, request_id, decoded).map_err(|error| error.to_string())?;
+    Ok((row, probe))
 }
 
 /// Where it would be asked for.

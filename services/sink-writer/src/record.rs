@@ -25,7 +25,7 @@ pub(crate) struct NotAResult(String);
 pub(crate) fn row_of(
     deployment: &DeploymentId,
     request: &RequestId,
-    result: &InferenceResult,
+    result: InferenceResult,
 ) -> Result<Row, NotAResult> {
     let told = (result.namespace.as_str(), result.deployment.as_str(), result.request_id.as_str());
     let known = (deployment.namespace.as_str(), deployment.name.as_str(), request.as_str());
@@ -33,23 +33,26 @@ pub(crate) fn row_of(
         return Err(NotAResult(format!("it says {told:?} and stands at {known:?}")));
     }
     let revision = result.revision.parse().map_err(|allowed| NotAResult(format!("revision: {allowed}")))?;
-    let (ok, code, outputs) = match &result.outcome {
+    let (ok, code, outputs) = match result.outcome {
         Some(Outcome::Response(response)) => {
-            let tensors = response_tensors(response).map_err(|error| NotAResult(error.to_string()))?;
+            let tensors = response_tensors(&response).map_err(|error| NotAResult(error.to_string()))?;
             (true, String::new(), json(&Readable(&tensors))?)
         }
-        Some(Outcome::Failure(failure)) => (false, failure.code.clone(), json(&json!({ "message": failure.message }))?),
+        Some(Outcome::Failure(failure)) => {
+            let message = json(&json!({ "message": failure.message }))?;
+            (false, failure.code, message)
+        }
         None => return Err(NotAResult("neither outputs nor failure".to_owned())),
     };
     Ok(Row {
-        namespace: result.namespace.clone(),
-        deployment: result.deployment.clone(),
-        request_id: result.request_id.clone(),
-        correlation_id: result.correlation_id.clone(),
+        namespace: result.namespace,
+        deployment: result.deployment,
+        request_id: result.request_id,
+        correlation_id: result.correlation_id,
         revision,
-        model_digest: result.model_digest.clone(),
-        trace_id: result.trace_id.clone(),
-        principal: result.principal.clone(),
+        model_digest: result.model_digest,
+        trace_id: result.trace_id,
+        principal: result.principal,
         attempt: result.attempt,
         accepted_at: unix_ms(result.accepted_unix_ms),
         completed_at: unix_ms(result.completed_unix_ms),
@@ -88,7 +91,7 @@ mod tests {
     }
 
     fn row(result: &InferenceResult) -> Result<Row, NotAResult> {
-        row_of(&"default.digits".parse().unwrap(), &"r1".parse().unwrap(), result)
+        row_of(&"default.digits".parse().unwrap(), &"r1".parse().unwrap(), result.clone())
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use crate::mailbox::Mailbox;
 use async_trait::async_trait;
 use bytes::Bytes;
-use slipway_bus::{Accepted, AcceptedRequest, BusError, Captured, QueueError, Recorded};
+use prost::Message as _;
+use slipway_bus::{Accepted, AcceptedRequest, BusError, QueueError, Recorded};
 use slipway_kernel::{DeploymentId, RequestId, RevisionId};
+use slipway_proto::slipway::inference::v1::{CapturedResult, CapturedResults};
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::{
@@ -20,7 +22,7 @@ pub(crate) struct MemoryMailbox {
     pub(super) accepted: Mutex<BTreeMap<Key, AcceptedRequest>>,
     pub(super) queued: Mutex<Vec<(RevisionId, Bytes)>>,
     pub(super) results: Mutex<BTreeMap<Key, Bytes>>,
-    pub(crate) captured: Mutex<Vec<(DeploymentId, Vec<Captured>)>>,
+    pub(crate) captured: Mutex<Vec<(DeploymentId, Vec<CapturedResult>)>>,
     pub(super) full: AtomicBool,
     pub(crate) away: AtomicBool,
 }
@@ -99,8 +101,9 @@ impl Mailbox for MemoryMailbox {
         }
     }
 
-    async fn capture(&self, id: &DeploymentId, results: Vec<Captured>) -> Result<(), QueueError> {
+    async fn capture(&self, id: &DeploymentId, batch: Bytes) -> Result<(), QueueError> {
         self.reach().map_err(QueueError::Unavailable)?;
+        let results = CapturedResults::decode(batch).unwrap().results;
         self.captured.lock().unwrap().push((id.clone(), results));
         Ok(())
     }

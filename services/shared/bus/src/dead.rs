@@ -5,7 +5,7 @@ use crate::{
     envelope::insert,
     error::BusError,
     follow::{Course, Followed, MANY, Mode, follow},
-    queue::Captured,
+    queue::CaptureBatch,
     topology::{DEAD, StreamName, dead, deployment_of, parse_capture, parse_dead, parse_intake, parse_result},
     wire::{self, Stored},
 };
@@ -148,8 +148,9 @@ impl DeadLetters {
             None => parse_capture(&letter.subject).map(|deployment| (deployment, String::new())),
         };
         if let Some((deployment, request_id)) = result {
-            let captured = Captured { request_id, traceparent: String::new(), result: letter.payload };
-            return self.bus.captures().put(&deployment, vec![captured]).await;
+            let mut batch = CaptureBatch::default();
+            batch.push_bytes(&request_id, "", &letter.payload);
+            return self.bus.captures().put(&deployment, batch.finish()).await;
         }
         let mut headers = HeaderMap::new();
         for (name, value) in &letter.headers {

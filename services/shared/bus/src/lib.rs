@@ -62,8 +62,8 @@ pub use log::{
 pub use principal::Principal;
 pub use probe_token::{ProbeClaims, ProbeToken, ProbeTokenError};
 pub use queue::{
-    Accepted, AcceptedRequest, AcceptedRequests, CaptureQueue, Captured, Captures, QueueError, QueuedRequest, Recorded,
-    RecordedResult, RequestQueue, Requests, ResultQueue, Results,
+    Accepted, AcceptedRequest, AcceptedRequests, CaptureBatch, CaptureQueue, Captures, QueueError, QueuedRequest,
+    Recorded, RecordedResult, RequestQueue, Requests, ResultQueue, Results,
 };
 pub use react::{Actor, Done, DutyError, Scene, react};
 pub use routes::{RevisionStats, RouteError, RouteReport, RouteReports};

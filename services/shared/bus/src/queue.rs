@@ -7,7 +7,7 @@ mod requests;
 mod results;
 
 pub use accepted::{Accepted, AcceptedRequest, AcceptedRequests};
-pub use captures::{CaptureQueue, Captured, Captures};
+pub use captures::{CaptureBatch, CaptureQueue, Captures};
 pub use requests::{QueuedRequest, RequestQueue, Requests};
 pub use results::{Recorded, RecordedResult, ResultQueue, Results};
 

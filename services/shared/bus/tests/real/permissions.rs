@@ -3,7 +3,7 @@
 use super::support::{LONG, deployment, draft, key, recovered, request, requested};
 use bytes::Bytes;
 use slipway_bus::{
-    AppendError, Bus, BusError, Captured, LeaseError, LeaseKey, Principal, Recorded,
+    AppendError, Bus, BusError, CaptureBatch, LeaseError, LeaseKey, Principal, Recorded,
     topology::{self, TopologyConfig},
 };
 use slipway_kernel::{
@@ -151,8 +151,9 @@ async fn what_only_some_have_to_do_they_can() {
     let results = sink.results().consume().await.unwrap();
     results.next(1, LONG).await.unwrap().pop().unwrap().ack().await.unwrap();
     sink.results().trim().await.unwrap();
-    let captured = Captured { request_id: request.to_string(), ..Captured::default() };
-    ingress.captures().publish(&id, vec![captured]).await.unwrap();
+    let mut batch = CaptureBatch::default();
+    batch.push(request.as_str(), "", &());
+    ingress.captures().publish(&id, batch.finish()).await.unwrap();
     let captures = sink.captures().consume().await.unwrap();
     captures.next(LONG).await.unwrap().pop().unwrap().ack().await.unwrap();
     assert_eq!(ingress.results().publish(&id, &request, Bytes::new(), None).await.unwrap(), Recorded::Already);

@@ -3,7 +3,7 @@
 use super::support::{LONG, deployment};
 use bytes::Bytes;
 use slipway_bus::{
-    Accepted, AcceptedRequest, Captured, DeadLetter, Principal, QueueError, Recorded,
+    Accepted, AcceptedRequest, CaptureBatch, DeadLetter, Principal, QueueError, Recorded,
     topology::{self, MAX_QUEUED_REQUESTS},
 };
 use slipway_kernel::{Digest, RequestId, RevisionId, Service, Timestamp};
@@ -190,12 +190,11 @@ async fn a_captured_batch_comes_again_until_all_of_it_is_settled() {
     let server = NatsServer::ready().await;
     let (ingress, sink) = (server.bus_as(Service::Ingress).await, server.bus_as(Service::SinkWriter).await);
     let id = deployment("digits");
-    let captured = |n: usize| Captured {
-        request_id: request(n).to_string(),
-        traceparent: if n == 1 { "t".to_owned() } else { String::new() },
-        result: Bytes::from_static(b"x"),
-    };
-    ingress.captures().publish(&id, (0..3).map(captured).collect()).await.unwrap();
+    let mut batch = CaptureBatch::default();
+    for n in 0..3 {
+        batch.push(request(n).as_str(), if n == 1 { "t" } else { "" }, &"x".to_owned());
+    }
+    ingress.captures().publish(&id, batch.finish()).await.unwrap();
     let queue = sink.captures().consume().await.unwrap();
     let mut taken = queue.next(LONG).await.unwrap();
     let ids: Vec<_> = taken.iter().map(|result| result.request_id.clone().unwrap()).collect();
@@ -213,8 +212,7 @@ async fn a_captured_batch_comes_again_until_all_of_it_is_settled() {
         result.ack().await.unwrap();
     }
     eventually(LONG, || async { sink.captures().lag().await.unwrap() == 0 }).await;
-    let large = vec![Captured { result: Bytes::from(vec![0; 5 << 20]), ..captured(0) }];
-    let large = ingress.captures().publish(&id, large).await;
+    let large = ingress.captures().publish(&id, Bytes::from(vec![0; 5 << 20])).await;
     assert!(matches!(large, Err(QueueError::TooLarge { .. })));
 }
 
