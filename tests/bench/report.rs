@@ -7,11 +7,8 @@ use crate::{
     many::Many,
     mesh::Memory,
 };
-use slipway_testkit::workspace;
-use std::{fs, time::Duration};
-
-/// Between these stands what `make bench-inference` wrote. It stays as it is.
-const OTHERS: (&str, &str) = ("<!-- bench-inference: begin -->", "<!-- bench-inference: end -->");
+use slipway_tests::results::{conditions, load, write_head};
+use std::time::Duration;
 
 /// The report as it grows; every line is printed at once.
 pub struct Report {
@@ -25,17 +22,7 @@ impl Report {
         report.line("# What the mesh costs\n\nWritten by `make bench` (`cargo bench --package slipway-tests`); the effects of the services are");
         report.line("simulated, the broker, the log, the leases and the databases of the sink-writer are real. Each service is a process of");
         report.line("its own, and all of them share the machine with the broker and with the bench.\n");
-        report.line(&format!("- date: {}", date()));
-        report.line(&format!("- machine: {}", machine()));
-        report.line(&format!(
-            "- build: {}",
-            if cfg!(debug_assertions) {
-                "debug (not what is shipped: figures of a release build are smaller)"
-            } else {
-                "release"
-            }
-        ));
-        report.line(&format!("- load of the machine when it began: {}", load()));
+        report.line(conditions().trim_end());
         report
     }
 
@@ -146,44 +133,12 @@ impl Report {
     /// Keeps it.
     pub fn end(mut self) -> anyhow::Result<()> {
         self.line(&format!("\nLoad of the machine when it ended: {}", load()));
-        let file = workspace().join("loadtest/RESULTS.md");
-        if let Some(kept) = others(&fs::read_to_string(&file).unwrap_or_default()) {
-            self.text.push_str(&format!("\n{kept}\n"));
-        }
-        fs::write(&file, &self.text)?;
+        write_head(&self.text)?;
         println!("written to loadtest/RESULTS.md");
         Ok(())
     }
 }
 
-fn others(text: &str) -> Option<&str> {
-    let begin = text.find(OTHERS.0)?;
-    let length = text.get(begin..)?.find(OTHERS.1)? + OTHERS.1.len();
-    text.get(begin..begin + length)
-}
-
 const fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "MISSED" }
-}
-
-fn date() -> String {
-    let now = jiff::Timestamp::now();
-    now.strftime("%Y-%m-%d %H:%M UTC").to_string()
-}
-
-fn machine() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let value = |text: &str, key: &str| {
-        let line = text.lines().find(|line| line.starts_with(key))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    };
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let model = value(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown processor".to_owned());
-    let memory = value(&read("/proc/meminfo"), "MemTotal").unwrap_or_default();
-    format!("{cores} cores, {model}, {memory} of memory, Linux {}", read("/proc/sys/kernel/osrelease").trim())
-}
-
-fn load() -> String {
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }

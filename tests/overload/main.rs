@@ -11,7 +11,8 @@ mod servers;
 
 use servers::Server;
 use slipway_loadtest::{FailureClass, Limits, Report, Same, Shape, Stop, run};
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use slipway_tests::results::{conditions, write_section};
+use std::{sync::Arc, time::Duration};
 
 /// Callers of the closed loops.
 const CALLERS: [usize; 4] = [1, 4, 16, 48];
@@ -42,10 +43,10 @@ impl Row {
         self.goodput() / self.peak
     }
 
-    fn print(&self) {
+    fn line(&self) -> String {
         let Report { latency, lag, late, failures, .. } = &self.report;
         let others: Vec<String> = failures.iter().map(|(class, count)| format!("{count} {class}")).collect();
-        println!(
+        format!(
             "| {} | {} ms | {:.0} | {:.0} | {:.0} | {:.0} % | {:.0} / {:.0} ms | {} | {:.1} ms{} |",
             self.what,
             self.deadline_ms,
@@ -58,7 +59,7 @@ impl Row {
             others.join(", "),
             lag.p99_ms,
             if *late { ", too late" } else { "" }
-        );
+        )
     }
 
     /// Whether enough is left, and everybody else was refused in a way that says so.
@@ -88,31 +89,38 @@ async fn measure(server: &Server) -> Vec<Row> {
     rows
 }
 
-fn main() -> ExitCode {
+fn main() -> std::io::Result<()> {
     slipway_runtime::tls::install_provider();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let mut text = format!(
+        "# What is left under overload\n\nWritten by `make bench-overload`.\n\n{}\n{}\n{}\n",
+        conditions(),
+        "| asked | deadline | peak /s | offered /s | in time /s | of the peak | p50 / p99 | refused | generator late by |",
+        "|---|--:|--:|--:|--:|--:|--:|---|--:|"
+    );
+    println!("{text}");
     let rows = runtime.block_on(async {
-        println!("| asked | deadline | peak /s | offered /s | in time /s | of the peak | p50 / p99 | refused | generator late by |");
-        println!("|---|---|---|---|---|---|---|---|---|");
         let mut rows = Vec::new();
         for server in [Server::worker().await, Server::door().await] {
             for row in measure(&server).await {
-                row.print();
+                println!("{}", row.line());
                 rows.push(row);
             }
         }
         rows
     });
-    if rows.iter().any(|row| row.report.late) {
-        println!("the generator was too late: no verdict");
-        return ExitCode::from(3);
-    }
-    let good = rows.iter().all(Row::is_good);
-    println!(
-        "at least {:.0} % of the peak at {FACTOR:.0} times as much: {}",
-        100.0 * WANTED,
-        if good { "met" } else { "missed" }
-    );
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    text.extend(rows.iter().map(|row| format!("{}\n", row.line())));
+    let verdict = if rows.iter().any(|row| row.report.late) {
+        "no verdict: the generator was too late"
+    } else if rows.iter().all(Row::is_good) {
+        "met"
+    } else {
+        "MISSED"
+    };
+    let verdict = format!("At least {:.0} % of the peak at {FACTOR:.0} times as much: {verdict}.", 100.0 * WANTED);
+    println!("{verdict}");
+    write_section("overload", &format!("{text}\n{verdict}"))?;
+    println!("written to loadtest/RESULTS.md");
+    Ok(())
 }
