@@ -7,9 +7,18 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use prost::Message as _;
 use tonic::Code as GrpcCode;
 
-use crate::slipway::inference::v1::Failure;
+use crate::slipway::inference::v1::inference_result::Outcome;
+use crate::slipway::inference::v1::{Failure, InferenceResult};
+
+/// Whether a recorded result says that its request was taken back by its sender.
+#[must_use]
+pub fn is_cancellation(result: &[u8]) -> bool {
+    let outcome = InferenceResult::decode(result).ok().and_then(|result| result.outcome);
+    matches!(outcome, Some(Outcome::Failure(failure)) if failure.code == FailureCode::Cancelled.as_str())
+}
 
 /// A pause before the next try in whole seconds, at least one, as `Retry-After` wants it: rounded up, since whoever comes back a moment
 /// too early has come for nothing.

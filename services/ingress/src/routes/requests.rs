@@ -17,7 +17,7 @@ use serde_json::json;
 use slipway_bus::{BusError, Recorded, topology::Bucket};
 use slipway_kernel::{DeploymentId, RequestId, Timestamp};
 use slipway_proto::{
-    failure::FailureCode,
+    failure::{FailureCode, is_cancellation},
     slipway::inference::v1::{InferenceResult, inference_result::Outcome},
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -67,7 +67,7 @@ pub async fn cancel(
         Recorded::Stored => Ok(respond::json(200, &json!({ "id": left.id, "status": "cancelled" }))),
         // Cancelled twice is cancelled.
         Recorded::Already => match ingress.mailbox.result(&left.deployment, &left.id).await.map_err(unavailable)? {
-            Some(recorded) if is_cancelled(&recorded) => {
+            Some(recorded) if is_cancellation(&recorded) => {
                 Ok(respond::json(200, &json!({ "id": left.id, "status": "cancelled" })))
             }
             _ => Err(RequestError::AlreadyAnswered),
@@ -131,11 +131,6 @@ fn cancelled(left: &Left, now: Timestamp) -> Result<InferenceResult, RequestErro
         outcome: Some(Outcome::Failure(FailureCode::Cancelled.with("taken back by its sender"))),
         ..InferenceResult::default()
     })
-}
-
-fn is_cancelled(recorded: &[u8]) -> bool {
-    let outcome = InferenceResult::decode(recorded).ok().and_then(|result| result.outcome);
-    matches!(outcome, Some(Outcome::Failure(failure)) if failure.code == FailureCode::Cancelled.as_str())
 }
 
 fn read(place: &str) -> Option<(DeploymentId, RequestId)> {

@@ -248,6 +248,7 @@ fn controller(permissions: &mut Permissions) {
     permissions.say(format!("{API}.STREAM.PURGE.{stream}"));
     // A fenced revision is marked, and what it said too late is removed.
     permissions.say(FENCES);
+    results_by_subject(permissions);
     permissions.say(format!("{API}.STREAM.PURGE.{}", StreamName::Results.as_str()));
 }
 

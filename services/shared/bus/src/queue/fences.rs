@@ -15,6 +15,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use serde_json::json;
 use slipway_kernel::{DeploymentId, RequestId, RevisionId};
+use slipway_proto::failure::is_cancellation;
 use std::time::Duration;
 
 /// A consumer of a work queue reads what another one reads.
@@ -67,8 +68,13 @@ impl Requests {
         }
     }
 
-    /// Removes the result of a request that another revision will answer.
+    /// Removes the result of a request that another revision will answer. What its sender took back stays taken back: the other's answer
+    /// then finds no place.
     async fn unsay(&self, id: &DeploymentId, request: &RequestId) -> Result<(), BusError> {
+        let said = self.bus.results().get(id, request).await?;
+        if said.is_none_or(|said| is_cancellation(&said)) {
+            return Ok(());
+        }
         let what = format!("STREAM.PURGE.{}", StreamName::Results.as_str());
         wire::api(&self.bus, &what, &json!({ "filter": result(id, request) })).await.map(drop)
     }

@@ -2,11 +2,16 @@
 
 use super::support::{LONG, deployment};
 use bytes::Bytes;
+use prost::Message as _;
 use slipway_bus::{
     Accepted, AcceptedRequest, CaptureBatch, DeadLetter, Principal, QueueError, Recorded,
     topology::{self, MAX_QUEUED_REQUESTS},
 };
 use slipway_kernel::{Digest, RequestId, RevisionId, Service, Timestamp};
+use slipway_proto::{
+    failure::FailureCode,
+    slipway::inference::v1::{InferenceResult, inference_result::Outcome},
+};
 use slipway_testkit::{NatsServer, eventually};
 use std::time::Duration;
 
@@ -117,6 +122,13 @@ async fn what_a_fenced_revision_has_in_hand_is_moved_too_and_what_it_says_of_it_
         answer(n).await;
         request.ack().await.unwrap();
     }
+    // One was taken back by its sender while it waited.
+    let taken_back = InferenceResult {
+        outcome: Some(Outcome::Failure(FailureCode::Cancelled.with("taken back"))),
+        ..InferenceResult::default()
+    };
+    let taken_back = Bytes::from(taken_back.encode_to_vec());
+    ingress.results().publish(&id, &request(50), taken_back.clone(), None).await.unwrap();
     assert!(worker.requests().pull(&id, TWO).await.is_err(), "a fenced revision pulls no more");
     controller.requests().fence(&id, TWO).await.unwrap();
     assert_eq!(sink.results().fenced_at(&id, TWO).await.unwrap(), Some(mark), "the first mark counts");
@@ -130,10 +142,14 @@ async fn what_a_fenced_revision_has_in_hand_is_moved_too_and_what_it_says_of_it_
             "{n}: the good one's answer has room"
         );
     }
+    assert_eq!(ingress.results().get(&id, &request(50)).await.unwrap(), Some(taken_back.clone()));
     // The sink-writer hears of results only.
     let queue = sink.results().consume().await.unwrap();
     let heard = queue.next(100, LONG).await.unwrap();
-    assert!(heard.iter().all(|result| result.payload.as_ref() == b"bad"), "{heard:?}");
+    assert!(
+        heard.iter().all(|result| [b"bad".as_slice(), &taken_back].contains(&result.payload.as_ref())),
+        "{heard:?}"
+    );
     controller.requests().remove(&id, TWO).await.unwrap();
     assert!(worker.requests().pull(&id, TWO).await.is_ok(), "nothing is left of the fence but the mark");
 }
