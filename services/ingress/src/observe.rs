@@ -62,26 +62,40 @@ pub(crate) async fn observe(State(metrics): State<IngressMetrics>, mut request: 
 /// The begin of a trail. What is not recorded has no span, and what its client gave is passed on as it came.
 fn trail(request: &Request) -> Trail {
     let given = given_traceparent(request);
-    let (traceparent, recorded) = trace::of_request(given.clone());
+    let is_given = given.is_some();
+    let (traceparent, recorded) = trace::of_request(given);
     if !recorded {
         return Trail::new(traceparent, Span::none());
     }
-    let span = span(request);
-    if let Some(given) = &given {
-        trace::parent_from(&span, given);
-    }
-    let traceparent = trace::traceparent_of(&span).unwrap_or(traceparent);
-    Trail::new(traceparent, span)
+    let span = span();
+    span.record("http.request.method", request.method().as_str());
+    span.record("url.path", request.uri().path().chars().take(256).collect::<String>());
+    begun(span, traceparent, is_given)
 }
 
-fn span(request: &Request) -> Span {
+/// The begin of the trail of one request among others on a line: recorded if the line is, as a part of its trace.
+pub(crate) fn trail_on(line: &Trail) -> Trail {
+    let traceparent = line.traceparent.clone();
+    if line.span.is_none() { Trail::new(traceparent, Span::none()) } else { begun(span(), traceparent, true) }
+}
+
+/// A trail with a span, which is a part of the trace of `traceparent` or begins one of its own.
+fn begun(span: Span, traceparent: String, is_part: bool) -> Trail {
+    if is_part {
+        trace::parent_from(&span, &traceparent);
+    }
+    let own = trace::traceparent_of(&span);
+    Trail::new(own.unwrap_or(traceparent), span)
+}
+
+fn span() -> Span {
     info_span!(
         target: "slipway_ingress::stack",
         "request",
         otel.kind = "server",
         otel.status_code = Empty,
-        http.request.method = %request.method(),
-        url.path = %request.uri().path().chars().take(256).collect::<String>(),
+        http.request.method = Empty,
+        url.path = Empty,
         http.response.status_code = Empty,
         slipway.deployment = Empty,
         slipway.revision = Empty,
@@ -179,27 +193,6 @@ impl Drop for Inside {
             self.metrics.answered(&subject, self.answered.unwrap_or(CLIENT_GONE), took);
         }
     }
-}
-
-/// The begin of the trail of one request among others on a line: recorded if the line is, as a part of its trace.
-pub(crate) fn trail_on(line: &Trail) -> Trail {
-    if line.span.is_none() {
-        return Trail::new(line.traceparent.clone(), Span::none());
-    }
-    let span = info_span!(
-        target: "slipway_ingress::stack",
-        "request",
-        otel.kind = "server",
-        otel.status_code = Empty,
-        http.response.status_code = Empty,
-        slipway.deployment = Empty,
-        slipway.revision = Empty,
-        slipway.request_id = Empty,
-        slipway.correlation_id = Empty,
-    );
-    trace::parent_from(&span, &line.traceparent);
-    let traceparent = trace::traceparent_of(&span).unwrap_or_else(|| line.traceparent.clone());
-    Trail::new(traceparent, span)
 }
 
 /// Follows one request among others on a line, from its arrival to its answer: it has a span and figures as if it had come alone.

@@ -195,9 +195,10 @@ impl Consumer {
         };
         let fence = Fence::of(&folded.deployment);
         let (mut rows, mut suspect, mut refused) = (Vec::with_capacity(group.len()), BTreeSet::new(), 0);
+        let marks = self.marks(deployment, &fence, group).await?;
         for (row, result) in group {
             if fence.refuses(row.revision) {
-                if !self.stands(row.revision, result).await? {
+                if !stands(marks.get(&row.revision).copied().flatten(), result) {
                     refused += 1;
                     continue;
                 }
@@ -225,20 +226,32 @@ impl Consumer {
         Ok(())
     }
 
-    /// Whether a result of a revision that was taken back is the one of its request all the same: recorded before the fence, the request is
-    /// answered by it and by nobody else. The client of a captured one has had its answer long ago.
-    async fn stands(&self, revision: RevisionId, result: &RecordedResult) -> Result<bool, SinkError> {
-        if result.captured {
-            return Ok(false);
+    /// Where the marks of the fenced revisions of a group stand among the results. One that is not there yet will stand behind all of the group.
+    async fn marks(
+        &self,
+        deployment: &DeploymentId,
+        fence: &Fence,
+        group: &[(Row, RecordedResult)],
+    ) -> Result<BTreeMap<RevisionId, Option<u64>>, SinkError> {
+        let mut marks = BTreeMap::new();
+        for (row, _) in group {
+            if fence.refuses(row.revision) && !marks.contains_key(&row.revision) {
+                marks.insert(row.revision, self.bus.results().fenced_at(deployment, row.revision).await?);
+            }
         }
-        let mark = self.bus.results().fenced_at(&result.deployment, revision).await?;
-        Ok(mark.is_none_or(|mark| result.sequence < mark))
+        Ok(marks)
     }
 
     async fn known(&self, deployment: &DeploymentId, generation: Generation) -> Option<Arc<Folded>> {
         let knows = |folded: &Folded| folded.deployment.generations.contains_key(&generation);
         self.outputs.view().wait_until(deployment, VIEW_LAG, knows).await
     }
+}
+
+/// Whether a result of a revision that was taken back is the one of its request all the same: recorded before the fence, the request is
+/// answered by it and by nobody else. The client of a captured one has had its answer long ago.
+fn stands(mark: Option<u64>, result: &RecordedResult) -> bool {
+    !result.captured && mark.is_none_or(|mark| result.sequence < mark)
 }
 
 /// The row, and whether it is validation traffic.
