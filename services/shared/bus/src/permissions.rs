@@ -224,6 +224,10 @@ fn results_by_subject(permissions: &mut Permissions) {
     permissions.say(format!("{API}.DIRECT.GET.{}.{RESULTS_BELOW}", StreamName::Results.as_str()));
 }
 
+fn marks_by_subject(permissions: &mut Permissions) {
+    permissions.say(format!("{API}.DIRECT.GET.{}.{FENCES}", StreamName::Results.as_str()));
+}
+
 /// A queue's consumer: workers share it, and whoever moves requests uses the same.
 fn request_queues(permissions: &mut Permissions) {
     let stream = StreamName::Requests.as_str();
@@ -248,6 +252,7 @@ fn controller(permissions: &mut Permissions) {
     permissions.say(format!("{API}.STREAM.PURGE.{stream}"));
     // A fenced revision is marked, and what it said too late is removed.
     permissions.say(FENCES);
+    marks_by_subject(permissions);
     results_by_subject(permissions);
     permissions.say(format!("{API}.STREAM.PURGE.{}", StreamName::Results.as_str()));
 }
@@ -276,7 +281,7 @@ fn sink_writer(permissions: &mut Permissions) {
     let stream = StreamName::Results.as_str();
     permissions.say(format!("{API}.STREAM.INFO.{stream}"));
     permissions.say(format!("{API}.STREAM.PURGE.{stream}"));
-    permissions.say(format!("{API}.DIRECT.GET.{stream}.{FENCES}"));
+    marks_by_subject(permissions);
     permissions.hear(topology::ask(Service::SinkWriter, "*"));
     permissions.may_respond();
 }

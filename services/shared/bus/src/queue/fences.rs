@@ -47,36 +47,53 @@ impl Requests {
         }
     }
 
-    /// Moves everything that waits for a fenced revision to another, what its workers had in hand too. What they said of it after all is
-    /// removed, so that the other's answer is recorded. To be called when they have ended. Returns how many were moved.
+    /// Moves everything that waits for a fenced revision to another, what its workers had in hand too. What is answered for good is taken
+    /// out instead; what was said of the rest after all is removed, so that the other's answer is recorded. To be called when the workers
+    /// have ended. Returns how many were moved.
     ///
     /// # Errors
     /// When a queue does not answer or the other is full; what was not moved stays where it is.
     pub async fn move_fenced(&self, id: &DeploymentId, from: RevisionId, to: RevisionId) -> Result<u64, QueueError> {
         let queue = self.open(moving_consumer(id, from)).await?;
+        let mark = self.bus.results().fenced_at(id, from).await?;
         let mut moved = 0;
         loop {
             let batch = queue.next(MOVE_BATCH, Duration::ZERO).await?;
             if batch.is_empty() {
                 return Ok(moved);
             }
-            let said = batch.iter().map(|request| self.unsay(id, &request.request_id));
-            for unsaid in futures::future::join_all(said).await {
-                unsaid?;
+            let answered = batch.iter().map(|request| self.is_answered(id, &request.request_id, mark));
+            let answered = futures::future::try_join_all(answered).await?;
+            let mut open = Vec::with_capacity(batch.len());
+            for (request, answered) in batch.into_iter().zip(answered) {
+                if answered {
+                    request.ack().await?;
+                } else {
+                    open.push(request);
+                }
             }
-            moved += self.pass_on(id, to, batch).await?;
+            moved += self.pass_on(id, to, open).await?;
         }
     }
 
-    /// Removes the result of a request that another revision will answer. What its sender took back stays taken back: the other's answer
-    /// then finds no place.
-    async fn unsay(&self, id: &DeploymentId, request: &RequestId) -> Result<(), BusError> {
-        let said = self.bus.results().get(id, request).await?;
-        if said.is_none_or(|said| is_cancellation(&said)) {
-            return Ok(());
+    /// Whether a request has an answer that counts: one from before the mark, whose acknowledgement did not reach the queue before its
+    /// consumer went, or its sender's who took it back. One that does not count is removed.
+    async fn is_answered(
+        &self,
+        id: &DeploymentId,
+        request: &RequestId,
+        mark: Option<u64>,
+    ) -> Result<bool, BusError> {
+        let subject = result(id, request);
+        let Some(said) = wire::direct_last_of(&self.bus, StreamName::Results.as_str(), &subject).await? else {
+            return Ok(false);
+        };
+        if mark.is_some_and(|mark| said.sequence < mark) || is_cancellation(&said.payload) {
+            return Ok(true);
         }
         let what = format!("STREAM.PURGE.{}", StreamName::Results.as_str());
-        wire::api(&self.bus, &what, &json!({ "filter": result(id, request) })).await.map(drop)
+        wire::api(&self.bus, &what, &json!({ "filter": subject })).await?;
+        Ok(false)
     }
 
     async fn open(
