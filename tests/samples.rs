@@ -149,6 +149,8 @@ fn plan() -> Plan {
         max_batch: 32,
         max_delay: Span::millis(2),
         queue_limit: 256,
+        fixed_batching: false,
+        latency_target: None,
     }
 }
 

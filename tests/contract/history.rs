@@ -314,6 +314,8 @@ fn planned(number: usize) -> Answer {
         max_batch: number as u32 + 1,
         max_delay: slipway_kernel::Span::millis(2),
         queue_limit: 64,
+        fixed_batching: false,
+        latency_target: None,
     };
     Answer::Planned(Planned { digest: plan.digest(), plan, manifests: None, revises: None, changes: Vec::new() })
 }

@@ -21,7 +21,7 @@ async fn a_missed_target_is_healed_and_wrong_outputs_are_taken_back_while_a_clie
 
     // Rows wait up to half a second for company that does not come: a target that the first plan misses on any machine.
     let slow = Document::digits("digits", "digits-v2")
-        .with("spec.serving", json!({ "batching": { "maxSize": 16, "maxDelay": "500ms" } }))
+        .with("spec.serving", json!({ "batching": { "maxSize": 16, "maxDelay": "500ms", "adaptive": false } }))
         .with("spec.slo.latencyP99", json!("300ms"))
         .with("spec.rollout", json!({ "steps": [25, 50, 100], "hold": "500ms", "watch": "5s" }));
     let ran = slow.deploy(folder).await.ok();

@@ -63,8 +63,14 @@ pub struct WorkerConfig {
 
     /// Most rows in a run, 1 to 256. The measurement at start may find a smaller number useful; the smaller one counts.
     pub max_batch: usize,
-    /// How long the first row of a batch waits for others, up to 1 s.
+    /// How long the first row of a batch waits for others at most, up to 1 s. It waits less where the measurement and the traffic say that
+    /// it is not worth it.
     pub max_delay: Span,
+    /// Wait the whole `max_delay` for every batch that is not full.
+    pub fixed_delay: bool,
+    /// In what time requests are to be answered, up to 1 h, as far as batching goes: batches are so small, and wait so little, that a
+    /// request that has to wait for one run is still in time. Unset: no such limit.
+    pub latency_target: Option<Span>,
     /// Hold to `max_batch` even where the measurement says that smaller batches do as well.
     pub fixed_batch: bool,
 
@@ -108,6 +114,8 @@ impl Default for WorkerConfig {
             golden: None,
             max_batch: 8,
             max_delay: Span::millis(2),
+            fixed_delay: false,
+            latency_target: None,
             fixed_batch: false,
             threads: 1,
             queue_limit: 128,
@@ -232,6 +240,11 @@ impl WorkerConfig {
         let mut refusals = Vec::new();
         if self.max_delay > Span::seconds(1) {
             refusals.push(Refusal::new("worker.max_delay", self.max_delay, "up to 1s"));
+        }
+        if let Some(target) = self.latency_target
+            && (target == Span::default() || target > Span::seconds(3_600))
+        {
+            refusals.push(Refusal::new("worker.latency_target", target, "more than 0, up to 1h"));
         }
         let mut bounded = |path: &str, value: usize, most: usize| {
             if !(1..=most).contains(&value) {

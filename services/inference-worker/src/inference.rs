@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use slipway_kernel::{RequestId, Timestamp};
-use slipway_oip::{Request, Response, Rules, Signature, Wanted, documents, message};
+use slipway_oip::{Priority, Request, Response, Rules, Signature, Wanted, documents, message};
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::ModelInferRequest;
 use slipway_proto::oip::Tensor;
@@ -220,7 +220,7 @@ impl Inference {
         // Counted even when the caller goes away half-way and drops this future.
         let mut counted = Counted { telemetry: &self.telemetry, path, started, outcome: telemetry::Outcome::Cancelled };
         let result = match asked {
-            Ok(asked) => self.answer(asked).await,
+            Ok(asked) => self.answer(path, asked).await,
             Err(refusal) => Err(refusal),
         };
         counted.outcome = match &result {
@@ -230,12 +230,17 @@ impl Inference {
         result
     }
 
-    async fn answer(&self, asked: Asked) -> Result<Response, Refusal> {
+    async fn answer(&self, path: Path, asked: Asked) -> Result<Response, Refusal> {
         if self.phase() != Phase::Serving {
             return Err(Refusal::later(FailureCode::Unavailable, "this worker is not serving", SHORTEST_RETRY));
         }
-        let Asked { request: Request { id, inputs, rows, outputs: wanted, .. }, deadline, alone } = asked;
-        let pending = self.batcher.submit(Work { rows, inputs, deadline, alone })?;
+        let Asked { request: Request { id, inputs, rows, outputs: wanted, priority, .. }, deadline, alone } = asked;
+        let priority = priority.unwrap_or(match path {
+            Path::Direct => Priority::Normal,
+            // It can wait, and its caller does not sit there.
+            Path::Queued => Priority::Low,
+        });
+        let pending = self.batcher.submit(Work { rows, inputs, deadline, alone, priority })?;
         let computed = match deadline {
             // The run itself cannot be stopped, but nobody is kept waiting for it beyond the deadline.
             Some(deadline) => tokio::time::timeout_at(deadline.into(), pending).await.map_err(|_| {
@@ -370,7 +375,7 @@ pub(crate) mod fixtures {
         let artifact = fixtures::bytes(&fixtures::classifier());
         let model: Arc<dyn Model> = TractEngine.load(&artifact, &LoadOptions::default()).unwrap().into();
         let telemetry = Telemetry::default();
-        let batcher = Batcher::start(&model, options, telemetry.batcher.clone()).unwrap();
+        let batcher = Batcher::start(&model, options, None, telemetry.batcher.clone()).unwrap();
         let inference = Inference::new(assignment(&artifact), model, batcher, RULES, clock, telemetry);
         inference.enter(Phase::Serving);
         inference

@@ -61,6 +61,7 @@ impl From<Unanswered> for Refusal {
         let message = unanswered.to_string();
         match unanswered {
             Unanswered::Late => Self::new(FailureCode::DeadlineExceeded, message),
+            Unanswered::GaveWay { retry_after } => Self::later(FailureCode::Overloaded, message, retry_after),
             Unanswered::Stopped => Self::later(FailureCode::Unavailable, message, SHORTEST_RETRY),
             Unanswered::Failed(EngineError::UnsupportedType { .. }) => Self::new(FailureCode::Unimplemented, message),
             Unanswered::Failed(_) => Self::new(FailureCode::Internal, message),

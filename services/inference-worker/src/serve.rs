@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slipway_bus::{Bus, Principal, Registration, WorkerRecord, WorkerState};
-use slipway_kernel::Service;
+use slipway_kernel::{Service, Span};
 use slipway_oip::Rules;
 use slipway_runtime::tls::Reloadable;
 use slipway_runtime::{CancellationToken, Clock, Frame};
 
 use crate::batcher::{Batcher, BatcherOptions};
 use crate::config::{Assignment, Config, GoldenSource, WorkerConfig};
+use crate::domain::company::Cost;
 use crate::domain::lifetime::Verdict;
+use crate::domain::pace::Pace;
 use crate::door::Door;
 use crate::engine::golden::Golden;
+use crate::engine::measure::Measurement;
 use crate::error::WorkerError;
 use crate::exchange::Exchanges;
 use crate::grpc::Direct;
@@ -261,9 +264,17 @@ pub(crate) fn inference(
         queue_bytes: usize::try_from(config.queue_bytes.0).unwrap_or(usize::MAX),
         threads: loaded.threads,
     };
-    let batcher = Batcher::start(&loaded.model, options, telemetry.batcher.clone()).map_err(WorkerError::Thread)?;
+    let pace = if config.fixed_delay { None } else { pace(&loaded.measurement, config.latency_target) };
+    let batcher =
+        Batcher::start(&loaded.model, options, pace, telemetry.batcher.clone()).map_err(WorkerError::Thread)?;
     let rules = Rules { allow_non_finite: config.allow_non_finite, max_rows: config.request_rows };
     Ok(Inference::new(assignment, loaded.model, batcher, rules, clock, telemetry))
+}
+
+/// What the batcher goes by: runs as they were measured, and the time in which requests are to be answered.
+fn pace(measurement: &Measurement, target: Option<Span>) -> Option<Pace> {
+    let cost = Cost::of(measurement.points.iter().map(|point| (point.rows, point.run_p50_us)))?;
+    Some(Pace::new(cost, target.map(|target| u64::try_from(target.0.as_micros()).unwrap_or(u64::MAX))))
 }
 
 /// Lets what still waits in the batcher run.

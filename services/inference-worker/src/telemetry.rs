@@ -75,6 +75,8 @@ pub struct BatcherMetrics {
     pub cancelled: Counter,
     /// Requests dropped because their deadline passed while they waited.
     pub expired: Counter,
+    /// Requests that gave way to more urgent ones in a full queue.
+    pub gave_way: Counter,
     /// What was done so far, in the figures of Triton.
     pub statistics: Arc<Statistics>,
 }
@@ -94,6 +96,7 @@ impl Default for BatcherMetrics {
             failed_runs: Counter::default(),
             cancelled: Counter::default(),
             expired: Counter::default(),
+            gave_way: Counter::default(),
             statistics: Arc::default(),
         }
     }
@@ -204,6 +207,7 @@ impl BatcherMetrics {
             "Requests whose caller was gone before they ran",
             self.cancelled.clone(),
         );
+        registry.register("gave_way_in_queue", "Requests that gave way to more urgent ones", self.gave_way.clone());
         registry.register("expired_in_queue", "Requests whose deadline passed while they waited", self.expired.clone());
     }
 }

@@ -65,6 +65,8 @@ async fn revision(bus: &Bus, at: RevisionId) {
         max_batch: 1,
         max_delay: Span::millis(1),
         queue_limit: 1,
+        fixed_batching: false,
+        latency_target: None,
     };
     let planned = Planned { digest: plan.digest(), plan, manifests: None, revises: None, changes: Vec::new() };
     write(bus, at, Slot::Plan, Answer::Planned(planned)).await;

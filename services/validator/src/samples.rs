@@ -34,6 +34,8 @@ pub(crate) fn plan() -> Plan {
         max_batch: 8,
         max_delay: Span::millis(2),
         queue_limit: 64,
+        fixed_batching: false,
+        latency_target: None,
     }
 }
 

@@ -102,6 +102,8 @@ fn plan() -> Plan {
         max_batch: 8,
         max_delay: Span::millis(2),
         queue_limit: 64,
+        fixed_batching: false,
+        latency_target: None,
     }
 }
 

@@ -23,7 +23,7 @@ pub const MAX_OPEN_FILES: u64 = 8_192;
 /// The settings of one worker as they stand under `[worker]` in its file, without those of the single process.
 #[must_use]
 pub fn worker_settings(deployment: &DeploymentId, revision: RevisionId, plan: &Plan, format: ModelFormat) -> Value {
-    json!({
+    let mut settings = json!({
         "deployment": deployment.to_string(),
         "revision": revision.to_string(),
         "model_digest": plan.model_digest.to_string(),
@@ -33,7 +33,15 @@ pub fn worker_settings(deployment: &DeploymentId, revision: RevisionId, plan: &P
         "threads": plan.threads,
         "queue_limit": plan.queue_limit,
         "memory": plan.memory.to_string(),
-    })
+    });
+    if plan.fixed_batching {
+        settings["fixed_batch"] = json!(true);
+        settings["fixed_delay"] = json!(true);
+    }
+    if let Some(target) = plan.latency_target {
+        settings["latency_target"] = json!(target.to_string());
+    }
+    settings
 }
 
 /// The document.

@@ -37,6 +37,8 @@ pub fn first_plan(
         max_batch: spec.serving.batching.max_size,
         max_delay: spec.serving.batching.max_delay,
         queue_limit: queue_limit(spec, replicas, spec.serving.batching.max_size),
+        fixed_batching: !spec.serving.batching.adaptive,
+        latency_target: latency_target(spec),
     };
     has_room(&plan, platform, infrastructure).map(|()| plan)
 }
@@ -57,6 +59,11 @@ fn has_room(plan: &Plan, platform: &PlatformSelected, infrastructure: &Infrastru
         return Err(unschedulable(needs, there, message));
     }
     Ok(())
+}
+
+/// What the latency objective leaves to a worker: a fifth of it is for the way, and for what takes longer than usual.
+fn latency_target(spec: &Spec) -> Option<Span> {
+    spec.slo.latency_p99.filter(|_| spec.serving.batching.adaptive).map(|objective| Span(objective.0.mul_f64(0.8)))
 }
 
 /// Kernel threads for so much processor time: a thread for each core it may use, begun ones counted whole.

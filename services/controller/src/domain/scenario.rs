@@ -39,6 +39,8 @@ pub(crate) fn plan() -> Plan {
         max_batch: 8,
         max_delay: Span::millis(2),
         queue_limit: 100,
+        fixed_batching: false,
+        latency_target: None,
     }
 }
 

@@ -40,6 +40,8 @@ fn plan(replicas: u32) -> Plan {
         max_batch: 8,
         max_delay: Span::millis(2),
         queue_limit: 64,
+        fixed_batching: false,
+        latency_target: None,
     }
 }
 

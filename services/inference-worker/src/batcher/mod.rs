@@ -8,6 +8,8 @@
 //! - A deadline is checked when a request is enqueued, whenever the queue is looked at, and before its run. While others wait, a request that
 //!   would be answered too late at the pace of late is refused at once, or gives way: under overload the engine works for those only
 //!   who will still be there.
+//! - More urgent requests run first, and in a full queue less urgent ones give way to them; but nobody waits behind others for ever.
+//! - A batch waits for company as long as that is worth it by what runs cost and how soon others come, at most its configured delay.
 //! - A caller that goes away takes its request with it, up to the moment at which the run begins.
 //! - When a batch fails, its requests are run again one by one: only the one that broke it fails.
 
@@ -18,10 +20,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use slipway_oip::Priority;
 use slipway_proto::oip::Tensor;
 use tokio::sync::oneshot;
 
 use crate::domain::batching::Limits;
+use crate::domain::pace::Pace;
 use crate::engine::{EngineError, Model};
 use crate::telemetry::BatcherMetrics;
 
@@ -63,6 +67,8 @@ pub struct Work {
     pub deadline: Option<Instant>,
     /// It must share a run with nobody.
     pub alone: bool,
+    /// How urgent it is.
+    pub priority: Priority,
 }
 
 /// What came out of a run.
@@ -116,6 +122,12 @@ pub enum Unanswered {
     /// The engine failed on it.
     #[error(transparent)]
     Failed(#[from] EngineError),
+    /// A more urgent one needed its place in a full queue.
+    #[error("the request gave way to a more urgent one in a full queue")]
+    GaveWay {
+        /// When there may be room again.
+        retry_after: Duration,
+    },
     /// The batcher ended without running it.
     #[error("the worker ended before the request was run")]
     Stopped,
@@ -129,16 +141,21 @@ pub struct Batcher {
 }
 
 impl Batcher {
-    /// Starts the threads.
+    /// Starts the threads. With a pace, batches wait only for company that is expected; without, each its full delay.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(model: &Arc<dyn Model>, options: BatcherOptions, metrics: BatcherMetrics) -> io::Result<Self> {
+    pub fn start(
+        model: &Arc<dyn Model>,
+        options: BatcherOptions,
+        pace: Option<Pace>,
+        metrics: BatcherMetrics,
+    ) -> io::Result<Self> {
         let limits = Limits {
             max_rows: options.max_rows.max(1),
             max_delay_us: u64::try_from(options.max_delay.as_micros()).unwrap_or(u64::MAX),
         };
-        let queue = Arc::new(Queue::new(limits, options, metrics));
+        let queue = Arc::new(Queue::new(limits, options, pace, metrics));
         let mut batcher = Self { queue: Arc::clone(&queue), threads: Vec::with_capacity(options.threads) };
         for index in 0..options.threads.max(1) {
             let (queue, model) = (Arc::clone(&queue), Arc::clone(model));

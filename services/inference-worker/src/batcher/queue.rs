@@ -8,11 +8,15 @@ use tokio::sync::oneshot;
 
 use super::{BatcherOptions, Computed, Refused, Unanswered, Work};
 use crate::domain::batching::{self, Limits, Next, Waiting};
+use crate::domain::pace::Pace;
 use crate::telemetry::BatcherMetrics;
 
 /// A request's time must hold what is known to come before its answer, and a quarter of that for what is not: the run that is under way,
 /// others that take longer than those of late, the answer's way back. Without it all answers come at the last moment, and many after it.
 const UNKNOWN: u32 = 4;
+/// How much earlier a request of one priority may have come and still run after one of the next. So nobody waits for ever behind a stream of
+/// more urgent ones; and within the usual deadline of ten seconds, what is urgent goes first.
+const PRIORITY_US: u64 = 1_000_000;
 
 /// A request in the queue.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub(super) struct Job {
     pub(super) reply: oneshot::Sender<Result<Computed, Unanswered>>,
     row_shapes: Vec<Vec<usize>>,
     bytes: usize,
+    /// When it is its turn, against the others': when it came, later by its priority.
+    turn_us: u64,
 }
 
 impl Job {
@@ -58,6 +64,8 @@ struct State {
     phase: Phase,
     /// Smoothed time of a run, for telling refused callers when to come back.
     run_time: Duration,
+    /// What is known of runs and callers; without it every batch waits for its full delay.
+    pace: Option<Pace>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +79,9 @@ enum Phase {
 }
 
 impl Queue {
-    pub(super) fn new(limits: Limits, options: BatcherOptions, metrics: BatcherMetrics) -> Self {
-        Self { limits, options, metrics, started: Instant::now(), state: Mutex::default(), changed: Condvar::new() }
+    pub(super) fn new(limits: Limits, options: BatcherOptions, pace: Option<Pace>, metrics: BatcherMetrics) -> Self {
+        let state = Mutex::new(State { pace, ..State::default() });
+        Self { limits, options, metrics, started: Instant::now(), state, changed: Condvar::new() }
     }
 
     pub(super) const fn options(&self) -> BatcherOptions {
@@ -95,37 +104,69 @@ impl Queue {
         let bytes = work.inputs.iter().map(|input| input.bytes().len()).sum();
         let row_shapes = work.inputs.iter().map(|input| input.shape().get(1..).unwrap_or_default().to_vec()).collect();
         let (reply, receiver) = oneshot::channel();
+        let now_us = self.micros(now);
+        let turn_us = now_us.saturating_add(work.priority.behind() * PRIORITY_US);
         let mut state = self.lock();
         if state.phase != Phase::Open {
             return Err(Refused::Draining);
         }
-        self.check_room(&state, bytes)?;
-        self.check_time(&state, &work, now)?;
+        self.make_room(&mut state, bytes, &work)?;
+        // Of equal turns the earlier one is first; mostly the place is the last.
+        let place = state.jobs.iter().rposition(|job| job.turn_us <= turn_us).map_or(0, |before| before + 1);
+        self.check_time(&state, &work, place, now)?;
         state.bytes += bytes;
-        state.jobs.push_back(Job { work, enqueued: now, reply, row_shapes, bytes });
+        if let Some(pace) = &mut state.pace {
+            pace.came(work.rows, now_us);
+        }
+        state.jobs.insert(place, Job { work, enqueued: now, reply, row_shapes, bytes, turn_us });
         self.metrics.queue_requests.inc();
         drop(state);
         self.changed.notify_one();
         Ok(receiver)
     }
 
-    fn check_room(&self, state: &State, bytes: usize) -> Result<(), Refused> {
-        let full = |limit, unit| Err(Refused::Full { limit, unit, retry_after: self.estimate(state) });
-        if state.jobs.len() >= self.options.queue_requests {
-            return full(self.options.queue_requests, "requests");
+    /// Refuses what there is no room for. In a full queue less urgent requests give way, the last first, if that makes room.
+    fn make_room(&self, state: &mut State, bytes: usize, work: &Work) -> Result<(), Refused> {
+        let (mut requests, mut held, mut giving_way) = (state.jobs.len(), state.bytes, Vec::new());
+        let mut less_urgent = state.jobs.iter().enumerate().rev().filter(|(_, job)| job.work.priority > work.priority);
+        while let Some((limit, unit)) = self.is_full(requests, held, bytes) {
+            let Some((place, job)) = less_urgent.next() else {
+                return Err(Refused::Full { limit, unit, retry_after: self.estimate(state, state.jobs.len()) });
+            };
+            giving_way.push(place);
+            (requests, held) = (requests - 1, held.saturating_sub(job.bytes));
         }
-        // A single request beyond the limit is let in when it is alone: its own size is bounded at the door.
-        if !state.jobs.is_empty() && state.bytes.saturating_add(bytes) > self.options.queue_bytes {
-            return full(self.options.queue_bytes, "bytes");
+        if giving_way.is_empty() {
+            return Ok(());
         }
+        let retry_after = self.estimate(state, state.jobs.len());
+        for place in &giving_way {
+            if let Some(job) = state.jobs.remove(*place) {
+                // A caller that went away needs no answer.
+                let _ = job.reply.send(Err(Unanswered::GaveWay { retry_after }));
+            }
+        }
+        state.bytes = held;
+        self.count_removed(giving_way.len());
+        self.metrics.gave_way.inc_by(giving_way.len() as u64);
         Ok(())
     }
 
+    /// The limit that so many requests with so many bytes meet, if `more` bytes come.
+    fn is_full(&self, requests: usize, held: usize, more: usize) -> Option<(usize, &'static str)> {
+        if requests >= self.options.queue_requests {
+            return Some((self.options.queue_requests, "requests"));
+        }
+        // A single request beyond the limit is let in when it is alone: its own size is bounded at the door.
+        let full = requests > 0 && held.saturating_add(more) > self.options.queue_bytes;
+        full.then_some((self.options.queue_bytes, "bytes"))
+    }
+
     /// Refuses what would be answered too late. Let in, it would be run just when its caller gives up, and so would all behind it: a queue
-    /// full of those answers nobody. Where nothing waits it is tried, so that an estimate that is wrong is put right.
-    fn check_time(&self, state: &State, work: &Work, now: Instant) -> Result<(), Refused> {
-        let Some(deadline) = work.deadline.filter(|_| !state.jobs.is_empty()) else { return Ok(()) };
-        let (wait, left) = (self.estimate(state), deadline.saturating_duration_since(now));
+    /// full of those answers nobody. Where nothing is before it, it is tried, so that an estimate that is wrong is put right.
+    fn check_time(&self, state: &State, work: &Work, place: usize, now: Instant) -> Result<(), Refused> {
+        let Some(deadline) = work.deadline.filter(|_| place > 0) else { return Ok(()) };
+        let (wait, left) = (self.estimate(state, place), deadline.saturating_duration_since(now));
         let known = wait.saturating_add(self.takes(state, work.rows));
         if known.saturating_add(known / UNKNOWN) > left {
             return Err(Refused::Hopeless { wait, left });
@@ -133,9 +174,9 @@ impl Queue {
         Ok(())
     }
 
-    /// When the queue will have been worked off at the pace of late, if nothing is added.
-    fn estimate(&self, state: &State) -> Duration {
-        let rows: usize = state.jobs.iter().map(|job| job.work.rows).sum();
+    /// When the first `places` of the queue will have been worked off at the pace of late, if nothing is added.
+    fn estimate(&self, state: &State, places: usize) -> Duration {
+        let rows: usize = state.jobs.iter().take(places).map(|job| job.work.rows).sum();
         let runs = rows.div_ceil(self.limits.max_rows).div_ceil(self.options.threads.max(1));
         state.run_time.saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX))
     }
@@ -155,8 +196,8 @@ impl Queue {
                 return None;
             }
             let closing = state.phase == Phase::Closing;
-            let waiting: Vec<Waiting<'_>> = state
-                .jobs
+            let State { jobs, pace, .. } = &mut *state;
+            let waiting: Vec<Waiting<'_>> = jobs
                 .iter()
                 .map(|job| Waiting {
                     row_shapes: &job.row_shapes,
@@ -165,13 +206,14 @@ impl Queue {
                     enqueued_us: self.micros(job.enqueued),
                 })
                 .collect();
-            match batching::next(&waiting, self.limits, self.micros(now), closing) {
-                Next::Run(positions) => return Some(self.take(&mut state, &positions)),
+            let next = next(&waiting, self.limits, pace.as_mut(), self.micros(now), closing);
+            match next {
+                Next::Run(positions) => return Some(self.take(&mut state, &positions, now)),
                 Next::Idle if closing => return None,
                 Next::Idle => {
                     state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
-                Next::Wait { until_us } => {
+                Next::Wait { until_us, .. } => {
                     let wait = Duration::from_micros(until_us.saturating_sub(self.micros(now)));
                     state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
                 }
@@ -204,7 +246,10 @@ impl Queue {
         self.count_removed(before - state.jobs.len());
     }
 
-    fn take(&self, state: &mut State, positions: &[usize]) -> Vec<Job> {
+    fn take(&self, state: &mut State, positions: &[usize], now: Instant) -> Vec<Job> {
+        if let Some(pace) = &mut state.pace {
+            pace.begins(self.micros(now));
+        }
         let mut batch = Vec::with_capacity(positions.len());
         let jobs = std::mem::take(&mut state.jobs);
         for (position, job) in jobs.into_iter().enumerate() {
@@ -229,8 +274,12 @@ impl Queue {
 
     /// Takes note of how long so many rows ran. More than a batch may have are several runs.
     pub(super) fn ran(&self, took: Duration, rows: usize) {
-        let took = took / u32::try_from(rows.div_ceil(self.limits.max_rows).max(1)).unwrap_or(u32::MAX);
+        let now_us = self.micros(Instant::now());
         let mut state = self.lock();
+        if let Some(pace) = &mut state.pace {
+            pace.ran(rows, took.as_secs_f64() * 1e6, now_us);
+        }
+        let took = took / u32::try_from(rows.div_ceil(self.limits.max_rows).max(1)).unwrap_or(u32::MAX);
         // An eighth of the newest: steady within some ten runs, and one slow run does not send every caller away for long.
         state.run_time = if state.run_time.is_zero() { took } else { (state.run_time * 7 + took) / 8 };
     }
@@ -269,5 +318,16 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is consistent between statements: nothing in here panics half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What to do now. Where it is known what runs cost and how soon others come, a batch waits for company no longer than that is worth it.
+fn next(queue: &[Waiting<'_>], configured: Limits, pace: Option<&mut Pace>, now_us: u64, closing: bool) -> Next {
+    let limits = pace.as_ref().map_or(configured, |pace| pace.limits(configured));
+    let next = batching::next(queue, limits, now_us, closing);
+    let (Next::Wait { until_us, rows }, Some(pace)) = (&next, pace) else { return next };
+    match pace.until_us(*rows, now_us).min(*until_us) {
+        until_us if until_us > now_us => Next::Wait { until_us, rows: *rows },
+        _ => batching::next(queue, limits, now_us, true),
     }
 }

@@ -87,7 +87,7 @@ const OPTIONS: BatcherOptions = BatcherOptions {
 fn start(model: &Arc<Doubler>, options: BatcherOptions) -> (Batcher, BatcherMetrics) {
     let metrics = BatcherMetrics::default();
     let model: Arc<dyn Model> = Arc::clone(model) as _;
-    (Batcher::start(&model, options, metrics.clone()).unwrap(), metrics)
+    (Batcher::start(&model, options, None, metrics.clone()).unwrap(), metrics)
 }
 
 fn work(values: &[f32]) -> Work {
@@ -96,6 +96,7 @@ fn work(values: &[f32]) -> Work {
         rows: values.len(),
         deadline: None,
         alone: false,
+        priority: Priority::Normal,
     }
 }
 
@@ -367,4 +368,89 @@ async fn under_load_on_several_threads_everyone_gets_the_answer_to_its_own_quest
     assert!(sizes.len() > 1, "nothing was ever batched");
     assert_eq!(metrics.queue_requests.get(), 0);
     assert_eq!(metrics.failed_runs.get(), 0);
+}
+
+fn of(priority: Priority, value: f32) -> Work {
+    Work { priority, ..work(&[value]) }
+}
+
+#[tokio::test]
+async fn what_is_urgent_runs_first_and_what_came_first_among_equals() {
+    let model = Doubler::new();
+    let (batcher, _) = start(&model, BatcherOptions { max_rows: 2, ..OPTIONS });
+    let first = occupied(&model, &batcher).await;
+    let asked = [
+        (Priority::Low, 1.0),
+        (Priority::Normal, 2.0),
+        (Priority::Normal, 3.0),
+        (Priority::High, 4.0),
+        (Priority::Low, 5.0),
+        (Priority::High, 6.0),
+    ];
+    let pending: Vec<_> = asked.map(|(priority, value)| batcher.submit(of(priority, value)).unwrap()).into();
+    model.open();
+    first.await.unwrap();
+    let mut waited = Vec::new();
+    for (pending, (_, value)) in pending.into_iter().zip(asked) {
+        let computed = pending.await.unwrap();
+        assert_eq!(values(&computed), [value * 2.0]);
+        waited.push(computed.waited);
+    }
+    let (low, normal, high) = ([waited[0], waited[4]], [waited[1], waited[2]], [waited[3], waited[5]]);
+    assert!(high.iter().max() < normal.iter().min() && normal.iter().max() < low.iter().min(), "{waited:?}");
+}
+
+#[tokio::test]
+async fn in_a_full_queue_the_last_of_the_less_urgent_gives_way_and_nobody_else() {
+    let model = Doubler::new();
+    let (batcher, metrics) = start(&model, BatcherOptions { queue_requests: 3, ..OPTIONS });
+    let first = occupied(&model, &batcher).await;
+    let kept = batcher.submit(of(Priority::Low, 1.0)).unwrap();
+    let normal = batcher.submit(of(Priority::Normal, 2.0)).unwrap();
+    let last = batcher.submit(of(Priority::Low, 3.0)).unwrap();
+    assert!(matches!(batcher.submit(of(Priority::Low, 9.0)).unwrap_err(), Refused::Full { limit: 3, .. }));
+    let urgent = batcher.submit(of(Priority::High, 4.0)).unwrap();
+    assert!(matches!(last.await.unwrap_err(), Unanswered::GaveWay { .. }));
+    let second = batcher.submit(of(Priority::Normal, 5.0)).unwrap();
+    assert!(matches!(kept.await.unwrap_err(), Unanswered::GaveWay { .. }));
+    assert!(matches!(batcher.submit(of(Priority::Normal, 9.0)).unwrap_err(), Refused::Full { .. }));
+    assert_eq!((batcher.waiting(), metrics.gave_way.get(), metrics.queue_requests.get()), (3, 2, 3));
+    model.open();
+    first.await.unwrap();
+    for (pending, value) in [(normal, 2.0), (urgent, 4.0), (second, 5.0)] {
+        assert_eq!(values(&pending.await.unwrap()), [value * 2.0]);
+    }
+}
+
+#[tokio::test]
+async fn in_a_queue_full_of_bytes_nobody_gives_way_in_vain() {
+    let model = Doubler::new();
+    let (batcher, _) = start(&model, BatcherOptions { queue_bytes: 16, ..OPTIONS });
+    let first = occupied(&model, &batcher).await;
+    let low = batcher.submit(of(Priority::Low, 1.0)).unwrap();
+    let normal = batcher.submit(of(Priority::Normal, 2.0)).unwrap();
+    let large = Work { priority: Priority::Normal, ..work(&[3.0; 4]) };
+    assert!(matches!(batcher.submit(large.clone()).unwrap_err(), Refused::Full { limit: 16, unit: "bytes", .. }));
+    let large = batcher.submit(Work { priority: Priority::High, ..large }).unwrap();
+    assert!(matches!(low.await.unwrap_err(), Unanswered::GaveWay { .. }));
+    assert!(matches!(normal.await.unwrap_err(), Unanswered::GaveWay { .. }));
+    model.open();
+    first.await.unwrap();
+    assert_eq!(values(&large.await.unwrap()), [6.0; 4]);
+}
+
+#[tokio::test]
+async fn a_caller_who_is_alone_does_not_wait_for_company() {
+    let model = Doubler::new();
+    let metrics = BatcherMetrics::default();
+    let options = BatcherOptions { max_delay: Duration::from_secs(60), ..OPTIONS };
+    // A run that costs the same for one row and for four: company would be worth waiting for, if any came.
+    let cost = crate::domain::company::Cost::of([(1, 1e6), (4, 1e6)]).unwrap();
+    let served: Arc<dyn Model> = Arc::clone(&model) as _;
+    let batcher = Batcher::start(&served, options, Some(Pace::new(cost, None)), metrics).unwrap();
+    for _ in 0..20 {
+        let computed = tokio::time::timeout(Duration::from_secs(10), batcher.submit(work(&[1.0])).unwrap()).await;
+        assert_eq!(values(&computed.expect("it waited for somebody").unwrap()), [2.0]);
+    }
+    assert_eq!(model.runs(), [1; 20]);
 }

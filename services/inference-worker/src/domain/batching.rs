@@ -1,7 +1,7 @@
 //! Which waiting requests run together, and when.
 //!
 //! A batch is closed when it is full, when its oldest request has waited long enough, or when a request must run alone.
-//! Requests keep their order of arrival within a shape; a shape that is rare does not wait behind one that is common.
+//! Requests keep the order of the queue within a shape; a shape that is rare does not wait behind one that is common.
 
 /// A request in the queue, as far as batching is concerned.
 #[derive(Debug, Clone, Copy)]
@@ -34,22 +34,26 @@ pub enum Next {
     Wait {
         /// In microseconds of the same clock.
         until_us: u64,
+        /// Rows of the batch that would run first.
+        rows: usize,
     },
     /// Run these together: positions in the queue, ascending.
     Run(Vec<usize>),
 }
 
-/// Decides over the whole queue, oldest first. With `flush`, nothing waits for company (draining).
+/// Decides over the whole queue, first who is first to run. With `flush`, nothing waits for company (draining).
 #[must_use]
 pub fn next(queue: &[Waiting<'_>], limits: Limits, now_us: u64, flush: bool) -> Next {
     let Some(oldest) = queue.iter().map(|waiting| waiting.enqueued_us).min() else {
         return Next::Idle;
     };
     let due = |enqueued_us: u64| enqueued_us.saturating_add(limits.max_delay_us);
-    candidates(queue, limits.max_rows)
+    let batches = candidates(queue, limits.max_rows);
+    let rows = batches.first().map_or(0, |batch| batch.rows);
+    batches
         .into_iter()
         .find(|batch| batch.closed || flush || due(batch.oldest_us) <= now_us)
-        .map_or(Next::Wait { until_us: due(oldest) }, |batch| Next::Run(batch.members))
+        .map_or(Next::Wait { until_us: due(oldest), rows }, |batch| Next::Run(batch.members))
 }
 
 /// A batch that could run, in the order in which batches were begun.
@@ -117,7 +121,7 @@ mod tests {
     fn a_batch_waits_until_its_oldest_has_waited_long_enough() {
         let shapes = [vec![3]];
         let queue = [one(&shapes, 1, 10), one(&shapes, 1, 50)];
-        assert_eq!(next(&queue, LIMITS, 50, false), Next::Wait { until_us: 110 });
+        assert_eq!(next(&queue, LIMITS, 50, false), Next::Wait { until_us: 110, rows: 2 });
         assert_eq!(next(&queue, LIMITS, 110, false), Next::Run(vec![0, 1]));
         assert_eq!(next(&queue, LIMITS, 50, true), Next::Run(vec![0, 1]));
     }
@@ -172,7 +176,7 @@ mod tests {
             let limits = Limits { max_rows, max_delay_us: 100 };
             match next(&queue, limits, now_us, flush) {
                 Next::Idle => prop_assert!(false, "something waits"),
-                Next::Wait { until_us } => {
+                Next::Wait { until_us, .. } => {
                     prop_assert!(!flush);
                     prop_assert!(until_us > now_us, "nobody may wait longer than the delay");
                     prop_assert!(queue.iter().all(|w| !w.alone));

@@ -218,6 +218,8 @@ pub(crate) mod tests {
                 max_batch: revision,
                 max_delay: slipway_kernel::Span::millis(2),
                 queue_limit: 64,
+                fixed_batching: false,
+                latency_target: None,
             };
             let digest = plan.digest();
             let planned = Planned { plan, digest, manifests: None, revises: None, changes: Vec::new() };

@@ -211,6 +211,8 @@ impl Others {
             max_batch: 1,
             max_delay: Span::millis(1),
             queue_limit: 1,
+            fixed_batching: false,
+            latency_target: None,
         };
         let planned = Planned { digest: plan.digest(), plan, manifests: None, revises: None, changes: Vec::new() };
         self.write(revision, Slot::Plan, Answer::Planned(planned)).await;

@@ -28,10 +28,16 @@ pub struct Plan {
     pub threads: u32,
     /// The most rows run at once.
     pub max_batch: u32,
-    /// How long the first row of a batch waits for others.
+    /// How long the first row of a batch waits for others at most.
     pub max_delay: Span,
     /// How many requests may wait in one worker before it refuses.
     pub queue_limit: u32,
+    /// Whether every batch waits `max_delay` for `max_batch` rows, whatever the traffic is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fixed_batching: bool,
+    /// In what time requests are to be answered, as far as batching goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_target: Option<Span>,
 }
 
 impl Plan {

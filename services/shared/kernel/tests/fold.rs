@@ -35,6 +35,8 @@ fn plan() -> Answer {
         max_batch: 8,
         max_delay: slipway_kernel::Span::millis(2),
         queue_limit: 64,
+        fixed_batching: false,
+        latency_target: None,
     };
     Answer::Planned(Planned { digest: plan.digest(), plan, manifests: None, revises: None, changes: Vec::new() })
 }

@@ -61,6 +61,8 @@ impl History {
             max_batch: at.1,
             max_delay: Span::millis(2),
             queue_limit: 64,
+            fixed_batching: false,
+            latency_target: None,
         };
         let planned = Planned { digest: plan.digest(), plan, manifests: None, revises: None, changes: Vec::new() };
         self.first(at, Slot::Plan, Answer::Planned(planned))

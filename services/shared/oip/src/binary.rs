@@ -119,7 +119,7 @@ pub fn raw(body: Bytes, signature: &Signature, rules: Rules) -> Result<Request, 
     let fit = signature.fit(&[declared], &[], rules)?;
     let mut assembly = Assembly::new(signature, rules);
     assembly.put(&fit, 0, body, Source::Data)?;
-    Ok(assembly.finish(String::new(), Parameters::new(), fit, |_| true))
+    assembly.finish(String::new(), Parameters::new(), fit, |_| true)
 }
 
 fn one_element(text: &Bytes) -> Result<Bytes, Refusal> {

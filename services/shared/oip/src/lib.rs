@@ -38,6 +38,6 @@ pub mod statistics;
 pub mod stream;
 pub mod talk;
 
-pub use request::{Parameters, Request, Wanted};
+pub use request::{Parameters, Priority, Request, Wanted};
 pub use response::Response;
 pub use signature::{ForeignType, Rules, Signature, TensorSpec};

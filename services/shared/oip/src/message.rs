@@ -49,7 +49,7 @@ pub fn read(message: ModelInferRequest, signature: &Signature, rules: Rules) -> 
             }
         }
     }
-    Ok(assembly.finish(id, parameters, fit, |_| false))
+    assembly.finish(id, parameters, fit, |_| false)
 }
 
 /// Refuses what would silently mean something else: tensors in shared memory, classes instead of numbers.

@@ -25,7 +25,52 @@ pub struct Request {
     pub rows: usize,
     /// The outputs that are wanted, in the order of the request.
     pub outputs: Vec<Wanted>,
+    /// How urgent it is, if it says so.
+    pub priority: Option<Priority>,
 }
+
+/// How urgent a request is, most urgent first. On the wire it is the parameter `priority` as Triton and its clients have it: 1 is the most
+/// urgent, 0 says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// 1: somebody waits for it.
+    High,
+    /// 2: what is asked directly and says nothing.
+    Normal,
+    /// 3: what comes from a queue and says nothing.
+    Low,
+}
+
+impl Priority {
+    /// How many priorities are more urgent.
+    #[must_use]
+    pub const fn behind(self) -> u64 {
+        self as u64
+    }
+
+    fn read(parameters: &Parameters) -> Result<Option<Self>, Refusals> {
+        let Some(parameter) = parameters.get(PRIORITY) else { return Ok(None) };
+        let choice = &parameter.parameter_choice;
+        let number = match choice {
+            Some(ParameterChoice::Int64Param(number)) => u64::try_from(*number).ok(),
+            Some(ParameterChoice::Uint64Param(number)) => Some(*number),
+            _ => None,
+        };
+        match number {
+            Some(0) => Ok(None),
+            Some(1) => Ok(Some(Self::High)),
+            Some(2) => Ok(Some(Self::Normal)),
+            Some(3) => Ok(Some(Self::Low)),
+            _ => {
+                let allowed = "1 (the most urgent) to 3, or 0 for none";
+                Err(Refusals(vec![Refusal::new(format!("parameters.{PRIORITY}"), found(choice.as_ref()), allowed)]))
+            }
+        }
+    }
+}
+
+/// The parameter of a request that says how urgent it is.
+const PRIORITY: &str = "priority";
 
 /// An output that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,21 +133,25 @@ impl<'a> Assembly<'a> {
     }
 
     /// The request; every input of the signature was put, because the request fits it.
+    ///
+    /// # Errors
+    /// A parameter that says something that it cannot.
     pub(crate) fn finish(
         self,
         id: String,
         parameters: Parameters,
         fit: Fit,
         binary: impl Fn(usize) -> bool,
-    ) -> Request {
+    ) -> Result<Request, Refusals> {
         let outputs = fit.outputs.into_iter().enumerate();
-        Request {
+        Ok(Request {
+            priority: Priority::read(&parameters)?,
             id,
             parameters,
             inputs: self.places.into_iter().flatten().collect(),
             rows: fit.rows,
             outputs: outputs.map(|(index, position)| Wanted { position, binary: binary(index) }).collect(),
-        }
+        })
     }
 }
 
@@ -125,8 +174,19 @@ pub(crate) fn flag(parameters: &Parameters, name: &str, path: &str) -> Result<Op
         None => Ok(None),
         Some(Some(ParameterChoice::BoolParam(value))) => Ok(Some(*value)),
         Some(other) => {
-            let found = other.as_ref().map_or_else(|| "nothing".to_owned(), |choice| format!("{choice:?}"));
-            Err(Refusals(vec![Refusal::new(format!("{path}.{name}"), found, "true or false")]))
+            Err(Refusals(vec![Refusal::new(format!("{path}.{name}"), found(other.as_ref()), "true or false")]))
         }
+    }
+}
+
+/// What stands where something else is wanted.
+fn found(choice: Option<&ParameterChoice>) -> String {
+    match choice {
+        None => "nothing".to_owned(),
+        Some(ParameterChoice::BoolParam(value)) => value.to_string(),
+        Some(ParameterChoice::Int64Param(value)) => value.to_string(),
+        Some(ParameterChoice::Uint64Param(value)) => value.to_string(),
+        Some(ParameterChoice::DoubleParam(value)) => value.to_string(),
+        Some(ParameterChoice::StringParam(value)) => format!("{value:?}"),
     }
 }

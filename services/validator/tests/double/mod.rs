@@ -318,6 +318,8 @@ pub(crate) fn assignment() -> Assignment {
         max_batch: 8,
         max_delay: Span::millis(2),
         queue_limit: 64,
+        fixed_batching: false,
+        latency_target: None,
     };
     let mut validation = Validation::default();
     validation.load.rate = Some("100/s".parse().unwrap());

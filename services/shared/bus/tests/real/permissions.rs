@@ -77,6 +77,8 @@ fn planned() -> Planned {
         max_batch: 1,
         max_delay: Span::millis(1),
         queue_limit: 1,
+        fixed_batching: false,
+        latency_target: None,
     };
     let digest = plan.digest();
     Planned { plan, digest, manifests: None, revises: None, changes: Vec::new() }

@@ -1,6 +1,6 @@
 //! The ranges: what a well-typed document may still not say.
 
-use super::{API_VERSION, Input, KIND, ModelDeployment, Output, Spec};
+use super::{API_VERSION, Cache, Hedging, Input, KIND, ModelDeployment, Output, Spec};
 use crate::{plan::Plan, refusal::Refusal, time::Span};
 use std::{fmt::Display, ops::RangeInclusive};
 
@@ -98,6 +98,13 @@ fn serving(refusing: &mut Refusing, spec: &Spec) {
         spec.serving.batching.max_delay,
         Span::default()..=Span::seconds(1),
     );
+    if let Some(Cache { max_bytes }) = spec.serving.cache {
+        let fits = (1 << 20..=1 << 30).contains(&max_bytes.0);
+        refusing.unless(fits, "spec.serving.cache.maxBytes", max_bytes, "1Mi to 1Gi");
+    }
+    if let Some(Hedging { after }) = spec.serving.hedging {
+        refusing.within("spec.serving.hedging.after", after, Span::millis(1)..=Span::seconds(60));
+    }
     refusing.within("spec.resources.cpu", spec.resources.cpu.0, 50..=256_000);
     let memory = spec.resources.memory;
     refusing.unless(memory.0 >= 64 << 20 && memory.0 <= 4 << 40, "spec.resources.memory", memory, "64Mi to 4Ti");
@@ -251,6 +258,10 @@ mod tests {
             (json!({ "model": { "uri": "file:///a/../etc/passwd" } }), "spec.model.uri"),
             (json!({ "model": { "uri": "file:///a/%2e%2e/b" } }), "spec.model.uri"),
             (json!({ "model": { "uri": "https://user:pw@host/x" } }), "spec.model.uri"),
+            (json!({ "serving": { "cache": { "maxBytes": "1023Ki" } } }), "spec.serving.cache.maxBytes"),
+            (json!({ "serving": { "cache": { "maxBytes": "2Gi" } } }), "spec.serving.cache.maxBytes"),
+            (json!({ "serving": { "hedging": { "after": "0s" } } }), "spec.serving.hedging.after"),
+            (json!({ "serving": { "hedging": { "after": "2m" } } }), "spec.serving.hedging.after"),
             (json!({ "serving": { "batching": { "maxSize": 0 } } }), "spec.serving.batching.maxSize"),
             (json!({ "serving": { "batching": { "maxSize": 257 } } }), "spec.serving.batching.maxSize"),
             (json!({ "scale": { "min": 5, "max": 2 } }), "spec.scale.max"),

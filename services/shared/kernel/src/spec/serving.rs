@@ -34,12 +34,47 @@ pub struct Serving {
     pub protocols: Vec<Protocol>,
     /// Where dynamic batching starts.
     pub batching: Batching,
+    /// Answers that are kept for equal requests. None are, unless this is given: only who deploys a model knows that its answer to a request
+    /// is always the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
+    /// A second worker for requests that the first is slow to answer. None, unless this is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hedging: Option<Hedging>,
 }
 
 impl Default for Serving {
     fn default() -> Self {
-        Self { platform: Platform::Auto, protocols: vec![Protocol::Http], batching: Batching::default() }
+        Self {
+            platform: Platform::Auto,
+            protocols: vec![Protocol::Http],
+            batching: Batching::default(),
+            cache: None,
+            hedging: None,
+        }
     }
+}
+
+/// Answers that each replica of the ingress keeps: to a request with equal inputs, wanted outputs and parameters, of the same revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Cache {
+    /// How much memory they may take, 1Mi to 1Gi. The least recently used make room.
+    pub max_bytes: ByteSize,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { max_bytes: ByteSize::mebibytes(64) }
+    }
+}
+
+/// A request that has waited too long for its worker is also sent to another one; the first answer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hedging {
+    /// After how long, 1ms to 1m. The latency that one request in twenty exceeds is a good start: a shorter time is work done twice.
+    pub after: Span,
 }
 
 /// What serves the model.
@@ -77,13 +112,16 @@ pub enum Protocol {
 pub struct Batching {
     /// The most rows run at once, 1 to 256.
     pub max_size: u32,
-    /// How long the first row waits for others, up to 1s.
+    /// How long the first row waits for others at most, up to 1s.
     pub max_delay: Span,
+    /// Whether a batch waits only while company is expected sooner than what it saves, and is only so large that `slo.latencyP99` holds;
+    /// both by what was measured of the model and the traffic. Else each waits `maxDelay` for `maxSize` rows.
+    pub adaptive: bool,
 }
 
 impl Default for Batching {
     fn default() -> Self {
-        Self { max_size: 8, max_delay: Span::millis(2) }
+        Self { max_size: 8, max_delay: Span::millis(2), adaptive: true }
     }
 }
 

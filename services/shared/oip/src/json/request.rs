@@ -51,7 +51,7 @@ pub fn read(mut envelope: Envelope<'_>, tail: Bytes, signature: &Signature, rule
     let (id, parameters) = (envelope.id.unwrap_or_default(), envelope.parameters);
     // Without outputs in the document, what is said for all stands at every place.
     let all = *binary.last().unwrap_or(&false);
-    Ok(assembly.finish(id, parameters, fit, |index| binary.get(index).copied().unwrap_or(all)))
+    assembly.finish(id, parameters, fit, |index| binary.get(index).copied().unwrap_or(all))
 }
 
 /// Which outputs of the document are wanted as bytes; last, whether those not named are.
@@ -92,6 +92,7 @@ fn is_base64(parameters: &Parameters) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Priority;
     use crate::signature::tests::signature;
     use proptest::prelude::*;
     use slipway_proto::oip::DataType;
@@ -110,6 +111,23 @@ mod tests {
 
     fn refused(body: &str, tail: &[u8]) -> String {
         with_tail(body, tail).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_request_may_say_how_urgent_it_is() {
+        let body = |priority: &str| {
+            format!(
+                r#"{{"parameters":{{"priority":{priority}}},"inputs":[
+                {{"name":"s","datatype":"BYTES","shape":[1],"data":["a"]}},
+                {{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}}]}}"#
+            )
+        };
+        let said = ["0", "1", "2", "3"].map(|priority| with_tail(&body(priority), &[]).unwrap().priority);
+        assert_eq!(said, [None, Some(Priority::High), Some(Priority::Normal), Some(Priority::Low)]);
+        for wrong in ["4", "-1", "1.5", "true", "\"high\""] {
+            let refused = refused(&body(wrong), &[]);
+            assert!(refused.contains("parameters.priority") && refused.contains(wrong), "{refused}");
+        }
     }
 
     #[test]
