@@ -30,7 +30,8 @@ pub fn document() -> Result<ModelDeployment, Refusals> {
                 "latencyBudget": "20ms", "budgetPerHour": 5.5, "gpu": "optional", "approval": "manual"
             },
             "serving": {
-                "platform": "slipway", "protocols": ["http", "grpc"], "batching": { "maxSize": 32, "maxDelay": "2ms" }
+                "platform": "slipway", "protocols": ["http", "grpc"], "batching": { "maxSize": 32, "maxDelay": "2ms" },
+                "cache": { "maxBytes": "64Mi" }, "hedging": { "after": "40ms" }
             },
             "resources": { "cpu": "500m", "memory": "512Mi", "gpuMemory": "0" },
             "scale": { "min": 1, "max": 10, "signal": "queue-depth", "target": 8 },
@@ -149,8 +150,8 @@ fn plan() -> Plan {
         max_batch: 32,
         max_delay: Span::millis(2),
         queue_limit: 256,
-        fixed_batching: false,
-        latency_target: None,
+        fixed_batching: true,
+        latency_target: Some(slipway_kernel::Span::millis(40)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who is let through: permits for requests under way, memory for bodies, the rate of one caller. Every wait is bounded, and
 //! every refusal names its bound.
 
-use crate::{config::LimitsConfig, error::RequestError, limits};
+use crate::{cache::CacheMemory, config::LimitsConfig, error::RequestError, limits};
 use governor::{
     DefaultKeyedRateLimiter, Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
@@ -194,6 +194,8 @@ pub struct Admission {
     pub all: Permits,
     /// Memory for bodies.
     pub bodies: BodyMemory,
+    /// Memory for answers that are kept.
+    pub answers: CacheMemory,
     per_deployment: usize,
     wait: Duration,
 }
@@ -205,6 +207,7 @@ impl Admission {
         Self {
             all: Permits::new("limits.in_flight", config.in_flight, config.queue_wait.0),
             bodies: BodyMemory::new(config.body_memory.0),
+            answers: CacheMemory::new(config.cache_memory),
             per_deployment: config.in_flight_per_deployment,
             wait: config.queue_wait.0,
         }

@@ -70,6 +70,8 @@ pub struct LimitsConfig {
     pub body_memory: ByteSize,
     /// Memory for results on their way to the outputs; what has no room is shed and counted.
     pub capture_memory: ByteSize,
+    /// Memory for answers that are kept for equal requests, over all deployments that want that.
+    pub cache_memory: ByteSize,
     /// Deadline of a request sent with `Prefer: respond-async` that sets none itself.
     pub async_timeout: Span,
 }
@@ -82,6 +84,7 @@ impl Default for LimitsConfig {
             queue_wait: Span::seconds(1),
             body_memory: ByteSize::mebibytes(256),
             capture_memory: ByteSize::mebibytes(64),
+            cache_memory: ByteSize::mebibytes(256),
             async_timeout: Span::seconds(600),
         }
     }
@@ -148,6 +151,9 @@ impl ServiceConfig for Config {
         if !((1 << 20)..=(64 << 30)).contains(&limits.capture_memory.0) {
             refusals.push(Refusal::new("limits.capture_memory", limits.capture_memory, "1Mi to 64Gi"));
         }
+        if limits.cache_memory.0 > 64 << 30 {
+            refusals.push(Refusal::new("limits.cache_memory", limits.cache_memory, "0 to 64Gi"));
+        }
         span(&mut refusals, "limits.async_timeout", limits.async_timeout, Span::seconds(1)..=Span::seconds(86_400));
         let upstream = &self.upstream;
         span(&mut refusals, "upstream.connect_timeout", upstream.connect_timeout, Span::millis(10)..=Span::seconds(30));
@@ -205,6 +211,7 @@ mod tests {
                 queue_wait: Span::seconds(61),
                 body_memory: ByteSize(1),
                 capture_memory: ByteSize(1),
+                cache_memory: ByteSize(1 << 40),
                 async_timeout: Span::millis(1),
             },
             upstream: UpstreamConfig { connect_timeout: Span::millis(1), worker_wait: Span::seconds(301) },
@@ -222,6 +229,7 @@ mod tests {
                 "limits.queue_wait",
                 "limits.body_memory",
                 "limits.capture_memory",
+                "limits.cache_memory",
                 "limits.async_timeout",
                 "upstream.connect_timeout",
                 "upstream.worker_wait",

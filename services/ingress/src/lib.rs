@@ -17,6 +17,7 @@ pub mod actor;
 pub mod admission;
 pub mod auth;
 pub mod body;
+pub mod cache;
 pub mod capture;
 pub mod channels;
 pub mod config;

@@ -101,6 +101,13 @@ pub const RETRY_PERCENT: u32 = 20;
 /// Retries earned per second without traffic, so that an idle deployment has its reserve back after 25 s.
 pub const RETRIES_PER_SECOND: u32 = 20;
 
+/// Requests that may be sent to a second worker at once, beyond the share below: as many as wait when one of two workers pauses.
+pub const HEDGE_RESERVE: u32 = 32;
+
+/// Second workers earned per request, in percent. Asking after the time that one request in twenty exceeds needs no more, and a deployment
+/// that is slow as a whole must not be asked twice for everything.
+pub const HEDGE_PERCENT: u32 = 5;
+
 /// How long a worker is passed over after its connection failed; doubles with each further failure up to the second figure.
 /// The first is about the time a local process takes to be started again, the second bounds how late a return is noticed.
 pub const EJECTION: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));

@@ -1,5 +1,6 @@
 //! What ingress counts. Labels hold names from the log and HTTP statuses only, never what a client sent.
 
+use crate::upstream::Hedged;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -40,6 +41,14 @@ struct CaptureLabels {
     outcome: &'static str,
 }
 
+/// Labels of requests that were sent to a second worker.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HedgeLabels {
+    namespace: String,
+    deployment: String,
+    answered: &'static str,
+}
+
 /// Labels of a fetch of issuers' keys, of a change of the own identity, and the like.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
@@ -53,6 +62,7 @@ pub struct IngressMetrics {
     durations: Family<RevisionLabels, Histogram>,
     identities: Family<OutcomeLabels, Counter>,
     captured: Family<CaptureLabels, Counter>,
+    hedged: Family<HedgeLabels, Counter>,
     /// Requests inside.
     pub in_flight: Gauge,
     /// Workers that can be reached.
@@ -81,6 +91,7 @@ impl IngressMetrics {
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             identities: Family::default(),
             captured: Family::default(),
+            hedged: Family::default(),
             in_flight: Gauge::default(),
             workers: Gauge::default(),
             applied: Gauge::default(),
@@ -103,6 +114,11 @@ impl IngressMetrics {
                 "ingress_captured_results",
                 "Results of answered requests, by whether they are on their way to the outputs or shed",
                 own.captured.clone(),
+            );
+            registry.register(
+                "ingress_hedged_requests",
+                "Requests that were sent to a second worker too, by whose answer was the first",
+                own.hedged.clone(),
             );
             registry.register(
                 "ingress_identities",
@@ -137,6 +153,17 @@ impl IngressMetrics {
         self.captured.get_or_create(&labels).inc_by(results as u64);
     }
 
+    /// Counts an answered request, if it was sent to a second worker.
+    pub fn hedged(&self, id: &DeploymentId, hedged: Hedged) {
+        let answered = match hedged {
+            Hedged::No => return,
+            Hedged::InVain => "first",
+            Hedged::Won => "second",
+        };
+        let (namespace, deployment) = (id.namespace.to_string(), id.name.to_string());
+        self.hedged.get_or_create(&HedgeLabels { namespace, deployment, answered }).inc();
+    }
+
     /// Counts a request for the own certificate.
     pub fn identity(&self, granted: bool) {
         self.identities.get_or_create(&OutcomeLabels { outcome: if granted { "granted" } else { "failed" } }).inc();
@@ -149,6 +176,15 @@ impl IngressMetrics {
         let outcome = if kept { "kept" } else { "shed" };
         let (namespace, deployment) = (id.namespace.to_string(), id.name.to_string());
         self.captured.get_or_create(&CaptureLabels { namespace, deployment, outcome }).get()
+    }
+
+    /// How often the first and the second worker answered first, of requests that both had.
+    pub(crate) fn hedged_of(&self, id: &DeploymentId) -> (u64, u64) {
+        let of = |answered| {
+            let (namespace, deployment) = (id.namespace.to_string(), id.name.to_string());
+            self.hedged.get_or_create(&HedgeLabels { namespace, deployment, answered }).get()
+        };
+        (of("first"), of("second"))
     }
 }
 

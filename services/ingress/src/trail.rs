@@ -13,6 +13,8 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("slipway-request-id")
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("slipway-correlation-id");
 /// Header of the revision: asked for in a request, telling in an answer.
 pub const REVISION: HeaderName = HeaderName::from_static("slipway-revision");
+/// Header of an answer that says whether it was kept (`hit`) or computed (`miss`), where answers are kept.
+pub const CACHE: HeaderName = HeaderName::from_static("slipway-cache");
 /// W3C trace context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -36,6 +38,7 @@ struct Known {
     request_id: Option<RequestId>,
     correlation_id: Option<String>,
     status: Option<u16>,
+    cached: Option<bool>,
 }
 
 impl Trail {
@@ -78,6 +81,11 @@ impl Trail {
         let mut known = self.known();
         known.request_id = Some(request_id.clone());
         known.correlation_id = Some(correlation_id.to_owned());
+    }
+
+    /// Whether its answer was kept, where answers are.
+    pub fn cached(&self, cached: bool) {
+        self.known().cached = Some(cached);
     }
 
     /// Writes into its span how it ended.
@@ -128,6 +136,7 @@ impl Trail {
             (REQUEST_ID, known.request_id.as_ref().map(RequestId::as_str)),
             (CORRELATION_ID, known.correlation_id.as_deref()),
             (REVISION, revision.as_deref()),
+            (CACHE, known.cached.map(|cached| if cached { "hit" } else { "miss" })),
             (TRACEPARENT, Some(self.traceparent.as_str())),
         ] {
             // Each was checked when it came in, or made here.

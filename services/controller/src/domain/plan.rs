@@ -92,8 +92,11 @@ pub(crate) fn to_f64(n: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::scenario::{infrastructure_ready, platform_selected, spec};
-    use slipway_kernel::ByteSize;
+    use crate::domain::{
+        manifest::worker_settings,
+        scenario::{id, infrastructure_ready, platform_selected, spec},
+    };
+    use slipway_kernel::{ByteSize, ModelFormat, RevisionId};
 
     #[test]
     fn the_first_plan_is_what_the_spec_starts_with() {
@@ -106,6 +109,22 @@ mod tests {
         assert_eq!((plan.memory, plan.max_batch), (ByteSize::mebibytes(256), 16));
         assert_eq!((plan.max_delay, plan.queue_limit), (Span::millis(5), 128));
         assert_eq!((plan.target.as_str(), plan.platform.as_str()), ("local", "slipway"));
+    }
+
+    #[test]
+    fn batches_hold_four_fifths_of_the_latency_objective_unless_they_are_fixed() {
+        let planned = |adaptive: bool| {
+            let document = serde_json::json!({
+                "slo": { "latencyP99": "50ms" }, "serving": { "batching": { "adaptive": adaptive } },
+            });
+            first_plan(&spec(&document), &platform_selected(), &infrastructure_ready()).unwrap()
+        };
+        let (adaptive, fixed) = (planned(true), planned(false));
+        assert_eq!((adaptive.fixed_batching, adaptive.latency_target), (false, Some(Span::millis(40))));
+        assert_eq!((fixed.fixed_batching, fixed.latency_target), (true, None));
+        let settings = |plan| worker_settings(&id(), RevisionId::new(1, 1), plan, ModelFormat::Onnx);
+        assert_eq!(settings(&adaptive)["latency_target"], "40ms");
+        assert_eq!((&settings(&fixed)["fixed_delay"], &settings(&fixed)["fixed_batch"]), (&true.into(), &true.into()));
     }
 
     #[test]

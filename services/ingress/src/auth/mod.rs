@@ -193,6 +193,8 @@ mod tests {
                 max_body: 1,
                 timeout: Duration::from_secs(1),
                 record: Record::default(),
+                cache: None,
+                hedge_after: None,
             };
             let authenticator = Authenticator {
                 api_keys: keys(&id, KEY, None),

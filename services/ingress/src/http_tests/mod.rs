@@ -2,11 +2,13 @@
 
 mod access;
 mod admission;
+mod answers;
 mod authority;
 mod client;
 mod extensions;
 mod framing;
 mod grpc;
+mod hedging;
 mod inference;
 mod issuers;
 mod later;

@@ -11,11 +11,12 @@ use super::{
 use crate::{
     auth::Shown,
     body,
+    cache::{Answers, Kept, Key},
     error::RequestError,
     recording, respond,
     stack::Ingress,
     trail::Trail,
-    upstream::{self, Answer, Call, Ended},
+    upstream::{self, Answer, Call, Ended, Hedged},
 };
 use axum::{
     Extension,
@@ -160,6 +161,12 @@ impl Admitted<'_> {
     /// Waits for room, sends it to a worker, and gives its answer, with the forms in which the outputs are wanted. If the route
     /// moves meanwhile, so does the request.
     async fn answer(mut self, mut prepared: Prepared) -> Result<(ModelInferResponse, Vec<bool>), RequestError> {
+        let mut lookup = self.lookup(&prepared);
+        if let Some(answer) = lookup.as_ref().and_then(|lookup| lookup.found(&prepared)) {
+            self.trail.cached(true);
+            let call = self.call(&prepared);
+            return self.record(&prepared, call, answer).await.map(|response| (response, prepared.forms));
+        }
         let places = match self.visit.caller.prober {
             Some(_) => &self.visit.door.state.probes,
             None => &self.visit.door.state.permits,
@@ -170,7 +177,14 @@ impl Admitted<'_> {
             let begun = Instant::now();
             let call = self.call(&prepared);
             let result = match self.send(&prepared, &call).await {
-                Ended::Answer(answer) => self.record(&prepared, call, *answer).await,
+                Ended::Answer(answer) => {
+                    self.ingress.metrics.hedged(&call.deployment, answer.hedged);
+                    if let Some(lookup) = &lookup {
+                        self.trail.cached(false);
+                        lookup.keep(&answer);
+                    }
+                    self.record(&prepared, call, *answer).await
+                }
                 Ended::Failed(error) => Err(error),
                 Ended::Moved => {
                     let id = &self.visit.door.entry.id;
@@ -179,12 +193,23 @@ impl Admitted<'_> {
                     }
                     prepared = prepare(&self.visit, &self.head, Some(&prepared.request_id), &self.wire).await?;
                     self.learn(&prepared);
+                    lookup = self.lookup(&prepared);
                     continue;
                 }
             };
             self.count(&prepared, result.as_ref().err(), begun.elapsed());
             return result.map(|response| (response, prepared.forms));
         }
+    }
+
+    /// Where the answer may be kept, if the deployment wants that and the request is a client's.
+    fn lookup(&self, prepared: &Prepared) -> Option<Lookup> {
+        prepared.target.rules.cache?;
+        if self.visit.caller.prober.is_some() {
+            return None;
+        }
+        let answers = self.visit.door.state.answers.load_full()?;
+        Some(Lookup { answers, key: Key::of(prepared.target.revision, &prepared.message)? })
     }
 
     /// A client that names its request for repetition is answered only with what a repetition would find.
@@ -210,6 +235,7 @@ impl Admitted<'_> {
             deadline_unix_ms: self.deadline.unix_ms,
             accepted_unix_ms: self.deadline.accepted.0,
             traceparent: self.trail.traceparent.clone(),
+            hedge_after: prepared.target.rules.hedge_after,
         }
     }
 
@@ -235,6 +261,25 @@ impl Admitted<'_> {
         {
             counts.record(failed, took);
         }
+    }
+}
+
+/// The place of a request among kept answers.
+struct Lookup {
+    answers: Arc<Answers>,
+    key: Key,
+}
+
+impl Lookup {
+    /// The kept answer, as one to this request.
+    fn found(&self, prepared: &Prepared) -> Option<Answer> {
+        let Kept { response, instance } = self.answers.get(&self.key)?;
+        let response = ModelInferResponse { id: prepared.message.id.clone(), ..response };
+        Some(Answer { response, instance: instance.to_string(), attempt: 0, hedged: Hedged::No })
+    }
+
+    fn keep(&self, answer: &Answer) {
+        self.answers.put(self.key, Kept::of(&answer.response, &answer.instance));
     }
 }
 

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 use slipway_kernel::{
-    Deployment, DeploymentId, Digest, GenerationState, RequestId, RevisionId, Routes,
+    ByteSize, Deployment, DeploymentId, Digest, GenerationState, RequestId, RevisionId, Routes,
     spec::{Access, Input, Record},
 };
 use slipway_oip::Signature;
@@ -51,6 +51,10 @@ pub struct Rules {
     pub timeout: Duration,
     /// When results are recorded.
     pub record: Record,
+    /// Memory for answers that are kept for equal requests; none are without.
+    pub cache: Option<ByteSize>,
+    /// After how long a second worker is asked too; never without.
+    pub hedge_after: Option<Duration>,
 }
 
 impl Entry {
@@ -123,6 +127,8 @@ fn rules_of(generation: &GenerationState) -> Rules {
         max_body: usize::try_from(http.max_body.0).unwrap_or(usize::MAX),
         timeout: http.timeout.0,
         record: spec.record,
+        cache: spec.serving.cache.map(|cache| cache.max_bytes),
+        hedge_after: spec.serving.hedging.map(|hedging| hedging.after.0),
     }
 }
 
@@ -147,6 +153,7 @@ pub(crate) mod tests {
         pub(crate) access: Value,
         pub(crate) http: Value,
         pub(crate) record: Value,
+        pub(crate) serving: Value,
         pub(crate) model: ModelFacts,
     }
 
@@ -158,6 +165,7 @@ pub(crate) mod tests {
                 access: json!({ "anonymous": true }),
                 http: json!({}),
                 record: json!("after-reply"),
+                serving: json!({}),
                 model: facts(&[("x", "FP32", &[-1, 2])], &[("y", "FP32", &[-1, 2])]),
             }
         }
@@ -191,7 +199,7 @@ pub(crate) mod tests {
                     "metadata": { "name": self.id.name, "namespace": self.id.namespace },
                     "spec": {
                         "model": { "uri": "file:///m.onnx" }, "access": self.access, "inputs": [{ "http": self.http }],
-                        "record": self.record
+                        "record": self.record, "serving": self.serving
                     }
                 }))
                 .unwrap();

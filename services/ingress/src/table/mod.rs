@@ -12,17 +12,19 @@ pub use build::{Entry, Rules, Target};
 
 use crate::{
     admission::{Admission, CallerRates, Permits},
+    cache::Answers,
     limits,
     upstream::retry::Budget,
 };
-use arc_swap::ArcSwap;
-use slipway_kernel::{DeploymentId, RevisionId};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use slipway_kernel::{ByteSize, DeploymentId, RevisionId};
 use stats::RevisionCounts;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 use tokio::sync::watch;
+use tracing::warn;
 
 /// One deployment as requests meet it.
 #[derive(Debug)]
@@ -46,6 +48,10 @@ pub struct State {
     pub probes: Permits,
     /// Retries it may still do.
     pub retries: Budget,
+    /// Requests that may still be sent to a second worker because the first is slow.
+    pub hedges: Budget,
+    /// Answers that are kept for equal requests, where the deployment wants that.
+    pub answers: ArcSwapOption<Answers>,
 }
 
 /// All deployments, and the part of the log they stand on.
@@ -128,9 +134,12 @@ impl Routing {
 fn door(entry: Entry, old: Option<&Door>, admission: &Admission) -> Door {
     let fresh = || {
         let retries = Budget::new(limits::RETRY_RESERVE, limits::RETRY_PERCENT, limits::RETRIES_PER_SECOND);
-        Arc::new(State { permits: admission.of_deployment(), probes: admission.of_deployment(), retries })
+        let hedges = Budget::new(limits::HEDGE_RESERVE, limits::HEDGE_PERCENT, 0);
+        let (permits, probes) = (admission.of_deployment(), admission.of_deployment());
+        Arc::new(State { permits, probes, retries, hedges, answers: ArcSwapOption::empty() })
     };
     let state = old.map_or_else(fresh, |door| Arc::clone(&door.state));
+    keep_answers(&state, &entry, admission);
     let rate = entry.rules().and_then(|rules| rules.access.rate_limit);
     let same = |rates: &&Arc<CallerRates>| Some(rates.rate()) == rate;
     let rates = old
@@ -143,6 +152,23 @@ fn door(entry: Entry, old: Option<&Door>, admission: &Admission) -> Door {
         None => entry.routes.shares.iter().map(|route| (route.revision, Arc::default())).collect(),
     };
     Door { entry, state, rates, counts }
+}
+
+/// Gives the deployment the room for answers that it wants. If that changes, what was kept is forgotten.
+fn keep_answers(state: &State, entry: &Entry, admission: &Admission) {
+    let wanted = entry.rules().and_then(|rules| rules.cache);
+    if state.answers.load().as_ref().map(|answers| answers.wanted()) == wanted {
+        return;
+    }
+    // What the old ones take is free before the new ones ask.
+    state.answers.store(None);
+    let Some(wanted) = wanted else { return };
+    let answers = admission.answers.answers(wanted);
+    if answers.granted() < wanted.0 {
+        let granted = ByteSize(answers.granted());
+        warn!(deployment = %entry.id, %wanted, %granted, "other deployments have the memory for kept answers (limits.cache_memory)");
+    }
+    state.answers.store(Some(Arc::new(answers)));
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@
 //! that its effect happens once.
 
 pub mod ask;
+pub mod hedge;
 pub mod line;
 pub mod pace;
 pub mod pool;
 pub mod retry;
 pub mod worker;
 
+pub use hedge::Hedged;
 pub use pool::Pool;
 pub use worker::Seat;
 
@@ -27,7 +29,6 @@ use slipway_kernel::{DeploymentId, RequestId, RevisionId};
 use slipway_proto::inference::{ModelInferRequest, ModelInferResponse};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tracing::debug;
 
 /// What goes with a request beside its tensors.
 #[derive(Clone, Debug)]
@@ -52,6 +53,8 @@ pub struct Call {
     pub accepted_unix_ms: u64,
     /// The trace it belongs to.
     pub traceparent: String,
+    /// After how long another worker is asked too.
+    pub hedge_after: Option<Duration>,
 }
 
 /// The answer of a worker.
@@ -61,8 +64,10 @@ pub struct Answer {
     pub response: ModelInferResponse,
     /// Whose it is.
     pub instance: String,
-    /// At which try, from 1.
+    /// At which try, from 1; 0 = it was kept, and none was made.
     pub attempt: u32,
+    /// Whether another worker was asked too.
+    pub hedged: Hedged,
 }
 
 /// How a request ended at the workers.
@@ -87,6 +92,9 @@ pub async fn infer(
     moved: impl Fn(&Table) -> bool,
 ) -> Ended {
     state.retries.earn();
+    if call.hedge_after.is_some() {
+        state.hedges.earn();
+    }
     let key = (call.deployment.clone(), call.revision);
     let (mut attempt, mut counted, mut avoid) = (0, 0, None);
     let mut waiting_since = None;
@@ -98,34 +106,30 @@ pub async fn infer(
             Found::Worker(worker) => {
                 let Some(taken) = pool::take(&worker) else { continue };
                 attempt += 1;
-                let Ok(answered) = timeout_at(call.deadline, taken.infer(call, attempt, message)).await else {
+                let asking = hedge::ask(pool, &state.hedges, &taken, call, attempt, message);
+                let Ok(told) = timeout_at(call.deadline, asking).await else {
                     return Ended::Failed(RequestError::DeadlineExceeded);
                 };
-                let status = match answered {
+                let status = match told.result {
                     Ok(response) => {
-                        let instance = worker.seat().instance.clone();
-                        return Ended::Answer(Box::new(Answer { response, instance, attempt }));
+                        let instance = told.by.as_ref().unwrap_or(&worker).seat().instance.clone();
+                        let hedged = told.hedged;
+                        return Ended::Answer(Box::new(Answer { response, instance, attempt, hedged }));
                     }
                     Err(status) => status,
                 };
-                let error = match retry::verdict(&status) {
+                let verdict = retry::verdict(&status);
+                retry::blame(&worker, &verdict);
+                let error = match verdict {
                     Verdict::Final(error) => return Ended::Failed(error),
                     Verdict::ElseWhere(error) => {
                         let alone = pool.count(&call.deployment, call.revision) < 2;
-                        let overloaded = RequestError::is_overload(&error);
-                        if alone && overloaded {
+                        if alone && error.is_overload() {
                             return Ended::Failed(error);
-                        }
-                        if !overloaded {
-                            worker.eject(Instant::now().into_std());
                         }
                         error
                     }
-                    Verdict::Gone(reason) => {
-                        debug!(instance = worker.seat().instance, reason, "a worker does not answer");
-                        worker.eject(Instant::now().into_std());
-                        RequestError::NoWorker { revision: call.revision }
-                    }
+                    Verdict::Gone(_) => RequestError::NoWorker { revision: call.revision },
                 };
                 // Finding out whether a worker is back is bounded by how often that is done, for all requests together.
                 let finding_out = taken.is_probing();

@@ -131,6 +131,15 @@ impl Pool {
         groups.get(&(deployment.clone(), revision)).map(|group| group.workers.clone()).unwrap_or_default()
     }
 
+    /// A worker of the revision other than `one`, if there is one that can be taken.
+    #[must_use]
+    pub fn other(&self, key: &Key, one: &str, now: Instant, random: u64) -> Option<Arc<Worker>> {
+        match self.find(key, Some(one), now, random) {
+            Found::Worker(other) => Some(other).filter(|other| other.seat().instance != one),
+            Found::Later(_) | Found::Nobody(_) => None,
+        }
+    }
+
     /// A worker of the revision, not `avoid` where there is another.
     #[must_use]
     pub fn find(&self, key: &Key, avoid: Option<&str>, now: Instant, random: u64) -> Found {

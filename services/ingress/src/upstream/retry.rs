@@ -4,6 +4,7 @@
 //! bounded. A budget per deployment lets through a burst (a worker died with a full house) and after that a share of the
 //! requests, so that retries never become the traffic.
 
+use super::worker::Worker;
 use crate::{error::RequestError, limits};
 use slipway_oip::grpc::{FAILURE as WORD, RETRY_AFTER};
 use slipway_proto::failure::FailureCode;
@@ -12,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tonic::{Code, Status};
+use tracing::debug;
 
 /// What to do after a failure at one worker.
 #[derive(Debug)]
@@ -50,6 +52,18 @@ pub fn verdict(status: &Status) -> Verdict {
             retry_after: None,
         }),
     }
+}
+
+/// Passes a worker over for a while, if the failure is its own.
+pub fn blame(worker: &Worker, verdict: &Verdict) {
+    match verdict {
+        // The answer stands, or it has too much to do just now.
+        Verdict::Final(_) => return,
+        Verdict::ElseWhere(error) if error.is_overload() => return,
+        Verdict::ElseWhere(_) => {}
+        Verdict::Gone(reason) => debug!(instance = worker.seat().instance, reason, "a worker does not answer"),
+    }
+    worker.eject(Instant::now());
 }
 
 /// The status and what is behind it, in one line.

@@ -279,6 +279,16 @@ impl Taken<'_> {
         client.model_infer(request(call, attempt, message)).await.map(tonic::Response::into_inner)
     }
 
+    /// The worker.
+    pub(super) const fn worker(&self) -> &Worker {
+        self.worker
+    }
+
+    /// Another worker answered before it, after so long.
+    pub(super) fn outrun(&self, took: Duration) {
+        self.worker.pace.answered(Instant::now(), took);
+    }
+
     /// Whether this request finds out for all whether the worker is back.
     #[must_use]
     pub const fn is_probing(&self) -> bool {
