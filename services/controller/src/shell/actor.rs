@@ -144,9 +144,7 @@ impl Actor for Controller {
     async fn perform(&self, duty: Duty, scene: Scene) -> Result<Done, DutyError> {
         match &duty {
             Duty::Plan { .. } => self.plan(&duty, &scene).await,
-            Duty::Deploy { revision, attempt, deadline } => {
-                Box::pin(self.deploy(*revision, *attempt, *deadline, &scene)).await
-            }
+            Duty::Deploy { revision, attempt, deadline } => self.deploy(*revision, *attempt, *deadline, &scene).await,
             Duty::Hold { revision, .. } => self.hold(*revision, &scene).await,
             Duty::Shift { revision, percent } => self.shift(*revision, *percent, &scene).await,
             Duty::Release { revision } => self.release(*revision, &scene).await,

@@ -70,7 +70,7 @@ impl Others {
     pub async fn append(&self, key: &FactKey, answer: Answer) {
         let service = key.slot.answered_by();
         let draft = Draft::new(answer, service.name(), "test");
-        Box::pin(self.buses[&service].log().append(key, draft)).await.unwrap();
+        self.buses[&service].log().append(key, draft).await.unwrap();
     }
 
     fn answers(&self, deployment: &Deployment) -> Vec<(FactKey, Answer)> {

@@ -275,7 +275,8 @@ impl Log {
 
     async fn write(&self, key: &FactKey, draft: Draft, expected: Option<u64>) -> Result<WrittenAgainst, AppendError> {
         let letter = Letter::new(&self.bus, key, draft)?;
-        let written = self.post(letter, expected).await;
+        // On the heap: a fact may hold a whole spec, and the future of whoever writes it would hold it several times.
+        let written = Box::pin(self.post(letter, expected)).await;
         self.bus.metrics().appended(match &written {
             Ok(WrittenAgainst::Stored(_)) => Outcome::Stored,
             Ok(WrittenAgainst::Adopted(_)) => Outcome::Adopted,
