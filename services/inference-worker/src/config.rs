@@ -77,6 +77,9 @@ pub struct WorkerConfig {
     /// OS threads that run the engine, 1 to 256, each with an instance of its own where the engine needs one. More than the
     /// worker has cores are not started.
     pub threads: usize,
+    /// Keep each of these threads on a core of its own, where a run has one thread: on a machine that the worker shares with nobody, where
+    /// caches or memory nodes are far from each other. Elsewhere it takes away the system's choice.
+    pub pin_threads: bool,
     /// Most requests that wait for a run. 128 is sixteen full batches of the default size: what would wait longer is better
     /// served elsewhere.
     pub queue_limit: usize,
@@ -118,6 +121,7 @@ impl Default for WorkerConfig {
             latency_target: None,
             fixed_batch: false,
             threads: 1,
+            pin_threads: false,
             queue_limit: 128,
             queue_bytes: ByteSize::mebibytes(64),
             request_rows: 1024,
@@ -245,6 +249,10 @@ impl WorkerConfig {
             && (target == Span::default() || target > Span::seconds(3_600))
         {
             refusals.push(Refusal::new("worker.latency_target", target, "more than 0, up to 1h"));
+        }
+        if self.pin_threads && self.intra_op_threads != IntraOpThreads::Count(1) {
+            let allowed = "false, or worker.intra_op_threads = 1: the threads inside a run are the engine's own";
+            refusals.push(Refusal::new("worker.pin_threads", true, allowed));
         }
         let mut bounded = |path: &str, value: usize, most: usize| {
             if !(1..=most).contains(&value) {
@@ -395,6 +403,8 @@ mod tests {
         assert_eq!(with("golden = \"/a/b\"").unwrap().golden, Some(GoldenSource::File("/a/b".into())));
         for (wrong, path) in [
             ("engine = \"gpu\"", "worker.engine"),
+            ("pin_threads = true\nintra_op_threads = 2", "worker.pin_threads"),
+            ("latency_target = \"2h\"", "worker.latency_target"),
             ("intra_op_threads = \"many\"", "worker.intra_op_threads"),
             ("intra_op_threads = 0", "worker.intra_op_threads"),
             ("intra_op_threads = -1", "worker.intra_op_threads"),

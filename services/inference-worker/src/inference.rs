@@ -365,6 +365,7 @@ pub(crate) mod fixtures {
         queue_requests: 16,
         queue_bytes: 1 << 20,
         threads: 1,
+        pinned: false,
     };
 
     pub(crate) fn serving(clock: Clock) -> Inference {

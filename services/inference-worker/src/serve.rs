@@ -263,6 +263,7 @@ pub(crate) fn inference(
         queue_requests: config.queue_limit,
         queue_bytes: usize::try_from(config.queue_bytes.0).unwrap_or(usize::MAX),
         threads: loaded.threads,
+        pinned: config.pin_threads,
     };
     let pace = if config.fixed_delay { None } else { pace(&loaded.measurement, config.latency_target) };
     let batcher =

@@ -54,6 +54,8 @@ pub struct BatcherOptions {
     pub queue_bytes: usize,
     /// OS threads that run the engine.
     pub threads: usize,
+    /// Whether each of them is kept on a core of its own.
+    pub pinned: bool,
 }
 
 /// A request that fits the model.
@@ -160,10 +162,13 @@ impl Batcher {
         for index in 0..options.threads.max(1) {
             let (queue, model) = (Arc::clone(&queue), Arc::clone(model));
             // On an error the threads started so far end with `batcher`.
-            let thread = thread::Builder::new()
-                .name(format!("engine-{index}"))
-                .stack_size(STACK_BYTES)
-                .spawn(move || pool::serve(&queue, model.as_ref()))?;
+            let thread =
+                thread::Builder::new().name(format!("engine-{index}")).stack_size(STACK_BYTES).spawn(move || {
+                    if options.pinned {
+                        pin(index);
+                    }
+                    pool::serve(&queue, model.as_ref());
+                })?;
             batcher.threads.push(thread);
         }
         Ok(batcher)
@@ -208,6 +213,14 @@ impl Drop for Batcher {
     fn drop(&mut self) {
         self.queue.stop();
         // Not joined: a run may take long, and the threads end after it by themselves.
+    }
+}
+
+/// A thread that cannot be pinned computes all the same.
+fn pin(index: usize) {
+    match crate::engine::threads::pin(index) {
+        Ok(core) => tracing::info!(thread = index, core, "a thread is kept on its core"),
+        Err(error) => tracing::warn!(thread = index, %error, "a thread cannot be kept on a core"),
     }
 }
 

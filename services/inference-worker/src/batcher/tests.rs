@@ -82,6 +82,7 @@ const OPTIONS: BatcherOptions = BatcherOptions {
     queue_requests: 8,
     queue_bytes: 1 << 20,
     threads: 1,
+    pinned: false,
 };
 
 fn start(model: &Arc<Doubler>, options: BatcherOptions) -> (Batcher, BatcherMetrics) {

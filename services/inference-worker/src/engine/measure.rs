@@ -13,11 +13,19 @@ const SIZES: [usize; 6] = [1, 2, 4, 8, 16, 32];
 /// Runs timed per size: an odd number has a median, and five are enough to step over one disturbance.
 const RUNS: usize = 5;
 
+/// Time after which no more runs of a size are timed. A run that takes so long is disturbed by little.
+const TIMED: Duration = Duration::from_millis(50);
+
+/// A size with so many times the throughput of the one before it is worth the time that the next one takes.
+const GAIN: f64 = 1.1;
+
 /// What is measured, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MeasureOptions {
     /// The largest batch of interest, in rows.
     pub max_batch: usize,
+    /// Time for sizes that gain nothing over the one before. What does not gain at four rows will not at eight.
+    pub quick: Duration,
     /// Time for all sizes together. A size that would go beyond it is left out.
     pub budget: Duration,
 }
@@ -26,7 +34,9 @@ impl Default for MeasureOptions {
     fn default() -> Self {
         Self {
             max_batch: 32,
-            // A deployment waits for this. Two seconds are five runs of every size for a model of 5 ms a row.
+            // A deployment, and every worker that is added or replaced, waits for this.
+            quick: Duration::from_millis(250),
+            // Where batches pay, they pay for as long as the worker lives.
             budget: Duration::from_secs(2),
         }
     }
@@ -90,11 +100,11 @@ pub fn measure(model: &dyn Model, load: Duration, options: MeasureOptions) -> Re
     for rows in SIZES {
         let wanted = rows == 1 || (alone.is_empty() && rows <= options.max_batch);
         // Each size costs about as much again as all before it; stop before that would not fit.
-        let fits = started.elapsed() * 2 < options.budget;
+        let fits = started.elapsed() * 2 < if gains(&points) { options.budget } else { options.quick };
         if !wanted || !(fits || rows == 1) {
             break;
         }
-        let (first, point) = measure_size(model, rows, free, options, started)?;
+        let (first, point) = measure_size(model, rows, free)?;
         warm_up += first;
         points.push(point);
     }
@@ -110,6 +120,14 @@ pub fn measure(model: &dyn Model, load: Duration, options: MeasureOptions) -> Re
     })
 }
 
+/// Whether the last size was clearly faster than the one before it.
+fn gains(points: &[BatchPoint]) -> bool {
+    match points {
+        [.., before, last] => last.rows_per_second > before.rows_per_second * GAIN,
+        _ => false,
+    }
+}
+
 /// The size of free dimensions at which a row runs: the first that the model takes of those that it was tried out with at load.
 fn free_size(model: &dyn Model) -> Result<usize, EngineError> {
     let signature = model.signature();
@@ -123,19 +141,14 @@ fn free_size(model: &dyn Model) -> Result<usize, EngineError> {
     Err(refusal)
 }
 
-fn measure_size(
-    model: &dyn Model,
-    rows: usize,
-    free: usize,
-    options: MeasureOptions,
-    started: Instant,
-) -> Result<(Duration, BatchPoint), EngineError> {
+fn measure_size(model: &dyn Model, rows: usize, free: usize) -> Result<(Duration, BatchPoint), EngineError> {
     let inputs = samples::inputs(model.signature(), rows, free, 1)?;
     let first = Instant::now();
     model.run(&[&inputs])?;
     let first = first.elapsed();
     let mut times = Vec::with_capacity(RUNS);
-    while times.len() < RUNS && (times.is_empty() || started.elapsed() < options.budget) {
+    let timed = Instant::now();
+    while times.len() < RUNS && (times.is_empty() || timed.elapsed() < TIMED) {
         let run = Instant::now();
         model.run(&[&inputs])?;
         times.push(run.elapsed());
@@ -173,6 +186,8 @@ mod tests {
     use crate::engine::tract::{TractEngine, fixtures};
     use crate::engine::{Engine as _, LoadOptions};
 
+    const LONG: Duration = Duration::from_secs(60);
+
     #[test]
     fn a_small_model_is_measured_at_every_size_within_the_limit() {
         let model = TractEngine.load(&fixtures::bytes(&fixtures::scale()), &LoadOptions::default()).unwrap();
@@ -198,9 +213,25 @@ mod tests {
     }
 
     #[test]
+    fn larger_batches_are_measured_for_as_long_as_they_gain() {
+        let measured = |even: bool| {
+            let slow = Double::of(&[-1, 1], move |inputs| {
+                let rows = inputs[0].shape()[0] as u32;
+                std::thread::sleep(Duration::from_millis(20) * if even { rows } else { 1 });
+                Ok(inputs.to_vec())
+            });
+            let options = MeasureOptions { quick: Duration::from_millis(250), budget: LONG, max_batch: 32 };
+            let points = measure(&slow, Duration::ZERO, options).unwrap().points;
+            points.iter().map(|point| point.rows).max().unwrap()
+        };
+        assert_eq!(measured(false), 32);
+        assert!(measured(true) < 32, "nothing is gained");
+    }
+
+    #[test]
     fn without_a_budget_only_single_rows_are_measured() {
         let model = TractEngine.load(&fixtures::bytes(&fixtures::scale()), &LoadOptions::default()).unwrap();
-        let options = MeasureOptions { budget: Duration::ZERO, ..MeasureOptions::default() };
+        let options = MeasureOptions { quick: Duration::ZERO, budget: Duration::ZERO, ..MeasureOptions::default() };
         let measured = measure(model.as_ref(), Duration::ZERO, options).unwrap();
         assert_eq!(measured.points.len(), 1);
         assert_eq!(measured.useful_batch, 1);

@@ -4,6 +4,8 @@
 
 use std::num::NonZero;
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 use super::measure::Tried;
 
 /// A choice of more threads in a run must be this much faster to be worth the runs beside each other that it costs.
@@ -22,6 +24,21 @@ pub struct Threads {
 #[must_use]
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Keeps the calling thread on one of the cores that this process may use: the `index`-th, begun anew where there are fewer. Says which.
+///
+/// # Errors
+/// When the system refuses it.
+pub fn pin(index: usize) -> std::io::Result<usize> {
+    let allowed = sched_getaffinity(None)?;
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+    // A thread that runs is allowed on some core.
+    let core = cores.get(index % cores.len().max(1)).copied().unwrap_or_default();
+    let mut own = CpuSet::new();
+    own.set(core);
+    sched_setaffinity(None, &own)?;
+    Ok(core)
 }
 
 /// What fits on so many cores, and why it is less than was asked for. The pool is kept as long as it fits: runs beside each
@@ -88,6 +105,23 @@ mod tests {
         assert_eq!(candidates(1, 4), [1, 4]);
         assert_eq!(candidates(2, 4), [1, 2]);
         assert_eq!(candidates(4, 4), [1]);
+    }
+
+    #[test]
+    fn a_thread_that_is_pinned_stays_on_its_core() {
+        let pinned = |index: usize| {
+            std::thread::spawn(move || {
+                let core = pin(index).unwrap();
+                (core, cores(), sched_getaffinity(None).unwrap().is_set(core))
+            })
+            .join()
+            .unwrap()
+        };
+        let all = cores();
+        let (first, allowed, set) = pinned(0);
+        assert!(allowed == 1 && set);
+        assert_eq!(pinned(1).0 == first, all == 1);
+        assert_eq!(cores(), all, "other threads may go where they like");
     }
 
     proptest! {
