@@ -5,7 +5,7 @@ CARGO ?= cargo
 # the two cores of a small machine on itself, and the demo measures.
 SLIPWAY = $(CARGO) run --locked --release --quiet --package slipway --
 
-.PHONY: help tools build demo test faults fuzz models check fmt lint bench bench-overload bench-queue bench-inference clean
+.PHONY: help tools build demo test faults fuzz models check fmt lint bench bench-overload bench-worker bench-queue bench-inference clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: build  ## overhead, hop latency, many deployments at once, idle memory
 
 bench-overload: build  ## goodput when three times as much is asked for as goes through; two minutes on a quiet machine
 	$(CARGO) bench --locked --package slipway-tests --bench overload
+
+bench-worker: build  ## start, idle memory, threads, ten minutes of work; MODELS="a.onnx:b.onnx" SOAK=60
+	SLIPWAY_BENCH_MODELS="$(MODELS)" SLIPWAY_BENCH_SOAK="$(SOAK)" $(CARGO) bench --locked --package slipway-tests --bench worker
 
 bench-queue: build  ## the queued path to rows in PostgreSQL: how many a second, each id once; half a minute
 	@infra/tools/install.sh all
