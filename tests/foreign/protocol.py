@@ -205,6 +205,14 @@ class Conformance:
         if first.dtype != np.int16:
             await self.refused("datatype", "infer", self.model, [wrong, *tensors[1:]])
 
+    async def check_a_request_may_say_how_urgent_it_is(self):
+        values, tensors = await self.inputs(2)
+        for priority in (1, 2, 3):
+            result = await self.form.call("infer", self.model, tensors, priority=priority)
+            for name, expected in self.expected(values).items():
+                same(result.as_numpy(name), expected, name)
+        await self.refused("priority", "infer", self.model, tensors, priority=4)
+
     async def check_what_is_served_is_in_the_index(self):
         index = await self.form.call("get_model_repository_index")
         models = index if isinstance(index, list) else list(index.models)
