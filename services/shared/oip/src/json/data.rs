@@ -1,10 +1,13 @@
 //! The text of one tensor's data to its raw bytes: little-endian, row-major, as the workers take them.
 //!
 //! Data may be flat or nested as the shape is. Reading stops at the first element too many, so the shape bounds the work
-//! and the memory, and nesting is a counter, so depth cannot reach the stack. Numbers are read by the standard library,
-//! which rounds once and correctly to the type that is wanted.
+//! and the memory, and nesting is a counter, so depth cannot reach the stack. Numbers are rounded once and correctly to the type that is
+//! wanted.
 
-use super::half;
+use super::{
+    floats::{Float, is_of_number},
+    half,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use slipway_kernel::Refusal;
 use slipway_proto::oip::DataType;
@@ -48,6 +51,14 @@ pub fn read(
                 write(&mut raw, scalar, data_type, bytes_as)
                     .map_err(|allowed| Refusal::new(format!("{path}[{elements}]"), scalar, allowed))?;
                 elements += 1;
+                let most = count - elements;
+                let run = match data_type {
+                    DataType::Fp32 => tokens.floats::<f32>(&mut raw, most),
+                    DataType::Fp64 => tokens.floats::<f64>(&mut raw, most),
+                    _ => 0,
+                };
+                elements += run;
+                nesting.entries(run);
             }
             Token::Object => {
                 return Err(Refusal::new(format!("{path}[{elements}]"), "an object", wanted(data_type)));
@@ -69,9 +80,9 @@ struct Nesting<'a> {
 }
 
 impl Nesting<'_> {
-    fn entry(&mut self) {
+    fn entries(&mut self, more: usize) {
         if let Some(entries) = self.levels.last_mut() {
-            *entries += 1;
+            *entries += more;
         }
     }
 
@@ -82,7 +93,7 @@ impl Nesting<'_> {
             let found = format!("a list at depth {} (byte {})", self.levels.len() + 1, tokens.at);
             return Err(self.wrong_nesting(found));
         }
-        self.entry();
+        self.entries(1);
         self.levels.push(0);
         Ok(())
     }
@@ -97,7 +108,7 @@ impl Nesting<'_> {
             return Err(self.wrong_nesting(format!("an element at depth {depth}")));
         }
         self.leaves_at = Some(depth);
-        self.entry();
+        self.entries(1);
         Ok(())
     }
 
@@ -140,6 +151,24 @@ struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
+    /// Appends up to `most` numbers that follow in the same list, and says how many. Stops before anything that is none, or not finite: the
+    /// walk token by token finds out what it is. Nearly all bytes of nearly all requests are read here.
+    fn floats<T: Float>(&mut self, raw: &mut Vec<u8>, most: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        for read in 0..most {
+            let mut at = self.at;
+            while bytes.get(at).is_some_and(|byte| matches!(byte, b',' | b' ' | b'\t' | b'\n' | b'\r')) {
+                at += 1;
+            }
+            let rest = bytes.get(at..).unwrap_or_default();
+            let number = rest.first().filter(|byte| is_of_number(**byte)).and_then(|_| T::read(rest));
+            let Some((value, length)) = number else { return read };
+            raw.extend_from_slice(value.as_ref());
+            self.at = at + length;
+        }
+        most
+    }
+
     fn next(&mut self) -> Option<Token<'a>> {
         let bytes = self.text.as_bytes();
         while let Some(byte) = bytes.get(self.at) {
@@ -224,10 +253,9 @@ fn write(raw: &mut Vec<u8>, scalar: &str, data_type: DataType, bytes_as: BytesAs
     Ok(())
 }
 
-/// A number as JSON writes it. The standard library alone would also take `inf` and `NaN`.
+/// A number as JSON writes it.
 fn float<T: std::str::FromStr>(scalar: &str) -> Option<T> {
-    let begins = |b: &u8| b.is_ascii_digit() || *b == b'-';
-    if scalar.as_bytes().first().is_some_and(begins) { scalar.parse().ok() } else { None }
+    if scalar.as_bytes().first().is_some_and(|first| is_of_number(*first)) { scalar.parse().ok() } else { None }
 }
 
 fn write_bytes(raw: &mut Vec<u8>, scalar: &str, bytes_as: BytesAs) -> Result<(), &'static str> {

@@ -7,6 +7,7 @@
 
 pub mod data;
 pub mod envelope;
+mod floats;
 mod half;
 pub mod request;
 pub mod response;
