@@ -17,6 +17,7 @@ mod config;
 mod consume;
 pub mod domain;
 mod error;
+mod gather;
 mod ledger;
 mod outputs;
 mod queries;

@@ -195,12 +195,13 @@ impl RecordedResult {
         self.delivered.settle(true).await
     }
 
-    /// Still at work: to be said at least each 10 s.
+    /// Still at work: to be said at least each 10 s. Of results that were delivered together it is enough to say it of each: the
+    /// broker is told once.
     ///
     /// # Errors
     /// When the connection is gone.
     pub async fn working(&self) -> Result<(), BusError> {
-        self.delivered.held.say(AckKind::Progress).await
+        self.delivered.held.stay().await
     }
 
     /// Not written: to be delivered again at once, with all that was delivered with it.

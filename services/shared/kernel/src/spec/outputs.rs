@@ -28,7 +28,7 @@ impl Output {
                 let format = files.format.of_objects()?;
                 Some(Layout::new(format, files.compression, files.partition))
             }
-            Self::S3(s3) => Some(Layout::new(s3.format, s3.compression, s3.partition)),
+            Self::S3(s3) => Some(s3.layout()),
         }
     }
 }
@@ -123,6 +123,14 @@ pub struct S3Output {
     /// What rows stand together below one name.
     #[serde(default)]
     pub partition: Partitioning,
+}
+
+impl S3Output {
+    /// How its objects are laid out.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        Layout::new(self.format, self.compression, self.partition)
+    }
 }
 
 /// What a file holds.
