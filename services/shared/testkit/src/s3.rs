@@ -1,6 +1,7 @@
 //! A real object store that speaks S3 (SeaweedFS).
 
 use crate::{Program, free_port, tools::tool};
+use rustix::process::Signal;
 use std::{fs, path::Path, process::Command, time::Duration};
 use tempfile::TempDir;
 
@@ -112,5 +113,6 @@ fn start(folder: &Path, ports: Ports) -> Program {
     command.arg("-master.telemetry=false");
     // Small volumes: a test writes little, and each takes room on the disk.
     command.args(["-master.volumeSizeLimitMB=64", "-volume.max=20"]);
-    Program::start("weed", command, &folder.join("weed.log"))
+    // In good order it takes twenty seconds to end, and nothing of it is kept.
+    Program::start("weed", command, &folder.join("weed.log")).ends_with(Signal::KILL)
 }
