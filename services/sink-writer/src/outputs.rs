@@ -79,10 +79,10 @@ impl Outputs {
             Output::Sqlite(sqlite) => Arc::new(SqliteSink::new(self.embedded.clone(), &sqlite.table).await?),
             Output::Postgres(postgres) => Arc::new(PostgresSink::new(&postgres.url, &postgres.table)?),
             Output::Files(files) => match output.layout() {
-                Some(layout) => Arc::new(ObjectsSink::in_folder(&files.uri, layout, self.objects.known_rows)?),
+                Some(layout) => Arc::new(ObjectsSink::in_folder(&files.uri, layout, &self.objects)?),
                 None => Arc::new(FilesSink::new(&files.uri)?),
             },
-            Output::S3(s3) => Arc::new(ObjectsSink::in_bucket(s3, self.objects.known_rows)?),
+            Output::S3(s3) => Arc::new(ObjectsSink::in_bucket(s3, &self.objects)?),
         };
         open.insert(key, Arc::clone(&sink));
         Ok(sink)

@@ -28,7 +28,7 @@ use slipway_kernel::{
 };
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, MutexGuard, PoisonError},
 };
 use tokio::sync::Mutex;
 
@@ -46,42 +46,60 @@ pub(crate) struct ObjectsSink {
     prefix: ObjectPath,
     layout: Layout,
     name: String,
-    /// Of the partitions in use. Held during a write: two writes of one process would only race each other.
-    known: Mutex<Known>,
+    known: std::sync::Mutex<Known>,
 }
 
 /// What is known of partitions, the least recently used forgotten first.
 struct Known {
-    partitions: HashMap<String, (Sequence, u64)>,
+    partitions: HashMap<String, Partition>,
     uses: u64,
-    /// How many keys may be held besides those of the partition in use.
+    /// How many keys may be held besides those of the partition that was used last.
     max_keys: usize,
 }
 
+/// A partition that was used.
+#[derive(Default)]
+struct Partition {
+    /// Held during a write: two writes of one process to one partition would only race each other.
+    sequence: Arc<Mutex<Sequence>>,
+    keys: usize,
+    used: u64,
+}
+
 impl Known {
-    fn take(&mut self, partition: &str) -> Sequence {
-        self.partitions.remove(partition).map(|(sequence, _)| sequence).unwrap_or_default()
+    fn new(max_keys: usize) -> Self {
+        Self { partitions: HashMap::new(), uses: 0, max_keys }
     }
 
-    /// Puts back what was taken. What was not, because a write was dropped half-way, is read anew.
-    fn put(&mut self, partition: String, sequence: Sequence) {
+    fn open(&mut self, partition: &str) -> Arc<Mutex<Sequence>> {
+        Arc::clone(&self.partitions.entry(partition.to_owned()).or_default().sequence)
+    }
+
+    /// A partition was used, and has so many keys now. One that is forgotten while it is written is read anew by the next.
+    fn used(&mut self, partition: &str, keys: usize) {
         self.uses += 1;
-        self.partitions.insert(partition, (sequence, self.uses));
+        if let Some(partition) = self.partitions.get_mut(partition) {
+            (partition.keys, partition.used) = (keys, self.uses);
+        }
         while self.partitions.len() > 1 && self.keys() > self.max_keys {
-            let oldest = self.partitions.iter().min_by_key(|(_, (_, used))| *used).map(|(name, _)| name.clone());
-            oldest.map(|oldest| self.partitions.remove(&oldest));
+            let oldest = self.partitions.iter().min_by_key(|(_, partition)| partition.used);
+            let Some(oldest) = oldest.map(|(name, _)| name.clone()) else { return };
+            self.partitions.remove(&oldest);
         }
     }
 
     fn keys(&self) -> usize {
-        self.partitions.values().map(|(sequence, _)| sequence.len()).sum()
+        self.partitions.values().map(|partition| partition.keys).sum()
     }
 }
 
 impl ObjectsSink {
     fn new(store: Arc<dyn ObjectStore>, prefix: ObjectPath, layout: Layout, name: String, max_keys: usize) -> Self {
-        let known = Known { partitions: HashMap::new(), uses: 0, max_keys };
-        Self { store, prefix, layout, name, known: Mutex::new(known) }
+        Self { store, prefix, layout, name, known: std::sync::Mutex::new(Known::new(max_keys)) }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failed(&self, action: &'static str, source: StoreError) -> SinkError {
@@ -122,12 +140,12 @@ impl ObjectsSink {
     }
 
     /// Appends what is not in the partition's sequence yet. Returns how many rows that was.
-    async fn append(&self, partition: String, rows: &[&Row]) -> Result<u64, SinkError> {
-        let mut known = self.known.lock().await;
-        let mut sequence = known.take(&partition);
-        let appended = self.append_to(&partition, &mut sequence, rows).await;
+    async fn append(&self, partition: &str, rows: &[&Row]) -> Result<u64, SinkError> {
+        let sequence = self.known().open(partition);
+        let mut sequence = sequence.lock().await;
+        let appended = self.append_to(partition, &mut sequence, rows).await;
         // After a failure too: what was read stays true.
-        known.put(partition, sequence);
+        self.known().used(partition, sequence.len());
         appended
     }
 
@@ -268,7 +286,7 @@ impl Sink for ObjectsSink {
         }
         let mut written = 0;
         for (partition, rows) in partitions {
-            written += self.append(partition, &rows).await?;
+            written += self.append(&partition, &rows).await?;
         }
         Ok(written)
     }

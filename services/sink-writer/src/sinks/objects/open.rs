@@ -2,6 +2,7 @@
 
 use super::ObjectsSink;
 use crate::{
+    config::Objects,
     error::SinkError,
     sinks::{open_folder, secret},
 };
@@ -13,8 +14,8 @@ use object_store::{
 use slipway_kernel::spec::{Layout, S3Output};
 use std::{sync::Arc, time::Duration};
 
-/// How long one request may take: an object of the largest size over ten Mbit/s.
-const REQUEST: Duration = Duration::from_secs(30);
+/// How long one request may take, besides a second for each MiB of an object: ten Mbit/s are enough.
+const REQUEST: Duration = Duration::from_secs(10);
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long one call is tried again. What is not done by then comes again with its delivery.
@@ -24,13 +25,13 @@ const RETRIES: usize = 4;
 
 impl ObjectsSink {
     /// The sink for a `file:///` URI that was checked at the gate. The folder is made if it is not there.
-    pub(crate) fn in_folder(uri: &str, layout: Layout, max_keys: usize) -> Result<Self, SinkError> {
+    pub(crate) fn in_folder(uri: &str, layout: Layout, settings: &Objects) -> Result<Self, SinkError> {
         let (store, name) = open_folder(uri)?;
-        Ok(Self::new(Arc::new(store), ObjectPath::default(), layout, name, max_keys))
+        Ok(Self::new(Arc::new(store), ObjectPath::default(), layout, name, settings.known_rows))
     }
 
     /// The sink for a bucket. Connects when it is first used.
-    pub(crate) fn in_bucket(output: &S3Output, max_keys: usize) -> Result<Self, SinkError> {
+    pub(crate) fn in_bucket(output: &S3Output, settings: &Objects) -> Result<Self, SinkError> {
         let name = match output.prefix.as_str() {
             "" => format!("s3:{}", output.bucket),
             prefix => format!("s3:{}/{prefix}", output.bucket),
@@ -42,11 +43,12 @@ impl ObjectsSink {
             // The gate lets both or none through.
             _ => AmazonS3Builder::from_env(),
         };
+        let request = REQUEST + Duration::from_secs(settings.max_bytes.0 >> 20);
         let mut builder = builder
             .with_bucket_name(&output.bucket)
             // What the sequences stand on; never left to the environment.
             .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_client_options(ClientOptions::new().with_timeout(REQUEST).with_connect_timeout(CONNECT))
+            .with_client_options(ClientOptions::new().with_timeout(request).with_connect_timeout(CONNECT))
             .with_retry(RetryConfig { backoff: BackoffConfig::default(), max_retries: RETRIES, retry_timeout: RETRY });
         if let Some(region) = &output.region {
             builder = builder.with_region(region);
@@ -60,6 +62,6 @@ impl ObjectsSink {
         let failed = |source| SinkError::Object { sink: name.clone(), action: "opened", source };
         let store = builder.build().map_err(failed)?;
         let prefix = ObjectPath::parse(&output.prefix).map_err(|error| failed(error.into()))?;
-        Ok(Self::new(Arc::new(store), prefix, output.layout(), name, max_keys))
+        Ok(Self::new(Arc::new(store), prefix, output.layout(), name, settings.known_rows))
     }
 }

@@ -6,7 +6,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 use tokio::sync::Notify;
@@ -34,18 +34,31 @@ pub(super) struct Faulty {
     left: Arc<AtomicUsize>,
     fault: Fault,
     reached: Arc<Notify>,
+    /// The paths of contents that were asked for.
+    read: Mutex<Vec<String>>,
 }
 
 impl Faulty {
     /// Fails at step `at`, from 0.
     pub(super) fn at(inner: &Arc<dyn ObjectStore>, at: usize, fault: Fault) -> Arc<Self> {
         let left = Arc::new(AtomicUsize::new(at + 1));
-        Arc::new(Self { inner: Arc::clone(inner), left, fault, reached: Arc::new(Notify::new()) })
+        Arc::new(Self {
+            inner: Arc::clone(inner),
+            left,
+            fault,
+            reached: Arc::new(Notify::new()),
+            read: Mutex::default(),
+        })
     }
 
     /// Waits until the writer stands still at the step.
     pub(super) async fn reached(&self) {
         self.reached.notified().await;
+    }
+
+    /// The paths of contents that were asked for, in order.
+    pub(super) fn read(&self) -> Vec<String> {
+        self.read.lock().unwrap().clone()
     }
 
     /// Whether this is the step.
@@ -101,6 +114,9 @@ impl ObjectStore for Faulty {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if !options.head {
+            self.read.lock().unwrap().push(location.to_string());
+        }
         self.step(self.inner.get_opts(location, options)).await
     }
 

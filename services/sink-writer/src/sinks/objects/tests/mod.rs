@@ -3,7 +3,7 @@
 mod faulty;
 
 use super::*;
-use crate::domain::row_for_test;
+use crate::{config::Objects, domain::row_for_test};
 use faulty::{Fault, Faulty};
 use object_store::{aws::AmazonS3Builder, local::LocalFileSystem};
 use slipway_kernel::{
@@ -204,6 +204,19 @@ async fn a_lost_or_damaged_index_is_made_again_from_the_rows_and_is_not_believed
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_starts_reads_indexes_and_no_rows() {
+    let (stores, _kept) = stores().await;
+    for store in &stores {
+        write(&sink(store, "start", PARQUET), &rows(0..10)).await.unwrap();
+        let faulty = Faulty::at(store, usize::MAX - 1, Fault::RefuseBefore);
+        let next = sink(&(Arc::clone(&faulty) as Arc<dyn ObjectStore>), "start", PARQUET);
+        assert_eq!(write(&next, &rows(0..12)).await.unwrap(), 2);
+        let read = faulty.read();
+        assert!(read.len() == 2 && read.iter().all(|path| path.contains("/_keys/")), "{store}: {read:?}");
+    }
+}
+
 async fn indexes(store: &Arc<dyn ObjectStore>, prefix: &str) -> Vec<ObjectPath> {
     let objects: Vec<_> = store.list(Some(&ObjectPath::from(prefix))).try_collect().await.unwrap();
     let mut indexes: Vec<_> = objects.into_iter().map(|object| object.location).collect();
@@ -256,7 +269,8 @@ async fn a_proof_leaves_nothing_and_a_store_without_conditions_is_named() {
 #[tokio::test]
 async fn a_row_without_a_date_is_the_rows_fault_and_a_revision_is_marked_once() {
     let folder = tempfile::tempdir().unwrap();
-    let sink = ObjectsSink::in_folder(&format!("file://{}", folder.path().display()), PARQUET, ALL).unwrap();
+    let sink =
+        ObjectsSink::in_folder(&format!("file://{}", folder.path().display()), PARQUET, &Objects::default()).unwrap();
     let mut late = row_for_test("late");
     late.completed_at = Timestamp(u64::MAX);
     assert!(sink.write(&[&late]).await.unwrap_err().is_the_rows());
@@ -277,7 +291,7 @@ async fn what_is_known_of_partitions_is_bounded() {
         let mut rows = rows((0..20).map(|n| day * 100 + n * 2));
         rows.iter_mut().for_each(|row| row.accepted_at = Timestamp(day as u64 * 86_400_000));
         assert_eq!(write(&sink, &rows).await.unwrap(), 20);
-        let known = sink.known.lock().await;
+        let known = sink.known();
         assert!(known.keys() <= 30 && known.partitions.len() == 1, "{} keys", known.keys());
     }
 }
@@ -304,18 +318,18 @@ async fn a_wrong_key_or_bucket_is_told_as_such_and_no_secret_with_it() {
         partition: Partitioning::Day,
     };
     let id: DeploymentId = "default.digits".parse().unwrap();
-    ObjectsSink::in_bucket(&output, ALL).unwrap().prove(&id).await.unwrap();
+    ObjectsSink::in_bucket(&output, &Objects::default()).unwrap().prove(&id).await.unwrap();
     output.bucket = "nobodys".to_owned();
-    let error = ObjectsSink::in_bucket(&output, ALL).unwrap().prove(&id).await.unwrap_err();
+    let error = ObjectsSink::in_bucket(&output, &Objects::default()).unwrap().prove(&id).await.unwrap_err();
     assert_eq!(error.cause(), slipway_kernel::Cause::Deterministic, "{error:?}");
     output.bucket = S3Server::BUCKET.to_owned();
     output.secret_key = Some(file("wrong", "not-the-secret"));
-    let error = ObjectsSink::in_bucket(&output, ALL).unwrap().prove(&id).await.unwrap_err();
+    let error = ObjectsSink::in_bucket(&output, &Objects::default()).unwrap().prove(&id).await.unwrap_err();
     assert_eq!(error.cause(), slipway_kernel::Cause::Deterministic, "{error:?}");
     assert!(error.spoils_the_sink(), "a key that was replaced is read anew");
     assert!(!format!("{error:?} {}", crate::error::chain(&error)).contains("not-the-secret"));
     output.secret_key = Some(file("empty", ""));
-    assert!(matches!(ObjectsSink::in_bucket(&output, ALL), Err(SinkError::SecretMissing { .. })));
+    assert!(matches!(ObjectsSink::in_bucket(&output, &Objects::default()), Err(SinkError::SecretMissing { .. })));
 }
 
 /// How many rows a second go into objects on this machine: `cargo test -p slipway-sink-writer -- --ignored --nocapture rows_a_second`.
