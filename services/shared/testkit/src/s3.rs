@@ -16,10 +16,24 @@ pub struct S3Server {
     ports: Ports,
 }
 
+/// Of each part its HTTP door, and the one of gRPC.
 #[derive(Clone, Copy, Debug)]
 struct Ports {
-    filer: u16,
-    s3: u16,
+    master: [u16; 2],
+    volume: [u16; 2],
+    filer: [u16; 2],
+    s3: [u16; 2],
+}
+
+impl Ports {
+    fn free() -> Self {
+        let two = || [free_port(), free_port()];
+        Self { master: two(), volume: two(), filer: two(), s3: two() }
+    }
+
+    fn named(self) -> [(&'static str, [u16; 2]); 4] {
+        [("master", self.master), ("volume", self.volume), ("filer", self.filer), ("s3", self.s3)]
+    }
 }
 
 impl S3Server {
@@ -37,7 +51,7 @@ impl S3Server {
     pub async fn start() -> Self {
         slipway_runtime::tls::install_provider();
         let folder = tempfile::Builder::new().prefix("slipway-s3-").tempdir().expect("a temporary folder");
-        let ports = Ports { filer: free_port(), s3: free_port() };
+        let ports = Ports::free();
         let program = start(folder.path(), ports);
         let mut server = Self { program, folder, ports };
         server.wait_ready().await;
@@ -47,7 +61,7 @@ impl S3Server {
     /// Where it listens.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports.s3)
+        format!("http://127.0.0.1:{}", self.ports.s3[0])
     }
 
     /// Ends it as a power cut would.
@@ -63,7 +77,7 @@ impl S3Server {
 
     async fn wait_ready(&mut self) {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().expect("a client");
-        let Ports { filer, s3 } = self.ports;
+        let (filer, s3) = (self.ports.filer[0], self.ports.s3[0]);
         // A bucket is a folder of the filer, which asks for no signature; a file in it makes it, and needs a volume to lie on.
         let probe = format!("http://127.0.0.1:{filer}/buckets/{}/.ready", Self::BUCKET);
         let door = format!("http://127.0.0.1:{s3}/");
@@ -74,6 +88,15 @@ impl S3Server {
                 && client.get(&door).send().await.is_ok_and(|answer| answer.status() == 403)
         };
         self.program.wait_ready(START, ready).await;
+    }
+}
+
+impl Drop for S3Server {
+    /// Takes away the sockets that it makes in a place which cannot be chosen.
+    fn drop(&mut self) {
+        for (name, [_, grpc]) in self.ports.named() {
+            let _ = fs::remove_file(format!("/tmp/seaweedfs-{name}-grpc-{grpc}.sock"));
+        }
     }
 }
 
@@ -91,21 +114,10 @@ fn start(folder: &Path, ports: Ports) -> Program {
     command.current_dir(folder).args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
     command.arg(format!("-dir={}", data.display())).arg(format!("-s3.config={}", config.display()));
     // What is not named has a fixed port, or that of its HTTP door plus 10000.
-    let (master, volume) = (free_port(), free_port());
-    for (name, port) in [
-        ("master.port", master),
-        ("master.port.grpc", free_port()),
-        ("volume.port", volume),
-        ("volume.port.grpc", free_port()),
-        ("filer.port", ports.filer),
-        ("filer.port.grpc", free_port()),
-        ("s3.port", ports.s3),
-        ("s3.port.grpc", free_port()),
-        ("s3.port.iceberg", 0),
-        ("s3.port.lance", 0),
-    ] {
-        command.arg(format!("-{name}={port}"));
+    for (name, [http, grpc]) in ports.named() {
+        command.arg(format!("-{name}.port={http}")).arg(format!("-{name}.port.grpc={grpc}"));
     }
+    command.args(["-s3.port.iceberg=0", "-s3.port.lance=0"]);
     for (name, socket) in [("filer.localSocket", "filer.sock"), ("s3.localSocket", "s3.sock")] {
         command.arg(format!("-{name}={}", folder.join(socket).display()));
     }

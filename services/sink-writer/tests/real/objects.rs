@@ -11,24 +11,26 @@ use slipway_bus::{Bus, CaptureBatch, Principal};
 use slipway_kernel::{Answer, Released, RevisionId, RolledBack, Slot, Span, ValidationReport};
 use slipway_proto::slipway::inference::v1::InferenceResult;
 use slipway_sink_writer::Config;
-use slipway_testkit::{NatsServer, S3Server, eventually};
-use std::{fs, path::Path};
+use slipway_testkit::{NatsServer, S3Server, eventually, tool};
+use std::{fs, path::Path, process::Command};
 
-/// Outputs into the bucket, and the folder `files` beside the secrets.
-fn outputs(s3: &S3Server, data: &Path) -> serde_json::Value {
+/// The output into the bucket, its keys in files beside the data.
+fn bucket(s3: &S3Server, data: &Path) -> serde_json::Value {
     let secret = |name: &str, content: &str| {
         let path = data.join(name);
         fs::write(&path, content).unwrap();
         format!("file:{}", path.display())
     };
-    serde_json::json!([
-        { "s3": {
-            "bucket": S3Server::BUCKET, "prefix": "team/results", "endpoint": s3.endpoint(),
-            "accessKey": secret("access", S3Server::ACCESS_KEY), "secretKey": secret("secret", S3Server::SECRET_KEY)
-        } },
-        { "files": { "uri": format!("file://{}", data.join("files").display()), "format": "ndjson" } },
-        { "sqlite": {} }
-    ])
+    serde_json::json!({ "s3": {
+        "bucket": S3Server::BUCKET, "prefix": "team/results", "endpoint": s3.endpoint(),
+        "accessKey": secret("access", S3Server::ACCESS_KEY), "secretKey": secret("secret", S3Server::SECRET_KEY)
+    } })
+}
+
+/// Outputs into the bucket, the folder `files` and the embedded database.
+fn outputs(s3: &S3Server, data: &Path) -> serde_json::Value {
+    let files = format!("file://{}", data.join("files").display());
+    serde_json::json!([bucket(s3, data), { "files": { "uri": files, "format": "ndjson" } }, { "sqlite": {} }])
 }
 
 /// Objects as soon as rows have waited for this long.
@@ -255,5 +257,64 @@ async fn objects_of_a_revision_that_was_taken_back_are_marked_and_later_results_
     assert_eq!(in_bucket(&s3).await.unwrap(), ["early", "fine"]);
     assert_eq!(in_folder(data.path()), ["early", "fine"]);
     assert!(data.path().join("files/default/digits/_suspect-1-2").is_file());
+    replica.shutdown.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn duckdb_and_pyarrow_read_what_is_written() {
+    let (server, s3, data) = (NatsServer::ready().await, S3Server::start().await, tempfile::tempdir().unwrap());
+    let bus = server.bus(Principal::Operator).await;
+    let replica = start_with(&server, data.path(), soon());
+    let files = |name: &str, mut more: serde_json::Value| {
+        more["uri"] = format!("file://{}", data.path().join(name).display()).into();
+        serde_json::json!({ "files": more })
+    };
+    let outputs = serde_json::json!([
+        bucket(&s3, data.path()),
+        files("parquet", serde_json::json!({ "format": "parquet" })),
+        files("ndjson", serde_json::json!({ "format": "ndjson" })),
+        files("gzip", serde_json::json!({ "format": "ndjson", "compression": "gzip", "partition": "hour" })),
+    ]);
+    deployed(&bus, outputs).await;
+    assert!(matches!(answered(&bus, RevisionId::new(1, 1)).await, Answer::OutputsReady(_)));
+    for name in names(100) {
+        let mut payload = InferenceResult::decode(result(&name, "1-1", false).as_slice()).unwrap();
+        (payload.accepted_unix_ms, payload.completed_unix_ms) = (1_767_225_600_250, 1_767_225_600_375);
+        record(&bus, &name, payload.encode_to_vec()).await;
+    }
+    all_acknowledged(&bus).await;
+    let mut command = Command::new(tool("python-readers"));
+    command.arg("-B").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/readers.py")).arg(data.path());
+    command.arg(s3.endpoint()).args([S3Server::BUCKET, S3Server::ACCESS_KEY, S3Server::SECRET_KEY]);
+    let read = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let (said, complaint) = (String::from_utf8(read.stdout).unwrap(), String::from_utf8(read.stderr).unwrap());
+    assert!(read.status.success(), "{complaint}");
+    let read: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let all = read["duckdb"].as_array().unwrap();
+    for found in all {
+        let (counts, rest) = found.as_array().unwrap().split_at(6);
+        assert_eq!(counts, serde_json::json!([100, 100, "r000", "1-1", true, 1]).as_array().unwrap(), "{found}");
+        let texts: Vec<&str> = rest.iter().map(|text| text.as_str().unwrap()).collect();
+        assert!(
+            texts[0].starts_with("2026-01-01 00:00:00.25") && texts[1].starts_with("2026-01-01 00:00:00.375"),
+            "{found}"
+        );
+        assert_eq!(texts[2..], ["label", "2026-01-01"]);
+    }
+    assert_eq!(all.len(), 3);
+    let types = &read["types"];
+    for (column, kind) in [
+        ("request_id", "VARCHAR"),
+        ("attempt", "INTEGER"),
+        ("accepted_at", "TIMESTAMP WITH TIME ZONE"),
+        ("ok", "BOOLEAN"),
+        ("outputs", "JSON"),
+        ("date", "DATE"),
+    ] {
+        assert_eq!(types[column], kind, "{column} of {types}");
+    }
+    for found in read["arrow"].as_array().unwrap() {
+        assert_eq!(*found, serde_json::json!({ "rows": 100, "ids": 100, "accepted": "timestamp[ms, tz=UTC]" }));
+    }
     replica.shutdown.cancel();
 }
