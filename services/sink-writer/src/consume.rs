@@ -2,42 +2,33 @@
 
 use crate::{
     config::{Batch, Config, Objects},
-    domain::{Fence, Row},
-    error::{SinkError, chain},
+    domain::Row,
     gather::{Gathering, Limits},
     outputs::Outputs,
     record::row_of,
-    sinks::Sink as _,
     telemetry::SinkMetrics,
+    write::{BEAT, Part, beat},
 };
 use prost::Message as _;
 use slipway_bus::{
-    Bus, BusError, CaptureQueue, DeadLetter, Folded, RecordedResult, ResultQueue,
+    Bus, BusError, CaptureQueue, DeadLetter, RecordedResult, ResultQueue,
     topology::{MAX_ACK_PENDING_CAPTURES, MAX_ACK_PENDING_RESULTS},
 };
-use slipway_kernel::{DeploymentId, Generation, RevisionId, Service, spec::Output};
+use slipway_kernel::{DeploymentId, Generation, Service};
 use slipway_proto::slipway::inference::v1::InferenceResult;
-use slipway_runtime::{CancellationToken, trace};
+use slipway_runtime::CancellationToken;
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    pin::pin,
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
-use tracing::Span;
 
 /// How long a fetch waits when nothing comes.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long a result of a revision that the own view does not know yet waits for it: the view is pushed to and this fast behind
-/// at most under load.
-const VIEW_LAG: Duration = Duration::from_secs(5);
-
 /// How often it is looked whether the stream needs room. It holds minutes of the fastest stream of results.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
 
-/// How often it is said of held results that they are at work: three times within the broker's patience.
-const BEAT: Duration = Duration::from_secs(8);
 /// The shortest wait for results while something gathered is due and all who write are busy.
 const BUSY: Duration = Duration::from_millis(100);
 /// Objects written at once: a store that is slow for one deployment does not hold up the others, and rows in memory stay few.
@@ -49,9 +40,9 @@ const SHARE: i64 = 4;
 /// Takes results from the queues.
 #[derive(Clone)]
 pub(crate) struct Consumer {
-    bus: Bus,
-    outputs: Arc<Outputs>,
-    metrics: SinkMetrics,
+    pub(crate) bus: Bus,
+    pub(crate) outputs: Arc<Outputs>,
+    pub(crate) metrics: SinkMetrics,
     batch: Batch,
     objects: Objects,
 }
@@ -73,32 +64,16 @@ impl Queue {
 
 /// Results that go to the same sinks.
 type Groups = BTreeMap<(DeploymentId, Target), Group>;
-type Group = Vec<(Row, RecordedResult)>;
+pub(crate) type Group = Vec<(Row, RecordedResult)>;
 
 /// What is held for objects, by deployment and generation.
 type Held = Gathering<(DeploymentId, Generation), (Row, RecordedResult)>;
 
+/// Where results go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Target {
+pub(crate) enum Target {
     Probes,
     Outputs(Generation),
-}
-
-/// Outputs that are written together: those that take rows as they come, and then those that keep many in one object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Rows,
-    Objects,
-}
-
-impl Part {
-    fn has(self, output: &Output) -> bool {
-        output.layout().is_some() == (self == Self::Objects)
-    }
-
-    fn of(self, outputs: &[Output]) -> Vec<&Output> {
-        outputs.iter().filter(|output| self.has(output)).collect()
-    }
 }
 
 impl Consumer {
@@ -164,6 +139,11 @@ impl Consumer {
     fn write_objects(&self, due: ((DeploymentId, Generation), Group), writing: &mut JoinSet<()>) {
         let (consumer, ((deployment, generation), group)) = (self.clone(), due);
         writing.spawn(async move {
+            let group = match consumer.known(&deployment, generation).await {
+                Some(folded) => consumer.admit(&folded.deployment, Part::Objects, group).await,
+                // Purged while they were held, which writing them counts.
+                None => group,
+            };
             let target = Target::Outputs(generation);
             acknowledge(consumer.write(&deployment, target, Part::Objects, group).await).await;
         });
@@ -171,27 +151,31 @@ impl Consumer {
 
     async fn settle(&self, results: Vec<RecordedResult>, held: &mut Held) {
         for ((deployment, target), group) in self.sort(results).await {
-            let (rows, objects) = self.parts(&deployment, target).await;
-            let written = if rows { self.write_rows(&deployment, target, group).await } else { group };
             match target {
-                Target::Outputs(generation) if objects => {
-                    let bytes =
-                        written.iter().map(|(row, result)| row.outputs.get().len() + result.payload.len()).sum();
-                    let deliveries = written.chunk_by(|(_, one), (_, next)| one.sequence == next.sequence).count();
-                    held.add((deployment, generation), written, bytes, deliveries, Instant::now());
-                }
-                _ => acknowledge(written).await,
+                Target::Probes => acknowledge(self.write_rows(&deployment, target, group).await).await,
+                Target::Outputs(generation) => self.settle_outputs(deployment, generation, group, held).await,
             }
         }
     }
 
-    /// Whether there are outputs that take rows as they come, and whether there are some that keep many in one object. What nobody
-    /// asked for is refused as rows are.
-    async fn parts(&self, deployment: &DeploymentId, target: Target) -> (bool, bool) {
-        let Target::Outputs(generation) = target else { return (true, false) };
-        let Some(folded) = self.known(deployment, generation).await else { return (true, false) };
+    /// What takes rows as they come has them at once; what keeps many in one object when there are enough.
+    async fn settle_outputs(&self, deployment: DeploymentId, generation: Generation, group: Group, held: &mut Held) {
+        let Some(folded) = self.known(&deployment, generation).await else {
+            // Nobody asked for these: a deployment that was purged, or never was.
+            self.metrics.refused("unknown-deployment", group.len());
+            return acknowledge(group).await;
+        };
         let outputs = Outputs::of(&folded.deployment, generation);
-        (!Part::Rows.of(outputs).is_empty(), !Part::Objects.of(outputs).is_empty())
+        let mut group = self.admit(&folded.deployment, Part::Rows, group).await;
+        if !Part::Rows.of(outputs).is_empty() {
+            group = self.write_rows(&deployment, Target::Outputs(generation), group).await;
+        }
+        if Part::Objects.of(outputs).is_empty() {
+            return acknowledge(group).await;
+        }
+        let bytes = group.iter().map(|(row, result)| row.outputs.get().len() + result.payload.len()).sum();
+        let deliveries = group.chunk_by(|(_, one), (_, next)| one.sequence == next.sequence).count();
+        held.add((deployment, generation), group, bytes, deliveries, Instant::now());
     }
 
     /// Writes rows in transactions of a bounded size.
@@ -205,7 +189,7 @@ impl Consumer {
         written
     }
 
-    /// Decodes results and groups them by where they go; poison and results behind the fence are settled on the spot.
+    /// Decodes results and groups them by where they go; poison is settled on the spot.
     async fn sort(&self, results: Vec<RecordedResult>) -> Groups {
         let mut groups = Groups::new();
         for result in results {
@@ -221,7 +205,7 @@ impl Consumer {
     }
 
     /// Puts a result that cannot be kept aside, with the reason. `kind` is its word in the metrics.
-    async fn bury(&self, result: RecordedResult, kind: &'static str, reason: String) {
+    pub(crate) async fn bury(&self, result: RecordedResult, kind: &'static str, reason: String) {
         self.metrics.refused(kind, 1);
         let letter = DeadLetter {
             service: Service::SinkWriter.to_string(),
@@ -238,163 +222,13 @@ impl Consumer {
             }
         }
     }
-
-    /// Writes a group and returns what of it is to be acknowledged. What a sink refuses for a row's own sake is halved until that row is
-    /// alone: it is put aside, and does not keep its neighbours back. What could not be written is given back.
-    async fn write(&self, deployment: &DeploymentId, target: Target, part: Part, group: Group) -> Group {
-        let (mut waiting, mut written) = (vec![group], Group::new());
-        while let Some(mut group) = waiting.pop() {
-            // They end with the batch, when the rows are durable or given back.
-            let spans: Vec<Span> = group.iter().filter_map(|(_, result)| span_of(result)).collect();
-            let writing = self.write_at_once(deployment, target, part, &group);
-            let ours: Vec<&Group> = waiting.iter().chain([&group, &written]).collect();
-            let error = match alive(&ours, writing).await {
-                Ok(()) => {
-                    written.extend(group);
-                    continue;
-                }
-                Err(error) => error,
-            };
-            for span in &spans {
-                span.record("otel.status_code", "ERROR");
-            }
-            if error.is_the_rows() && group.len() > 1 {
-                waiting.push(group.split_off(group.len() / 2));
-                waiting.push(group);
-            } else if error.is_the_rows() {
-                for (_, result) in group {
-                    self.bury(result, "unwritable", chain(&error)).await;
-                }
-            } else {
-                tracing::warn!(%deployment, error = &error as &dyn std::error::Error, "results could not be written; they come again");
-                self.metrics.write_failed(deployment);
-                for (_, result) in group {
-                    told(result.give_back().await);
-                }
-            }
-        }
-        written
-    }
-
-    async fn write_at_once(
-        &self,
-        deployment: &DeploymentId,
-        target: Target,
-        part: Part,
-        group: &[(Row, RecordedResult)],
-    ) -> Result<(), SinkError> {
-        match target {
-            Target::Probes => self.write_probes(group).await,
-            Target::Outputs(generation) => self.write_outputs(deployment, generation, part, group).await,
-        }
-    }
-
-    async fn write_probes(&self, group: &[(Row, RecordedResult)]) -> Result<(), SinkError> {
-        let rows: Vec<&Row> = group.iter().map(|(row, _)| row).collect();
-        self.outputs.probes().write(&rows).await.map(drop)
-    }
-
-    async fn write_outputs(
-        &self,
-        deployment: &DeploymentId,
-        generation: Generation,
-        part: Part,
-        group: &[(Row, RecordedResult)],
-    ) -> Result<(), SinkError> {
-        let Some(folded) = self.known(deployment, generation).await else {
-            // Nobody asked for these: a deployment that was purged, or never was.
-            self.metrics.refused("unknown-deployment", group.len());
-            return Ok(());
-        };
-        let fence = Fence::of(&folded.deployment);
-        let (mut rows, mut suspect, mut refused) = (Vec::with_capacity(group.len()), BTreeSet::new(), 0);
-        let marks = self.marks(deployment, &fence, group).await?;
-        for (row, result) in group {
-            if fence.refuses(row.revision) {
-                if !stands(marks.get(&row.revision).copied().flatten(), result) {
-                    refused += 1;
-                    continue;
-                }
-                suspect.insert(row.revision);
-            }
-            rows.push(row);
-        }
-        let outputs = Outputs::of(&folded.deployment, generation);
-        let last = part == Part::Objects || Part::Objects.of(outputs).is_empty();
-        // What is refused here was not kept by an output before either, and is counted once.
-        if refused > 0 && last {
-            tracing::info!(%deployment, rows = refused, "results of a revision that was taken back are refused");
-            self.metrics.refused("fenced", refused);
-        }
-        if rows.is_empty() {
-            return Ok(());
-        }
-        for (sink, written) in self.outputs.write(&part.of(outputs), &rows).await? {
-            self.metrics.wrote(deployment, &sink, written);
-        }
-        for revision in suspect {
-            self.outputs.mark_late(&folded.deployment, revision).await?;
-        }
-        if let Some(oldest) = rows.iter().map(|row| row.completed_at).min() {
-            self.metrics.lag(self.bus.clock().now().since(oldest));
-        }
-        Ok(())
-    }
-
-    /// Where the marks of the fenced revisions of a group stand among the results. One that is not there yet will stand behind all of the group.
-    async fn marks(
-        &self,
-        deployment: &DeploymentId,
-        fence: &Fence,
-        group: &[(Row, RecordedResult)],
-    ) -> Result<BTreeMap<RevisionId, Option<u64>>, SinkError> {
-        let mut marks = BTreeMap::new();
-        for (row, _) in group {
-            if fence.refuses(row.revision) && !marks.contains_key(&row.revision) {
-                marks.insert(row.revision, self.bus.results().fenced_at(deployment, row.revision).await?);
-            }
-        }
-        Ok(marks)
-    }
-
-    async fn known(&self, deployment: &DeploymentId, generation: Generation) -> Option<Arc<Folded>> {
-        let knows = |folded: &Folded| folded.deployment.generations.contains_key(&generation);
-        self.outputs.view().wait_until(deployment, VIEW_LAG, knows).await
-    }
-}
-
-/// Says of results that they are at work.
-async fn beat(groups: &[&Group]) {
-    for group in groups {
-        for (_, result) in *group {
-            told(result.working().await);
-        }
-    }
-}
-
-/// Works, and says of the results that they are at work for as long as it takes.
-async fn alive<T>(groups: &[&Group], work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            () = tokio::time::sleep(BEAT) => beat(groups).await,
-        }
-    }
 }
 
 /// All outputs have them durably.
-async fn acknowledge(group: Group) {
+pub(crate) async fn acknowledge(group: Group) {
     for (_, result) in group {
         told(result.ack().await);
     }
-}
-
-/// Whether a result of a revision that was taken back is the one of its request all the same: recorded before the fence, the request is
-/// answered by it and by nobody else. The client of a captured one has had its answer long ago.
-fn stands(mark: Option<u64>, result: &RecordedResult) -> bool {
-    !result.captured && mark.is_none_or(|mark| result.sequence < mark)
 }
 
 /// The row, and whether it is validation traffic.
@@ -414,22 +248,8 @@ fn subject_of(result: &RecordedResult) -> String {
     }
 }
 
-/// The last span of a request's trace, if it is recorded: writing its row.
-fn span_of(result: &RecordedResult) -> Option<Span> {
-    let traceparent = result.traceparent.as_ref().filter(|traceparent| trace::is_recorded(traceparent))?;
-    let span = tracing::info_span!(
-        "write row",
-        otel.kind = "consumer",
-        otel.status_code = tracing::field::Empty,
-        slipway.deployment = %result.deployment,
-        slipway.request_id = result.request_id.as_ref().map(tracing::field::display),
-    );
-    trace::parent_from(&span, traceparent);
-    Some(span)
-}
-
 /// An acknowledgement that is lost brings the result again, which changes nothing; room that was not made is made the next time.
-fn told(outcome: Result<(), BusError>) {
+pub(crate) fn told(outcome: Result<(), BusError>) {
     if let Err(error) = outcome {
         tracing::debug!(%error, "the broker could not be told");
     }

@@ -24,6 +24,7 @@ mod queries;
 mod record;
 mod sinks;
 mod telemetry;
+mod write;
 
 pub use config::Config;
 pub use error::SinkError;

@@ -244,19 +244,32 @@ async fn objects_of_a_revision_that_was_taken_back_are_marked_and_later_results_
     write(&bus, good, Slot::Validation, Answer::Validated(validated)).await;
     write(&bus, good, Slot::Release, Answer::Released(Released { replaces: None, measurements: Vec::new() })).await;
     revision(&bus, bad).await;
-    // Held when the revision is taken back, and written by what is known then.
+    // Held when the revision is taken back: its clients had the answers before.
     let replica = start_with(&server, data.path(), settings(Span::seconds(3)));
     record(&bus, "early", result("early", "1-2", false)).await;
-    eventually(PATIENCE, || async { rows(&bus, false).await == Some(1) }).await;
+    let captured = |name: &str| {
+        let mut batch = CaptureBatch::default();
+        batch.push(name, "", &InferenceResult::decode(result(name, "1-2", false).as_slice()).unwrap());
+        batch.finish()
+    };
+    bus.captures().publish(&id(), captured("held")).await.unwrap();
+    eventually(PATIENCE, || async { rows(&bus, false).await == Some(2) }).await;
     bus.requests().fence(&id(), bad).await.unwrap();
-    record(&bus, "late", result("late", "1-2", false)).await;
+    // Behind the mark, and here before the news: the table has it, and the objects need not.
+    record(&bus, "raced", result("raced", "1-2", false)).await;
+    eventually(PATIENCE, || async { rows(&bus, false).await == Some(3) }).await;
     let back = RolledBack { to: good, reason: "wrong".into(), findings: Vec::new() };
     write(&bus, bad, Slot::Rollback, Answer::RolledBack(back)).await;
+    // It knows by then.
+    eventually(PATIENCE, || async { data.path().join("files/default/digits/_suspect-1-2").is_file() }).await;
+    record(&bus, "late", result("late", "1-2", false)).await;
+    bus.captures().publish(&id(), captured("after")).await.unwrap();
     record(&bus, "fine", result("fine", "1-1", false)).await;
     all_acknowledged(&bus).await;
-    assert_eq!(in_bucket(&s3).await.unwrap(), ["early", "fine"]);
-    assert_eq!(in_folder(data.path()), ["early", "fine"]);
-    assert!(data.path().join("files/default/digits/_suspect-1-2").is_file());
+    let kept = ["early", "fine", "held"];
+    assert_eq!(in_bucket(&s3).await.unwrap(), kept);
+    assert_eq!(in_folder(data.path()), kept);
+    assert_eq!(rows(&bus, false).await, Some(4));
     replica.shutdown.cancel();
 }
 
