@@ -62,7 +62,8 @@ impl Default for Batch {
 pub struct Objects {
     /// The most rows of one object: a row group of Parquet, which readers take in one piece.
     pub max_rows: usize,
-    /// How much may be gathered for one object, as it came in. What is written is a quarter of it or less once compressed.
+    /// How much may be gathered for one object, as it came in. Readers like objects of tens of MiB; of each queue four times as much is
+    /// held in all, and as much again is under way to the stores.
     pub max_bytes: ByteSize,
     /// How long the first row of an object waits for others. Shorter makes many small objects, which readers are slow on; longer
     /// makes rows late and, after a crash, more to be done again.

@@ -173,11 +173,12 @@ async fn what_is_held_is_written_when_the_service_ends_and_not_given_to_another_
     }
     capture(&bus, all[10..].iter().cloned()).await;
     eventually(PATIENCE, || async { rows(&bus, false).await == Some(30) }).await;
-    // Beyond the broker's patience, which the clock of its own consumer says: the oldest would have come again.
+    // For longer than the broker waits for an acknowledgement: what nobody speaks for comes again.
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
     let deliveries = || async {
         let monitor = format!("{}/jsz?consumers=true", server.monitor_url());
         let state: serde_json::Value =
-            serde_json::from_str(&reqwest::get(monitor).await.ok()?.text().await.ok()?).ok()?;
+            serde_json::from_str(&client.get(monitor).send().await.ok()?.text().await.ok()?).ok()?;
         let streams = state["account_details"][0]["stream_detail"].as_array()?.clone();
         let consumers =
             streams.iter().flat_map(|stream| stream["consumer_detail"].as_array().cloned().unwrap_or_default());

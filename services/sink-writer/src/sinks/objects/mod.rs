@@ -5,6 +5,7 @@
 //! later. See [`Sequence`] for why a row is never in two objects.
 
 mod index;
+mod known;
 mod ndjson;
 mod open;
 mod parquet;
@@ -18,6 +19,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use known::Known;
 use object_store::{
     Error as StoreError, GetResult, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
     path::Path as ObjectPath,
@@ -27,10 +29,9 @@ use slipway_kernel::{
     spec::{Compression, Layout, ObjectFormat},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, MutexGuard, PoisonError},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::Mutex;
 
 /// How often a writer may lose the race for a number before it gives the rows back. Each time another one has appended, so the
 /// sequence goes on; this many in a row are more writers than there are replicas.
@@ -46,56 +47,12 @@ pub(crate) struct ObjectsSink {
     prefix: ObjectPath,
     layout: Layout,
     name: String,
-    known: std::sync::Mutex<Known>,
-}
-
-/// What is known of partitions, the least recently used forgotten first.
-struct Known {
-    partitions: HashMap<String, Partition>,
-    uses: u64,
-    /// How many keys may be held besides those of the partition that was used last.
-    max_keys: usize,
-}
-
-/// A partition that was used.
-#[derive(Default)]
-struct Partition {
-    /// Held during a write: two writes of one process to one partition would only race each other.
-    sequence: Arc<Mutex<Sequence>>,
-    keys: usize,
-    used: u64,
-}
-
-impl Known {
-    fn new(max_keys: usize) -> Self {
-        Self { partitions: HashMap::new(), uses: 0, max_keys }
-    }
-
-    fn open(&mut self, partition: &str) -> Arc<Mutex<Sequence>> {
-        Arc::clone(&self.partitions.entry(partition.to_owned()).or_default().sequence)
-    }
-
-    /// A partition was used, and has so many keys now. One that is forgotten while it is written is read anew by the next.
-    fn used(&mut self, partition: &str, keys: usize) {
-        self.uses += 1;
-        if let Some(partition) = self.partitions.get_mut(partition) {
-            (partition.keys, partition.used) = (keys, self.uses);
-        }
-        while self.partitions.len() > 1 && self.keys() > self.max_keys {
-            let oldest = self.partitions.iter().min_by_key(|(_, partition)| partition.used);
-            let Some(oldest) = oldest.map(|(name, _)| name.clone()) else { return };
-            self.partitions.remove(&oldest);
-        }
-    }
-
-    fn keys(&self) -> usize {
-        self.partitions.values().map(|partition| partition.keys).sum()
-    }
+    known: Mutex<Known>,
 }
 
 impl ObjectsSink {
     fn new(store: Arc<dyn ObjectStore>, prefix: ObjectPath, layout: Layout, name: String, max_keys: usize) -> Self {
-        Self { store, prefix, layout, name, known: std::sync::Mutex::new(Known::new(max_keys)) }
+        Self { store, prefix, layout, name, known: Mutex::new(Known::new(max_keys)) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -282,20 +282,6 @@ async fn a_row_without_a_date_is_the_rows_fault_and_a_revision_is_marked_once() 
     assert!(folder.path().join("default/digits/_suspect-1-1").is_file());
 }
 
-#[tokio::test]
-async fn what_is_known_of_partitions_is_bounded() {
-    let folder = tempfile::tempdir().unwrap();
-    let local: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
-    let sink = ObjectsSink::new(local, ObjectPath::default(), PARQUET, "test".to_owned(), 30);
-    for day in 0..10 {
-        let mut rows = rows((0..20).map(|n| day * 100 + n * 2));
-        rows.iter_mut().for_each(|row| row.accepted_at = Timestamp(day as u64 * 86_400_000));
-        assert_eq!(write(&sink, &rows).await.unwrap(), 20);
-        let known = sink.known();
-        assert!(known.keys() <= 30 && known.partitions.len() == 1, "{} keys", known.keys());
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_key_or_bucket_is_told_as_such_and_no_secret_with_it() {
     let server = S3Server::start().await;
