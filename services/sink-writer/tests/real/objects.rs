@@ -332,3 +332,25 @@ async fn duckdb_and_pyarrow_read_what_is_written() {
     }
     replica.shutdown.cancel();
 }
+
+/// How many results a second go from the broker into objects: `cargo test -p slipway-sink-writer --test real -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+#[expect(clippy::print_stdout, reason = "a measurement is read by a person")]
+async fn results_a_second() {
+    let (s3, data) = (S3Server::start().await, tempfile::tempdir().unwrap());
+    let folder = format!("file://{}", data.path().join("files").display());
+    for output in [bucket(&s3, data.path()), serde_json::json!({ "files": { "uri": folder, "format": "ndjson" } })] {
+        let server = NatsServer::ready().await;
+        let bus = server.bus(Principal::Operator).await;
+        deployed(&bus, serde_json::json!([output])).await;
+        for batch in 0..100 {
+            capture(&bus, (0..500).map(|n| format!("0199f0a0-0000-7000-8000-{:012}", batch * 500 + n))).await;
+        }
+        let started = std::time::Instant::now();
+        let replica = start_with(&server, data.path(), soon());
+        eventually(PATIENCE * 10, || async { bus.captures().lag().await.is_ok_and(|lag| lag == 0) }).await;
+        println!("{output}: {:.0} results/s", 50_000.0 / started.elapsed().as_secs_f64());
+        replica.shutdown.cancel();
+    }
+}

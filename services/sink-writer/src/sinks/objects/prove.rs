@@ -1,7 +1,10 @@
 //! The proof that a store does what the sequences stand on.
 
 use super::{super::probe_row, ObjectsSink, encode, keys};
-use crate::{domain::RowKey, error::SinkError};
+use crate::{
+    domain::{Row, RowKey},
+    error::SinkError,
+};
 use futures::{TryStreamExt as _, future::join_all};
 use object_store::{ObjectStoreExt as _, path::Path as ObjectPath};
 use slipway_kernel::{DeploymentId, Proof};
@@ -27,12 +30,7 @@ impl ObjectsSink {
         Ok(Proof { name: self.name.clone(), detail })
     }
 
-    async fn race(
-        &self,
-        probes: &[crate::domain::Row],
-        folder: &ObjectPath,
-        path: &ObjectPath,
-    ) -> Result<(), SinkError> {
+    async fn race(&self, probes: &[Row], folder: &ObjectPath, path: &ObjectPath) -> Result<(), SinkError> {
         let mut contents = Vec::with_capacity(probes.len());
         for probe in probes {
             let content = encode(std::slice::from_ref(probe), self.layout);
@@ -47,23 +45,23 @@ impl ObjectsSink {
         }
         // Once more, when it is there for certain.
         let again = self.create(path, contents[0].clone()).await?;
-        let [winner] = winners[..] else { return Err(self.unconditional(winners.len())) };
-        if again.is_some() {
-            return Err(self.unconditional(2));
+        if winners.len() > 1 || again.is_some() {
+            let winners = winners.len() + usize::from(again.is_some());
+            return Err(SinkError::Unconditional { sink: self.name.clone(), winners });
         }
         let read = self.store.get(path).await.map_err(|error| self.failed("read", error))?;
         let read = read.bytes().await.map_err(|error| self.failed("read", error))?;
-        let same =
-            read == contents[winner] && keys(read, self.layout) == Ok(vec![RowKey::of(&probes[winner].request_id)]);
+        // Whoever won may not have been told so, when its answer was lost and it was tried again.
+        let won = contents.iter().position(|content| read == *content);
+        let same = won.is_some_and(|won| {
+            winners.iter().all(|winner| *winner == won)
+                && keys(read, self.layout) == Ok(vec![RowKey::of(&probes[won].request_id)])
+        });
         let listed: Vec<_> =
             self.store.list(Some(folder)).try_collect().await.map_err(|error| self.failed("listed", error))?;
         if !same || !listed.iter().any(|object| object.location == *path) {
             return Err(SinkError::ProbeDiffers { sink: self.name.clone() });
         }
         Ok(())
-    }
-
-    fn unconditional(&self, winners: usize) -> SinkError {
-        SinkError::Unconditional { sink: self.name.clone(), winners }
     }
 }
