@@ -150,6 +150,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn settings_out_of_range_are_named_all_at_once() {
+        let mut config = Config::default();
+        config.batch.max = 0;
+        config.objects = Objects {
+            max_rows: 0,
+            max_bytes: ByteSize::mebibytes(257),
+            max_delay: Span::seconds(601),
+            known_rows: 100_000_001,
+        };
+        config.ledger.file = "a/b".to_owned();
+        let paths: Vec<String> = config.check().into_iter().map(|refusal| refusal.path).collect();
+        let objects = ["objects.max_rows", "objects.max_bytes", "objects.max_delay", "objects.known_rows"];
+        assert_eq!(paths, [&["batch.max"][..], &objects, &["ledger.file"]].concat());
+    }
+
+    #[test]
     fn the_readme_lists_the_settings_as_they_are() {
         slipway_runtime::check_readme::<Config>(include_str!("../README.md")).unwrap();
     }

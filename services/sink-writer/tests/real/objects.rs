@@ -336,7 +336,6 @@ async fn duckdb_and_pyarrow_read_what_is_written() {
 /// How many results a second go from the broker into objects: `cargo test -p slipway-sink-writer --test real -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
-#[expect(clippy::print_stdout, reason = "a measurement is read by a person")]
 async fn results_a_second() {
     let (s3, data) = (S3Server::start().await, tempfile::tempdir().unwrap());
     let folder = format!("file://{}", data.path().join("files").display());
