@@ -10,7 +10,7 @@ SLIPWAY = $(CARGO) run --locked --release --quiet --package slipway --
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
 
-tools:  ## fetch nats-server, PostgreSQL, Prometheus, rotel, ONNX Runtime and the Python clients into .tools/
+tools:  ## fetch nats-server, PostgreSQL, SeaweedFS, Prometheus, rotel, ONNX Runtime and the Python clients into .tools/
 	@infra/tools/install.sh all
 
 build:  ## build the slipway program

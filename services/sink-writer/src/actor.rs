@@ -1,6 +1,6 @@
 //! Opening outputs and letting go of them: the duties of this service.
 
-use crate::{error::SinkError, outputs::Outputs, sinks::Sink};
+use crate::{domain::place, error::SinkError, outputs::Outputs, sinks::Sink};
 use async_trait::async_trait;
 use slipway_bus::{Actor, Done, DutyError, Scene};
 use slipway_kernel::{
@@ -74,8 +74,16 @@ fn describe(output: &Output) -> String {
     match output {
         Output::Sqlite(sqlite) => format!("embedded database, table {}", sqlite.table),
         Output::Postgres(postgres) => format!("PostgreSQL by {}, table {}", postgres.url, postgres.table),
-        Output::Files(files) => format!("files below {}", files.uri),
+        Output::Files(files) => format!("files below {}{}", files.uri, describe_layout(output)),
+        Output::S3(s3) => {
+            let at = s3.endpoint.as_deref().unwrap_or("AWS");
+            format!("bucket {} at {at} below `{}`{}", s3.bucket, s3.prefix, describe_layout(output))
+        }
     }
+}
+
+fn describe_layout(output: &Output) -> String {
+    output.layout().map_or_else(String::new, |layout| format!(", .{}", place::extension(layout)))
 }
 
 #[async_trait]

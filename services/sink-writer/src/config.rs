@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use slipway_bus::BusConfig;
-use slipway_kernel::{Refusal, Span};
+use slipway_kernel::{ByteSize, Refusal, Span};
 use slipway_runtime::{Common, ServiceConfig};
 
 /// Settings of the sink-writer.
@@ -17,6 +17,8 @@ pub struct Config {
     pub embedded: Embedded,
     /// How results are taken from the queue.
     pub batch: Batch,
+    /// How rows are gathered for outputs that keep many in one object.
+    pub objects: Objects,
     /// The copy of the log.
     pub ledger: LedgerConfig,
 }
@@ -53,6 +55,34 @@ impl Default for Batch {
     }
 }
 
+/// How rows are gathered for outputs that keep many in one object. A result is acknowledged when its object is durable, so it is held
+/// until then, and the broker is told every ten seconds that it is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Objects {
+    /// The most rows of one object: a row group of Parquet, which readers take in one piece.
+    pub max_rows: usize,
+    /// How much may be gathered for one object, as it came in. Readers like objects of tens of MiB; of each queue four times as much is
+    /// held in all, and as much again is under way to the stores.
+    pub max_bytes: ByteSize,
+    /// How long the first row of an object waits for others. Shorter makes many small objects, which readers are slow on; longer
+    /// makes rows late and, after a crash, more to be done again.
+    pub max_delay: Span,
+    /// How many request ids are held of partitions that are not written at the moment, about 30 bytes each.
+    pub known_rows: usize,
+}
+
+impl Default for Objects {
+    fn default() -> Self {
+        Self {
+            max_rows: 50_000,
+            max_bytes: ByteSize::mebibytes(32),
+            max_delay: Span::seconds(30),
+            known_rows: 4_000_000,
+        }
+    }
+}
+
 /// The copy of the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
@@ -85,6 +115,19 @@ impl ServiceConfig for Config {
         if self.batch.max_delay > Span::seconds(5) {
             refusals.push(Refusal::new("batch.max_delay", self.batch.max_delay, "at most 5s"));
         }
+        let objects = &self.objects;
+        if !(1..=1_000_000).contains(&objects.max_rows) {
+            refusals.push(Refusal::new("objects.max_rows", objects.max_rows, "1 to 1000000"));
+        }
+        if !(ByteSize::mebibytes(1)..=ByteSize::mebibytes(256)).contains(&objects.max_bytes) {
+            refusals.push(Refusal::new("objects.max_bytes", objects.max_bytes, "1Mi to 256Mi"));
+        }
+        if objects.max_delay > Span::seconds(600) {
+            refusals.push(Refusal::new("objects.max_delay", objects.max_delay, "at most 10m"));
+        }
+        if objects.known_rows > 100_000_000 {
+            refusals.push(Refusal::new("objects.known_rows", objects.known_rows, "at most 100000000"));
+        }
         if self.ledger.verify_every < Span::seconds(1) {
             refusals.push(Refusal::new("ledger.verify_every", self.ledger.verify_every, "at least 1s"));
         }
@@ -105,6 +148,22 @@ impl ServiceConfig for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_out_of_range_are_named_all_at_once() {
+        let mut config = Config::default();
+        config.batch.max = 0;
+        config.objects = Objects {
+            max_rows: 0,
+            max_bytes: ByteSize::mebibytes(257),
+            max_delay: Span::seconds(601),
+            known_rows: 100_000_001,
+        };
+        config.ledger.file = "a/b".to_owned();
+        let paths: Vec<String> = config.check().into_iter().map(|refusal| refusal.path).collect();
+        let objects = ["objects.max_rows", "objects.max_bytes", "objects.max_delay", "objects.known_rows"];
+        assert_eq!(paths, [&["batch.max"][..], &objects, &["ledger.file"]].concat());
+    }
 
     #[test]
     fn the_readme_lists_the_settings_as_they_are() {

@@ -48,6 +48,42 @@ pub enum SinkError {
         #[source]
         source: sqlx::Error,
     },
+    /// A row that the sink has no place for.
+    #[error("{sink}: a row cannot be kept: {reason}")]
+    Row {
+        /// Which sink.
+        sink: String,
+        /// What about it.
+        reason: String,
+    },
+    /// An object that stands in the way of the rows: its keys must be known before anything can be appended.
+    #[error("{sink}: {object} is no object of results, and must be moved away or repaired: {reason}")]
+    Unreadable {
+        /// Which sink.
+        sink: String,
+        /// Its name.
+        object: String,
+        /// What about it.
+        reason: String,
+    },
+    /// Other writers were always first.
+    #[error("{sink}: others have appended {races} times before this writer could")]
+    Contended {
+        /// Which sink.
+        sink: String,
+        /// How often.
+        races: usize,
+    },
+    /// The store creates an object where one is, so that results could be kept twice or lost.
+    #[error(
+        "{sink}: the store does not honour `If-None-Match: *`: {winners} writers were each told that they created the same object"
+    )]
+    Unconditional {
+        /// Which sink.
+        sink: String,
+        /// How many; one is right.
+        winners: usize,
+    },
     /// The broker was asked something, and did not say.
     #[error(transparent)]
     Bus(#[from] slipway_bus::BusError),
@@ -64,45 +100,75 @@ impl SinkError {
     #[must_use]
     pub fn cause(&self) -> Cause {
         match self {
-            Self::SecretMissing { .. } | Self::SecretUnusable { .. } | Self::ProbeDiffers { .. } => {
-                Cause::Deterministic
-            }
+            Self::SecretMissing { .. }
+            | Self::SecretUnusable { .. }
+            | Self::ProbeDiffers { .. }
+            | Self::Row { .. }
+            | Self::Unreadable { .. }
+            | Self::Unconditional { .. } => Cause::Deterministic,
             Self::Path { source, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::NotADirectory => Cause::Deterministic,
                 _ => Cause::Transient,
             },
-            Self::Object { .. } | Self::Bus(_) => Cause::Transient,
+            Self::Object { source, .. } => store_cause(source),
+            Self::Contended { .. } | Self::Bus(_) => Cause::Transient,
             Self::Database { source, .. } => database_cause(source),
         }
     }
 
-    /// Whether it is a row that cannot be kept, and not the sink that does not work: by SQLSTATE, a value that the database has no place
-    /// for (22, for example a NUL in a text) or that is larger than it takes (54). The embedded database takes every row.
+    /// Whether it is a row that cannot be kept, and not the sink that does not work. For a database by SQLSTATE: a value that it has no
+    /// place for (22, for example a NUL in a text) or that is larger than it takes (54). The embedded database takes every row.
     #[must_use]
     pub fn is_the_rows(&self) -> bool {
-        let Self::Database { source, .. } = self else { return false };
+        let source = match self {
+            Self::Database { source, .. } => source,
+            other => return matches!(other, Self::Row { .. }),
+        };
         let code = source.as_database_error().and_then(sqlx::error::DatabaseError::code);
         code.is_some_and(|code| code.len() == 5 && (code.starts_with("22") || code.starts_with("54")))
+    }
+
+    /// Whether the sink is to be opened anew before it is used again: its secret may have been replaced. Not for an object store that
+    /// was away for a moment: what is known of its objects would have to be read again.
+    #[must_use]
+    pub fn spoils_the_sink(&self) -> bool {
+        match self {
+            Self::Object { .. } => self.cause() == Cause::Deterministic,
+            Self::Row { .. } | Self::Contended { .. } => false,
+            _ => true,
+        }
     }
 
     /// The finding for `outputs-failed`.
     #[must_use]
     pub fn finding(&self, path: &str) -> Finding {
-        let kind = match self {
-            Self::SecretMissing { .. } => FindingKind::SecretMissing,
-            Self::SecretUnusable { .. } | Self::ProbeDiffers { .. } => FindingKind::Misconfigured,
-            Self::Path { .. } | Self::Object { .. } | Self::Database { .. } if self.cause() == Cause::Deterministic => {
-                FindingKind::Misconfigured
-            }
-            Self::Path { .. } | Self::Object { .. } | Self::Database { .. } | Self::Bus(_) => {
-                FindingKind::DependencyUnavailable
-            }
+        let kind = match (self, self.cause()) {
+            (Self::SecretMissing { .. }, _) => FindingKind::SecretMissing,
+            (_, Cause::Deterministic) => FindingKind::Misconfigured,
+            (_, Cause::Transient) => FindingKind::DependencyUnavailable,
         };
         let finding = match self.cause() {
             Cause::Transient => Finding::transient(kind, chain(self)),
             Cause::Deterministic => Finding::deterministic(kind, chain(self)),
         };
         finding.with_evidence(path)
+    }
+}
+
+/// What a store answers about who asks and where (401, 403, 404) does not pass by itself.
+fn store_cause(error: &object_store::Error) -> Cause {
+    use object_store::Error::{
+        InvalidPath, NotFound, NotImplemented, NotSupported, PermissionDenied, Unauthenticated, UnknownConfigurationKey,
+    };
+    match error {
+        InvalidPath { .. }
+        | NotFound { .. }
+        | NotImplemented { .. }
+        | NotSupported { .. }
+        | PermissionDenied { .. }
+        | Unauthenticated { .. }
+        | UnknownConfigurationKey { .. } => Cause::Deterministic,
+        _ => Cause::Transient,
     }
 }
 

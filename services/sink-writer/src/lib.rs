@@ -7,7 +7,8 @@
 //! What it never does: write a result of a revision that was taken back; write validation traffic anywhere but into the probe
 //! sink; change a fact.
 //!
-//! Invariants: *once*: the key of a row is (namespace, deployment, request id), so a second delivery changes nothing.
+//! Invariants: *once*: the key of a row is (namespace, deployment, request id), among objects within the day or hour of its request,
+//! so a second delivery changes nothing.
 //! *Durable before acknowledged*: an acknowledgement follows the commit of all sinks. *Own ledger*: the ledger lies in a database
 //! of its own, never in a user's.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
@@ -17,12 +18,14 @@ mod config;
 mod consume;
 pub mod domain;
 mod error;
+mod gather;
 mod ledger;
 mod outputs;
 mod queries;
 mod record;
 mod sinks;
 mod telemetry;
+mod write;
 
 pub use config::Config;
 pub use error::SinkError;

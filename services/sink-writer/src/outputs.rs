@@ -1,10 +1,10 @@
 //! Which sinks a result goes to: those of the spec its revision was made from, opened once and kept.
 
 use crate::{
-    config::Config,
+    config::{Config, Objects},
     domain::{Fence, Row},
     error::SinkError,
-    sinks::{FilesSink, PostgresSink, Sink, SqliteSink, open_sqlite},
+    sinks::{FilesSink, ObjectsSink, PostgresSink, Sink, SqliteSink, open_sqlite},
 };
 use slipway_bus::{Change, View};
 use slipway_kernel::{Deployment, DeploymentId, Generation, RevisionId, spec::Output};
@@ -24,6 +24,7 @@ pub(crate) struct Outputs {
     view: View,
     embedded: SqlitePool,
     probes: Arc<SqliteSink>,
+    objects: Objects,
     /// By what the spec says of the output: equal outputs of many generations share one connection.
     open: Mutex<HashMap<String, Opened>>,
     marked: Mutex<BTreeMap<DeploymentId, Vec<RevisionId>>>,
@@ -37,6 +38,7 @@ impl Outputs {
             view,
             embedded,
             probes: Arc::new(probes),
+            objects: config.objects,
             open: Mutex::new(HashMap::new()),
             marked: Mutex::new(BTreeMap::new()),
         })
@@ -57,7 +59,7 @@ impl Outputs {
         let table = folded.deployment.newest().and_then(|generation| {
             generation.spec().outputs.iter().find_map(|output| match output {
                 Output::Sqlite(sqlite) => Some(sqlite.table.clone()),
-                Output::Postgres(_) | Output::Files(_) => None,
+                Output::Postgres(_) | Output::Files(_) | Output::S3(_) => None,
             })
         });
         match table {
@@ -76,7 +78,11 @@ impl Outputs {
         let sink: Opened = match output {
             Output::Sqlite(sqlite) => Arc::new(SqliteSink::new(self.embedded.clone(), &sqlite.table).await?),
             Output::Postgres(postgres) => Arc::new(PostgresSink::new(&postgres.url, &postgres.table)?),
-            Output::Files(files) => Arc::new(FilesSink::new(&files.uri)?),
+            Output::Files(files) => match output.layout() {
+                Some(layout) => Arc::new(ObjectsSink::in_folder(&files.uri, layout, &self.objects)?),
+                None => Arc::new(FilesSink::new(&files.uri)?),
+            },
+            Output::S3(s3) => Arc::new(ObjectsSink::in_bucket(s3, &self.objects)?),
         };
         open.insert(key, Arc::clone(&sink));
         Ok(sink)
@@ -92,15 +98,17 @@ impl Outputs {
         deployment.generations.get(&generation).map_or(&[], |state| &state.spec().outputs)
     }
 
-    /// Writes rows of one deployment and generation into all sinks; done only when all have them.
-    pub(crate) async fn write(&self, outputs: &[Output], rows: &[&Row]) -> Result<Vec<(String, u64)>, SinkError> {
-        let mut written = Vec::with_capacity(outputs.len());
+    /// Writes rows of one deployment and generation into all of these outputs; done only when all have them.
+    pub(crate) async fn write(&self, outputs: &[&Output], rows: &[&Row]) -> Result<Vec<(String, u64)>, SinkError> {
+        let mut written = Vec::new();
         for output in outputs {
             let sink = self.sink(output).await?;
             match sink.write(rows).await {
                 Ok(count) => written.push((sink.name().to_owned(), count)),
                 Err(error) => {
-                    self.forget(output).await;
+                    if error.spoils_the_sink() {
+                        self.forget(output).await;
+                    }
                     return Err(error);
                 }
             }

@@ -58,6 +58,9 @@ impl From<BusError> for QueueError {
     }
 }
 
+/// How long what was said of a delivery need not be said again.
+const MOMENT: Duration = Duration::from_secs(5);
+
 /// A delivery that is held: acknowledged by value when its effect is durable; dropped, it is delivered again.
 struct Held {
     acker: Acker,
@@ -73,6 +76,12 @@ impl std::fmt::Debug for Held {
 impl Held {
     fn new(acker: Acker) -> Self {
         Self { acker, beaten: std::sync::Mutex::new(Instant::now()) }
+    }
+
+    /// Says that it is still at work, if that was not said a moment ago.
+    async fn stay(&self) -> Result<(), BusError> {
+        let beaten = *self.beaten.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if beaten.elapsed() < MOMENT { Ok(()) } else { self.say(AckKind::Progress).await }
     }
 
     /// Past its own time a delivery is another's: then nothing is said.

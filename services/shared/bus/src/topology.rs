@@ -7,7 +7,9 @@ mod streams;
 mod subjects;
 
 pub use buckets::{BLOBS, Bucket, ROUTE_TTL, WORKER_TTL, blobs_stream};
-pub use consumers::{MAX_ACK_PENDING_DUTIES, WORK_ACK_WAIT, WorkConsumer};
+pub use consumers::{
+    MAX_ACK_PENDING_CAPTURES, MAX_ACK_PENDING_DUTIES, MAX_ACK_PENDING_RESULTS, WORK_ACK_WAIT, WorkConsumer,
+};
 pub use ensure::{TopologyConfig, ensure};
 pub use streams::{MAX_FACT_BYTES, MAX_INFERENCE_BYTES, MAX_MESSAGE_BYTES, MAX_QUEUED_REQUESTS, StreamName};
 pub use subjects::*;

@@ -1,7 +1,7 @@
 //! What tests stand on: real servers on free ports in folders of their own, and waiting for conditions instead of for time.
 //!
 //! - [`NatsServer`] and [`NatsCluster`]: a real broker, open or with generated keys and permissions, that can be killed and restarted.
-//! - [`Postgres`], [`Prometheus`], [`Collector`]: the other real servers, from `.tools/bin` or the system.
+//! - [`Postgres`], [`S3Server`], [`Prometheus`], [`Collector`]: the other real servers, from `.tools/bin` or the system.
 //! - [`Mesh`]: `slipway up` as a user starts it; [`MeshParts`]: a process per service, each behind a [`NatsProxy`] that can kill
 //!   it at an exact moment.
 //! - [`eventually`]: waits until something holds.
@@ -17,6 +17,7 @@ mod postgres;
 mod program;
 mod prometheus;
 mod proxy;
+mod s3;
 mod tools;
 mod wait;
 
@@ -28,5 +29,6 @@ pub use postgres::Postgres;
 pub use program::{Program, was_killed};
 pub use prometheus::{Prometheus, Sample, promtool};
 pub use proxy::{Moment, NatsProxy, Trap};
+pub use s3::S3Server;
 pub use tools::{slipway_binary, tool, workspace};
 pub use wait::{Held, eventually};

@@ -37,3 +37,28 @@ pub struct Row {
     /// The outputs (name, datatype, shape, data), or the failure's message.
     pub outputs: Box<RawValue>,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A row of `default.digits` in January 2026.
+    pub(crate) fn row(request_id: &str) -> Row {
+        Row {
+            namespace: "default".to_owned(),
+            deployment: "digits".to_owned(),
+            request_id: request_id.to_owned(),
+            correlation_id: "run-1".to_owned(),
+            revision: RevisionId::new(1, 2),
+            model_digest: "m".repeat(64),
+            trace_id: String::new(),
+            principal: "ann".to_owned(),
+            attempt: 1,
+            accepted_at: Timestamp(1_767_225_600_250),
+            completed_at: Timestamp(1_767_225_600_375),
+            ok: true,
+            code: String::new(),
+            outputs: RawValue::from_string(r#"[{"name":"label","data":[7]}]"#.to_owned()).unwrap(),
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! A folder with one JSON object a file. The file's name is the row's key, and a file that is there is never written again.
 
-use super::{Sink, probe_row};
+use super::{Sink, open_folder, probe_row};
 use crate::{domain::Row, error::SinkError};
 use async_trait::async_trait;
 use object_store::{
@@ -8,7 +8,7 @@ use object_store::{
     path::Path as ObjectPath,
 };
 use slipway_kernel::{DeploymentId, Proof, RevisionId};
-use std::{fs, path::Path, sync::Arc};
+use std::sync::Arc;
 
 /// A folder of JSON files: `<namespace>/<deployment>/<request id>.json`.
 #[derive(Clone, Debug)]
@@ -20,14 +20,8 @@ pub(crate) struct FilesSink {
 impl FilesSink {
     /// The sink for a `file:///` URI that was checked at the gate. The folder is made if it is not there.
     pub(crate) fn new(uri: &str) -> Result<Self, SinkError> {
-        let path = uri.strip_prefix("file://").unwrap_or(uri).to_owned();
-        let refuse = |source| SinkError::Path { path: path.clone(), source };
-        fs::create_dir_all(&path).map_err(refuse)?;
-        let store = LocalFileSystem::new_with_prefix(Path::new(&path))
-            .map_err(|source| SinkError::Object { sink: format!("files:{path}"), action: "opened", source })?
-            // What is acknowledged is on disk, name and content.
-            .with_fsync(true);
-        Ok(Self { store: Arc::new(store), name: format!("files:{path}") })
+        let (store, name) = open_folder(uri)?;
+        Ok(Self { store: Arc::new(store), name })
     }
 
     fn key(row: &Row) -> ObjectPath {
@@ -94,6 +88,7 @@ impl Sink for FilesSink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[tokio::test]
     async fn a_file_is_written_once_and_a_probe_leaves_nothing_behind() {

@@ -1,17 +1,21 @@
 //! The sinks: one file per kind.
 
 mod files;
+mod objects;
 mod postgres;
 mod sqlite;
 
 pub(crate) use files::FilesSink;
+pub(crate) use objects::ObjectsSink;
 pub(crate) use postgres::PostgresSink;
 pub(crate) use sqlite::{SqliteSink, open as open_sqlite};
 
 use crate::{domain::Row, error::SinkError};
 use async_trait::async_trait;
+use object_store::local::LocalFileSystem;
 use serde_json::value::RawValue;
-use slipway_kernel::{DeploymentId, Proof, RevisionId};
+use slipway_kernel::{DeploymentId, Proof, RevisionId, spec::SecretReference};
+use std::{env, fs};
 
 /// A place where rows are kept, each once per (namespace, deployment, request id).
 #[async_trait]
@@ -27,6 +31,28 @@ pub(crate) trait Sink: Send + Sync {
 
     /// Marks the rows of a revision that was taken back. Returns how many.
     async fn mark_suspect(&self, deployment: &DeploymentId, revision: RevisionId) -> Result<u64, SinkError>;
+}
+
+/// Reads a secret.
+fn secret(reference: &SecretReference) -> Result<String, SinkError> {
+    let found = match reference {
+        SecretReference::Environment(name) => env::var(name).ok(),
+        SecretReference::File(path) => fs::read_to_string(path).ok(),
+    };
+    let found = found.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    found.ok_or_else(|| SinkError::SecretMissing { reference: reference.to_string() })
+}
+
+/// Opens the folder of a `file:///` URI that was checked at the gate, made if it is not there; and its name as a sink. What is
+/// written to it is on disk, name and content, before it is told.
+fn open_folder(uri: &str) -> Result<(LocalFileSystem, String), SinkError> {
+    let path = uri.strip_prefix("file://").unwrap_or(uri);
+    fs::create_dir_all(path).map_err(|source| SinkError::Path { path: path.to_owned(), source })?;
+    let name = format!("files:{path}");
+    match LocalFileSystem::new_with_prefix(path) {
+        Ok(store) => Ok((store.with_fsync(true), name)),
+        Err(source) => Err(SinkError::Object { sink: name, action: "opened", source }),
+    }
 }
 
 /// What the id of a row begins with by which a sink proves itself. The underscores keep it apart from the ids that ingress makes; the

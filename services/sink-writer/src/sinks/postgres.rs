@@ -1,6 +1,6 @@
 //! A PostgreSQL table, written in batches by UNNEST.
 
-use super::{Sink, probe_row};
+use super::{Sink, probe_row, secret};
 use crate::{domain::Row, error::SinkError};
 use async_trait::async_trait;
 use serde_json::value::RawValue;
@@ -10,7 +10,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     types::Json,
 };
-use std::{env, fs, time::Duration};
+use std::time::Duration;
 
 /// A PostgreSQL table.
 #[derive(Clone, Debug)]
@@ -23,14 +23,10 @@ pub(crate) struct PostgresSink {
 impl PostgresSink {
     /// The sink for `table`, a checked identifier, in the database that `reference` names. Connects when it is first used.
     pub(crate) fn new(reference: &SecretReference, table: &str) -> Result<Self, SinkError> {
-        let missing = || SinkError::SecretMissing { reference: reference.to_string() };
-        let url = match reference {
-            SecretReference::Environment(name) => env::var(name).map_err(|_| missing())?,
-            SecretReference::File(path) => fs::read_to_string(path).map_err(|_| missing())?,
-        };
+        let url = secret(reference)?;
         // The parser's own error is dropped: it may repeat a part of the URL.
         let options: PgConnectOptions =
-            url.trim().parse().map_err(|_| SinkError::SecretUnusable { reference: reference.to_string() })?;
+            url.parse().map_err(|_| SinkError::SecretUnusable { reference: reference.to_string() })?;
         let pool = PgPoolOptions::new()
             // One writes a batch, one proves or marks; more would only compete for the same table.
             .max_connections(2)

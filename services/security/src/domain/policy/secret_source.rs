@@ -7,11 +7,32 @@ use slipway_kernel::spec::{Output, SecretReference};
 pub(super) const NAME: &str = "secret-source";
 
 pub(super) fn check(subject: &Subject<'_>, policy: &Policy) -> Vec<Violation> {
-    let references = subject.spec.outputs.iter().enumerate().filter_map(|(n, output)| match output {
-        Output::Postgres(postgres) => Some((format!("spec.outputs[{n}].postgres.url"), &postgres.url)),
-        Output::Sqlite(_) | Output::Files(_) => None,
+    let outputs = subject.spec.outputs.iter().enumerate();
+    let references = outputs.flat_map(|(n, output)| {
+        let named = match output {
+            Output::Postgres(postgres) => vec![("postgres.url", &postgres.url)],
+            Output::S3(s3) => {
+                let keys = [("s3.accessKey", &s3.access_key), ("s3.secretKey", &s3.secret_key)];
+                keys.into_iter().filter_map(|(name, key)| Some((name, key.as_ref()?))).collect()
+            }
+            Output::Sqlite(_) | Output::Files(_) => Vec::new(),
+        };
+        named.into_iter().map(move |(name, reference)| (format!("spec.outputs[{n}].{name}"), reference))
     });
-    references.filter_map(|(path, reference)| one(path, reference, policy)).collect()
+    let named = references.filter_map(|(path, reference)| one(path, reference, policy));
+    named.chain(ambient(subject, policy)).collect()
+}
+
+/// Credentials that no reference names come from the environment of the service too.
+fn ambient(subject: &Subject<'_>, policy: &Policy) -> Vec<Violation> {
+    if policy.secret_sources.iter().any(|one| one == "env") {
+        return Vec::new();
+    }
+    let outputs = subject.spec.outputs.iter().enumerate();
+    let unnamed = outputs.filter(|(_, output)| matches!(output, Output::S3(s3) if s3.access_key.is_none()));
+    let allowed = format!("a reference to {} (policy.secret_sources)", listed(&policy.secret_sources));
+    let violation = |n| Violation::new(NAME, format!("spec.outputs[{n}].s3.accessKey"), "(absent)", allowed.clone());
+    unnamed.map(|(n, _)| violation(n)).collect()
 }
 
 fn one(path: String, reference: &SecretReference, policy: &Policy) -> Option<Violation> {
@@ -60,5 +81,12 @@ mod tests {
         assert_eq!(broken(&spec("file:/run/secrets/db"), &files), none);
         assert_eq!(broken(&spec("file:/run/secrets-of-others/db"), &files), [NAME]);
         assert_eq!(broken(&spec("file:/etc/shadow"), &files), [NAME]);
+        let keys = |access: &str, secret: &str| json!({ "outputs": [{ "s3": { "bucket": "abc", "accessKey": access, "secretKey": secret } }] });
+        let ambient = json!({ "outputs": [{ "s3": { "bucket": "abc" } }] });
+        assert_eq!(broken(&ambient, &Policy::default()), none);
+        assert_eq!(broken(&ambient, &files), [NAME]);
+        assert_eq!(broken(&keys("file:/run/secrets/a", "file:/run/secrets/b"), &files), none);
+        assert_eq!(broken(&keys("env:A", "file:/run/secrets/b"), &files), [NAME]);
+        assert_eq!(broken(&keys("file:/run/secrets/a", "file:/etc/shadow"), &files), [NAME]);
     }
 }

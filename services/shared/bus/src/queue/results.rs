@@ -27,6 +27,10 @@ use std::{
     time::Duration,
 };
 
+/// How long a result that could not be written stays away. The broker hands out what was given back before anything new: at once, the
+/// results of one output that does not work would stand before those of all others.
+const PAUSE: Duration = Duration::from_secs(3);
+
 /// How a record came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
@@ -195,15 +199,16 @@ impl RecordedResult {
         self.delivered.settle(true).await
     }
 
-    /// Still at work: to be said at least each 10 s.
+    /// Still at work: to be said at least each 10 s. Of results that were delivered together it is enough to say it of each: the
+    /// broker is told once.
     ///
     /// # Errors
     /// When the connection is gone.
     pub async fn working(&self) -> Result<(), BusError> {
-        self.delivered.held.say(AckKind::Progress).await
+        self.delivered.held.stay().await
     }
 
-    /// Not written: to be delivered again at once, with all that was delivered with it.
+    /// Not written: to be delivered again in a few seconds, with all that was delivered with it.
     ///
     /// # Errors
     /// When the connection is gone; it then comes back by itself.
@@ -233,6 +238,6 @@ impl Delivered {
             return Ok(());
         }
         let given_back = self.given_back.load(Ordering::Acquire);
-        self.held.say(if given_back { AckKind::Nak(None) } else { AckKind::Ack }).await
+        self.held.say(if given_back { AckKind::Nak(Some(PAUSE)) } else { AckKind::Ack }).await
     }
 }

@@ -16,10 +16,12 @@ pub const WORK_ACK_WAIT: Duration = Duration::from_secs(30);
 pub const MAX_ACK_PENDING_DUTIES: i64 = 4_096;
 /// Demands in work at the gate: each is a few milliseconds, and more would only wait in memory instead of in the stream.
 const MAX_ACK_PENDING_INTAKE: i64 = 256;
-/// Results under way to the sinks: four batches of a thousand, so that one is written while others are fetched.
-const MAX_ACK_PENDING_RESULTS: i64 = 4_000;
-/// Batches under way to the sinks: a replica takes a few at a time.
-const MAX_ACK_PENDING_CAPTURES: i64 = 256;
+/// Results under way to the sinks. Those for objects are held until there are enough for one, and must not be missing to the others: at
+/// some hundred a second, ten seconds' worth for each of four replicas. The broker keeps some hundred bytes for each.
+pub const MAX_ACK_PENDING_RESULTS: i64 = 40_000;
+/// Batches under way to the sinks. Those for objects are held: at a hundred a second, which is the most one ingress sends, ten seconds'
+/// worth for each of four replicas.
+pub const MAX_ACK_PENDING_CAPTURES: i64 = 4_096;
 /// Requests held by all workers of a revision: the bound of the queue itself.
 const MAX_ACK_PENDING_REQUESTS: i64 = super::streams::MAX_QUEUED_REQUESTS;
 

@@ -227,6 +227,7 @@ async fn a_captured_batch_comes_again_until_all_of_it_is_settled() {
     }
     assert_eq!(sink.captures().lag().await.unwrap(), 1, "one of it is open");
     last.give_back().await.unwrap();
+    assert!(queue.next(Duration::from_millis(500)).await.unwrap().is_empty(), "others have their turn");
     let again = queue.next(LONG).await.unwrap();
     assert_eq!((again.len(), again[0].attempt), (3, 2));
     for result in again {

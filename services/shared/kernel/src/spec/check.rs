@@ -1,7 +1,11 @@
 //! The ranges: what a well-typed document may still not say.
 
-use super::{API_VERSION, Cache, Hedging, Input, KIND, ModelDeployment, Output, Spec};
+use super::{
+    API_VERSION, Cache, Compression, FilesOutput, Hedging, Input, KIND, ModelDeployment, ObjectFormat, Output,
+    Partitioning, S3Output, Spec,
+};
 use crate::{plan::Plan, refusal::Refusal, time::Span};
+use serde::Serialize;
 use std::{fmt::Display, ops::RangeInclusive};
 
 /// Longest URI. Longer ones are never names of artifacts.
@@ -171,9 +175,80 @@ fn outputs(refusing: &mut Refusing, spec: &Spec) {
             Output::Postgres(postgres) => {
                 table(refusing, &format!("spec.outputs[{n}].postgres.table"), &postgres.table);
             }
-            Output::Files(files) => refusing.uri(&format!("spec.outputs[{n}].files.uri"), &files.uri, &["file:///"]),
+            Output::Files(files) => {
+                let path = format!("spec.outputs[{n}].files");
+                refusing.uri(&format!("{path}.uri"), &files.uri, &["file:///"]);
+                match files.format.of_objects() {
+                    Some(format) => compression(refusing, &path, format, files.compression),
+                    None => one_a_file(refusing, &path, files),
+                }
+            }
+            Output::S3(s3) => bucket(refusing, &format!("spec.outputs[{n}].s3"), s3),
         }
     }
+}
+
+/// What says something of objects says nothing of one document a file.
+fn one_a_file(refusing: &mut Refusing, path: &str, files: &FilesOutput) {
+    let allowed = "nothing with format: json, which is one plain document a file; format: ndjson or parquet";
+    let compression = files.compression.map(word).unwrap_or_default();
+    refusing.unless(files.compression.is_none(), &format!("{path}.compression"), compression, allowed);
+    refusing.unless(
+        files.partition == Partitioning::default(),
+        &format!("{path}.partition"),
+        word(files.partition),
+        allowed,
+    );
+}
+
+fn compression(refusing: &mut Refusing, path: &str, format: ObjectFormat, chosen: Option<Compression>) {
+    let Some(chosen) = chosen else { return };
+    let known = format.compressions();
+    let allowed: Vec<String> = known.iter().map(word).collect();
+    let allowed = format!("with format: {}: {}", word(format), allowed.join(", "));
+    refusing.unless(known.contains(&chosen), &format!("{path}.compression"), word(chosen), allowed);
+}
+
+/// A choice as it is written in the document.
+fn word(choice: impl Serialize) -> String {
+    serde_json::to_value(choice).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Longest prefix: with the names below it a key stays within the 1024 bytes that S3 allows.
+const MAX_PREFIX: usize = 512;
+
+fn bucket(refusing: &mut Refusing, path: &str, s3: &S3Output) {
+    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let name = s3.bucket.as_bytes();
+    let valid = (3..=63).contains(&name.len())
+        && name.iter().all(|b| lower(*b) || matches!(b, b'-' | b'.'))
+        && [name.first(), name.last()].into_iter().flatten().all(|b| lower(*b))
+        && !s3.bucket.contains("..");
+    let allowed = "3 to 63 characters a-z, 0-9, - and single dots, with a letter or digit at each end";
+    refusing.unless(valid, &format!("{path}.bucket"), &s3.bucket, allowed);
+    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'=');
+    let part = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(inner);
+    let valid = s3.prefix.is_empty() || (s3.prefix.len() <= MAX_PREFIX && s3.prefix.split('/').all(part));
+    let allowed = format!(
+        "at most {MAX_PREFIX} characters: names of a-z, A-Z, 0-9, -, _, . and = with single slashes between them, none of them . or .."
+    );
+    refusing.unless(valid, &format!("{path}.prefix"), &s3.prefix, allowed);
+    if let Some(endpoint) = &s3.endpoint {
+        let place = format!("{path}.endpoint");
+        refusing.uri(&place, endpoint, &["https://", "http://"]);
+        let rest = endpoint.split_once("://").map_or("", |(_, rest)| rest);
+        let bare = !rest.trim_end_matches('/').contains(['/', '?', '#']);
+        refusing.unless(bare, &place, endpoint, "a host with a port, without a path or query");
+    }
+    if let Some(region) = &s3.region {
+        let valid = (1..=64).contains(&region.len()) && region.bytes().all(|b| lower(b) || b == b'-');
+        refusing.unless(valid, &format!("{path}.region"), region, "1 to 64 characters a-z, 0-9 and -");
+    }
+    let both = s3.access_key.is_some() == s3.secret_key.is_some();
+    let missing = if s3.access_key.is_none() { "accessKey" } else { "secretKey" };
+    let allowed = "accessKey and secretKey, or neither for the credentials of the environment";
+    refusing.unless(both, &format!("{path}.{missing}"), "(absent)", allowed);
+    compression(refusing, path, s3.format, s3.compression);
 }
 
 fn table(refusing: &mut Refusing, path: &str, name: &str) {
@@ -237,7 +312,7 @@ fn fixed(refusing: &mut Refusing, spec: &Spec) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Layout, *};
     use serde_json::{Value, json};
 
     fn refused(part: &Value) -> Vec<String> {
@@ -271,11 +346,68 @@ mod tests {
             (json!({ "access": { "apiKeys": false } }), "spec.access"),
             (json!({ "access": { "allowFrom": ["10.0.0.0"] } }), "spec.access.allowFrom"),
             (json!({ "outputs": [{ "sqlite": { "table": "a; drop" } }] }), "spec.outputs[0].sqlite.table"),
+            (json!({ "outputs": [{ "s3": { "bucket": "A_b" } }] }), "spec.outputs[0].s3.bucket"),
+            (json!({ "outputs": [{ "s3": { "bucket": "a..b" } }] }), "spec.outputs[0].s3.bucket"),
+            (json!({ "outputs": [{ "s3": { "bucket": "abc", "prefix": "/a" } }] }), "spec.outputs[0].s3.prefix"),
+            (json!({ "outputs": [{ "s3": { "bucket": "abc", "prefix": "a/../b" } }] }), "spec.outputs[0].s3.prefix"),
+            (
+                json!({ "outputs": [{ "s3": { "bucket": "abc", "endpoint": "ftp://h" } }] }),
+                "spec.outputs[0].s3.endpoint",
+            ),
+            (
+                json!({ "outputs": [{ "s3": { "bucket": "abc", "endpoint": "http://h/x" } }] }),
+                "spec.outputs[0].s3.endpoint",
+            ),
+            (json!({ "outputs": [{ "s3": { "bucket": "abc", "region": "EU" } }] }), "spec.outputs[0].s3.region"),
+            (
+                json!({ "outputs": [{ "s3": { "bucket": "abc", "accessKey": "env:K" } }] }),
+                "spec.outputs[0].s3.secretKey",
+            ),
+            (
+                json!({ "outputs": [{ "s3": { "bucket": "abc", "secretKey": "env:K" } }] }),
+                "spec.outputs[0].s3.accessKey",
+            ),
+            (
+                json!({ "outputs": [{ "s3": { "bucket": "abc", "compression": "gzip" } }] }),
+                "spec.outputs[0].s3.compression",
+            ),
+            (
+                json!({ "outputs": [{ "files": { "uri": "file:///f", "format": "ndjson", "compression": "snappy" } }] }),
+                "spec.outputs[0].files.compression",
+            ),
+            (
+                json!({ "outputs": [{ "files": { "uri": "file:///f", "compression": "none" } }] }),
+                "spec.outputs[0].files.compression",
+            ),
+            (
+                json!({ "outputs": [{ "files": { "uri": "file:///f", "partition": "hour" } }] }),
+                "spec.outputs[0].files.partition",
+            ),
             (json!({ "validation": { "minAccuracy": 1.5 } }), "spec.validation.minAccuracy"),
             (json!({ "fixed": ["spec.replicas"] }), "spec.fixed"),
         ] {
             assert_eq!(refused(&part), [path], "{part}");
         }
+    }
+
+    #[test]
+    fn an_output_says_how_its_objects_are_laid_out_and_a_secret_in_it_is_not_repeated() {
+        let layout = |output: Value| {
+            let document = json!({
+                "metadata": { "name": "d" },
+                "spec": { "model": { "uri": "file:///m.onnx" }, "outputs": [output] }
+            });
+            ModelDeployment::read(&document).map(|read| read.spec.outputs[0].layout())
+        };
+        let of = |format, compression, partition| Ok(Some(Layout { format, compression, partition }));
+        let (day, hour) = (Partitioning::Day, Partitioning::Hour);
+        assert_eq!(layout(json!({ "files": { "uri": "file:///f" } })), Ok(None));
+        let ndjson = json!({ "files": { "uri": "file:///f", "format": "ndjson", "partition": "hour" } });
+        assert_eq!(layout(ndjson), of(ObjectFormat::Ndjson, Compression::None, hour));
+        assert_eq!(layout(json!({ "s3": { "bucket": "abc" } })), of(ObjectFormat::Parquet, Compression::Snappy, day));
+        let refused = layout(json!({ "s3": { "bucket": "abc", "secretKey": "wJalrXUtnFEMI" } })).unwrap_err();
+        assert!(!refused.to_string().contains("wJalr"), "{refused}");
+        assert_eq!(refused.0[0].path, "spec.outputs[0].s3.secretKey");
     }
 
     #[test]

@@ -12,7 +12,10 @@ mod serving;
 mod validation;
 
 pub use infrastructure::{Approval, Elasticity, Gpu, Infrastructure, Target};
-pub use outputs::{FilesOutput, Output, PostgresOutput, Record, SecretReference, SqliteOutput};
+pub use outputs::{
+    Compression, FilesFormat, FilesOutput, Layout, ObjectFormat, Output, Partitioning, PostgresOutput, Record,
+    S3Output, SecretReference, SqliteOutput,
+};
 pub use serving::{
     Access, Batching, Cache, Hedging, HttpInput, Input, Jwt, Model, Platform, Protocol, Resources, Scale, ScaleSignal,
     Serving,

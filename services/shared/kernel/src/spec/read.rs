@@ -42,7 +42,7 @@ impl ModelDeployment {
 
 fn structural(document: &Value, path: &str, error: &str) -> Refusal {
     // What a secret reference refuses may be a secret; its own message does not repeat it, and neither does this.
-    let value = if path.ends_with(".url") {
+    let value = if [".url", ".accessKey", ".secretKey"].iter().any(|secret| path.ends_with(secret)) {
         "(not shown)".to_owned()
     } else {
         lookup(document, path).map_or_else(|| "(absent)".to_owned(), ToString::to_string)

@@ -1,6 +1,8 @@
 //! The sink-writer against a real broker and real databases.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod objects;
+
 use prost::Message as _;
 use slipway_bus::{Bus, Draft, Principal, SinkQuery};
 use slipway_kernel::{
@@ -24,12 +26,17 @@ fn id() -> DeploymentId {
 
 /// Starts a replica; it ends when the returned frame's token is cancelled.
 fn start(server: &NatsServer, data: &Path) -> Frame {
+    start_with(server, data, Config::default())
+}
+
+/// The same with settings of its own.
+fn start_with(server: &NatsServer, data: &Path, config: Config) -> Frame {
     let mut frame = Frame::for_test("sink-writer");
     frame.data_dir = data.to_path_buf();
     let config = Config {
         common: Common { data_dir: data.to_path_buf(), ..Common::default() },
         bus: server.config(Principal::Service(Service::SinkWriter)),
-        ..Config::default()
+        ..config
     };
     frame.tasks.spawn("run", slipway_sink_writer::run(config, frame.clone()));
     frame
