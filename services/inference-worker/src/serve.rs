@@ -232,6 +232,8 @@ pub(crate) async fn load_model(
         max_rows = loaded.max_rows,
         engine = %loaded.measurement.engine,
         why = %loaded.measurement.engine_reason,
+        device = %loaded.measurement.device,
+        device_why = %loaded.measurement.device_reason,
         threads = loaded.threads,
         intra_op_threads = loaded.measurement.intra_op_threads,
         plan = %loaded.measurement.plan,

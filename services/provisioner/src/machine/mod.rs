@@ -2,7 +2,6 @@
 //!
 //! Everything is read anew for each choice: it takes a few milliseconds, and a container's limits change while it runs.
 
-pub mod gpu;
 pub mod memory;
 pub mod reach;
 
@@ -13,7 +12,7 @@ use std::{num::NonZero, path::Path};
 #[must_use]
 pub fn probe(data_dir: &Path) -> MachineFacts {
     let memory = memory::probe(&memory::Roots::default());
-    let gpus = gpu::probe();
+    let gpus = slipway_gpu::probe();
     MachineFacts {
         cores: cores(),
         memory_bytes: memory.total_bytes,

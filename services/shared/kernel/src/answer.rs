@@ -209,7 +209,7 @@ pub struct Candidate {
 }
 
 /// A GPU that was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GpuFacts {
     /// Product name.
@@ -220,6 +220,15 @@ pub struct GpuFacts {
     /// Compute capability (`8.0`), empty if unknown.
     #[serde(default)]
     pub compute_capability: String,
+    /// Memory that nobody uses, in bytes; 0 if unknown.
+    #[serde(with = "crate::wire::u64_string", default)]
+    pub memory_free_bytes: u64,
+    /// Identity (`GPU-…`, `MIG-…`), empty if unknown.
+    #[serde(default)]
+    pub uuid: String,
+    /// Whether it is a part of a GPU, or one that is cut into parts (MIG).
+    #[serde(default)]
+    pub mig: bool,
 }
 
 /// What a machine or cluster has.

@@ -50,7 +50,7 @@ mod tests {
         let gpu = |gibibytes: u64| GpuFacts {
             name: "A100".into(),
             memory_bytes: gibibytes << 30,
-            compute_capability: "8.0".into(),
+            ..GpuFacts::default()
         };
         here.machine.gpus = vec![gpu(40), gpu(16)];
         assert_eq!(reason(&here).unwrap(), "2 GPUs with 20Gi are required; there are: A100 with 40Gi, A100 with 16Gi");

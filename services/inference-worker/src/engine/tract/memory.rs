@@ -1,0 +1,90 @@
+//! How much memory a run holds: read off the graph, before anything is planned or loaded.
+
+use tract_onnx::prelude::{InferenceModelExt as _, TractResult, TypedModel};
+use tract_onnx::tract_core::model::order::{build_flush_list, eval_order};
+use tract_onnx::tract_core::ops::konst::Const;
+
+use super::plan::{Processor, readings};
+use super::{declared, read};
+use crate::domain::device_memory::Need;
+use crate::engine::{EngineError, probe};
+use crate::signature::{Signature, TensorSpec};
+
+/// The need of a batch of so many rows. Free dimensions besides the batch count with the size at which the model is tried out.
+pub(super) fn need(artifact: &[u8], rows: usize, shared_weights: bool) -> Result<Need, EngineError> {
+    let proto = read(artifact)?;
+    let signature = declared::signature(&proto)?;
+    let (templates, mut errors) = readings(&proto, &signature, Processor::Cpu);
+    for &free in probe::free_sizes(&signature) {
+        let shapes = shapes(&signature, rows, free);
+        for template in &templates {
+            match template.shaped(&shapes).and_then(|model| model.into_typed()).and_then(|model| sizes(&model)) {
+                Ok((weights, activations)) => return Ok(Need { weights, activations, rows, shared_weights }),
+                Err(error) => errors.push(format!("{error:#}")),
+            }
+        }
+    }
+    Err(EngineError::Unplannable(errors))
+}
+
+fn shapes(signature: &Signature, rows: usize, free: usize) -> Vec<Vec<usize>> {
+    let size = |(axis, &size): (usize, &i64)| match usize::try_from(size) {
+        Ok(size) => size,
+        Err(_) if axis == 0 && signature.batched => rows,
+        Err(_) => free,
+    };
+    signature.inputs.iter().map(|input: &TensorSpec| input.shape.iter().enumerate().map(size).collect()).collect()
+}
+
+/// Bytes of the weights, and the most bytes of other tensors that are alive at once. Each operator's outputs are new memory, and
+/// live until the last operator that reads them has run.
+fn sizes(model: &TypedModel) -> TractResult<(u64, u64)> {
+    let order = eval_order(model)?;
+    let bytes = |node: usize| {
+        let outputs = &model.node(node).outputs;
+        outputs.iter().try_fold(0_u64, |sum, output| {
+            let bytes = u64::try_from(output.fact.mem_size().to_i64()?)?;
+            TractResult::Ok(sum.saturating_add(bytes))
+        })
+    };
+    let is_weight = |node: usize| model.node(node).op_is::<Const>();
+    let flushed = build_flush_list(model, &order, model.output_outlets()?, |node| !node.op_is::<Const>());
+    let (mut weights, mut live, mut most) = (0_u64, 0_u64, 0_u64);
+    for (&node, done) in order.iter().zip(&flushed) {
+        if is_weight(node) {
+            weights = weights.saturating_add(bytes(node)?);
+        } else {
+            live = live.saturating_add(bytes(node)?);
+            most = most.max(live);
+        }
+        for &node in done {
+            live = live.saturating_sub(bytes(node)?);
+        }
+    }
+    Ok((weights, most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tract::fixtures;
+
+    #[test]
+    fn weights_are_counted_once_and_activations_grow_with_the_rows() {
+        // x[N,4] times w[4]: the weights are 16 bytes, and a row holds its input and its output.
+        let artifact = fixtures::bytes(&fixtures::scale());
+        let of = |rows: usize| need(&artifact, rows, true).unwrap();
+        let eight = of(8);
+        assert_eq!((eight.weights, eight.rows, eight.shared_weights), (16, 8, true));
+        assert_eq!(eight.activations, 8 * 2 * 16);
+        assert_eq!(of(32).activations, 4 * eight.activations);
+    }
+
+    #[test]
+    fn a_graph_that_tract_cannot_size_is_an_error_that_says_why() {
+        let mut proto = fixtures::scale();
+        proto.graph.as_mut().unwrap().node[0].op_type = "Unheard".to_owned();
+        let error = need(&fixtures::bytes(&proto), 8, false).unwrap_err();
+        assert!(matches!(error, EngineError::Unplannable(_)), "{error}");
+    }
+}
