@@ -25,6 +25,7 @@ pub mod error;
 pub mod exchange;
 pub mod findings;
 pub mod front;
+pub mod gpu_memory;
 pub mod grpc;
 mod grpc_stream;
 pub mod health;

@@ -252,7 +252,7 @@ pub struct MachineFacts {
     /// Why there are none, if there are none.
     #[serde(default)]
     pub gpu_note: String,
-    /// Engines that workers have there: `tract`, `onnxruntime`. Empty where no worker was asked; then only what is part of every worker
+    /// Engines that workers have there: `tract`, `onnxruntime`, and on a GPU `tract-cuda`, `onnxruntime-cuda`. Empty where no worker was asked; then only what is part of every worker
     /// may be counted on.
     #[serde(default)]
     pub engines: Vec<String>,

@@ -7,10 +7,10 @@ use super::{
     settings::{self, Surroundings},
 };
 use crate::{
-    domain::manifest::{MAX_OPEN_FILES, outer_memory_limit},
+    domain::manifest::{MAX_OPEN_FILES, Model, outer_memory_limit},
     target::Group,
 };
-use slipway_kernel::{Finding, FindingKind, ModelFormat};
+use slipway_kernel::{Finding, FindingKind};
 use std::{fs, io, path::Path, process::Stdio};
 use tokio::process::{Child, Command};
 
@@ -101,9 +101,9 @@ impl Launcher {
         &self,
         record: &mut Record,
         group: &Group,
-        format: ModelFormat,
+        model: Model,
     ) -> Result<Launched, LaunchError> {
-        let text = settings::file(&self.around, group, &record.instance, &record.plan, format, record.token);
+        let text = settings::file(&self.around, group, &record.instance, &record.plan, model, record.token);
         let text = text.map_err(LaunchError::Settings)?;
         let file = self.records.write_settings(&record.instance, &text).map_err(LaunchError::Files)?;
         // Before the start: whoever comes after a kill at this point finds a record without a process.

@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(chosen.gpu, None);
         let why = &chosen.device_reason;
         assert!(why.contains("first: the engine lacks the operators: Loop"), "{why}");
-        assert!(why.contains("second: the outputs are wrong, by right on made-up inputs on the CPU"), "{why}");
+        assert!(why.contains("second: the outputs are wrong, by right on made-up inputs: `y` element 0"), "{why}");
         let EngineError::AllRefuse(refusals) = pick(CUDA, Ok(refused()), None, 1).unwrap_err() else { panic!() };
         assert_eq!(refusals.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["first", "second"]);
     }
