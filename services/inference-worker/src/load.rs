@@ -148,8 +148,8 @@ fn candidate(
 ) -> Result<Candidate, WorkerError> {
     let started = Instant::now();
     let options = LoadOptions { max_batch: wanted.max_batch, threads, ..LoadOptions::default() };
-    let chosen = choice::choose(wish, engines, &order.artifact, &options, order.golden.as_ref())
-        .map_err(WorkerError::Model)?;
+    let chosen =
+        choice::choose(wish, engines, &order.artifact, &options, order.golden.as_ref()).map_err(WorkerError::Model)?;
     let load = started.elapsed();
     let options = MeasureOptions { max_batch: wanted.max_batch, ..MeasureOptions::default() };
     let mut measurement = crate::engine::guarded("being measured", || measure(chosen.model.as_ref(), load, options))

@@ -125,7 +125,8 @@ pub fn choose(
     match gpu::choose(wish.engine, gpu, engines, artifact, options, golden) {
         Err(refusals) if wish.device == DeviceWanted::Auto => {
             let refused = EngineError::AllRefuse(refusals.clone());
-            on_cpu(format!("{gpu} does not serve it: {refused}")).map_err(|error| EngineError::AllRefuse(all(refusals, error)))
+            on_cpu(format!("{gpu} does not serve it: {refused}"))
+                .map_err(|error| EngineError::AllRefuse(all(refusals, error)))
         }
         chosen => chosen.map_err(EngineError::AllRefuse),
     }

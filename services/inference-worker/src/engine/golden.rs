@@ -133,9 +133,11 @@ impl Vector {
                 .iter()
                 .find(|output| output.name() == expected.name())
                 .ok_or_else(|| foreign(format!("the model has no output `{}`", expected.name())))?;
-            compare::tensors(expected, found, self.tolerance.unwrap_or(tolerance)).map_err(|difference| EngineError::Differs {
-                from: format!("line {} of the golden vectors", self.line),
-                difference: Box::new(difference),
+            compare::tensors(expected, found, self.tolerance.unwrap_or(tolerance)).map_err(|difference| {
+                EngineError::Differs {
+                    from: format!("line {} of the golden vectors", self.line),
+                    difference: Box::new(difference),
+                }
             })?;
         }
         Ok(())
@@ -238,7 +240,8 @@ mod tests {
                 "where the model takes FP32 [-1, 4]",
             ),
         ] {
-            let error = Golden::read(wrong.as_bytes()).unwrap().check(scale().as_ref(), Tolerance::default()).unwrap_err();
+            let error =
+                Golden::read(wrong.as_bytes()).unwrap().check(scale().as_ref(), Tolerance::default()).unwrap_err();
             assert!(matches!(error, EngineError::GoldenUnreadable { line: 1, .. }), "{error}");
             assert!(error.to_string().contains(reason), "{error}");
         }

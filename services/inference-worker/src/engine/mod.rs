@@ -61,7 +61,12 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { max_batch: 32, planning: Planning::Measured, threads: Threads { pool: 1, intra_op: 1 }, device_bytes: None }
+        Self {
+            max_batch: 32,
+            planning: Planning::Measured,
+            threads: Threads { pool: 1, intra_op: 1 },
+            device_bytes: None,
+        }
     }
 }
 

@@ -88,9 +88,8 @@ pub fn look(management: &dyn Management) -> Gpus {
 /// Calls foreign code; its panic is an error.
 fn guarded<T>(ask: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     // Unwind safety: nothing of what the code left half-done is looked at afterwards.
-    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| {
-        Err("NVIDIA's management library failed while it was asked; GPUs are not used".to_owned())
-    })
+    catch_unwind(AssertUnwindSafe(ask))
+        .unwrap_or_else(|_| Err("NVIDIA's management library failed while it was asked; GPUs are not used".to_owned()))
 }
 
 #[cfg(test)]

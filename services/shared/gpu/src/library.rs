@@ -45,7 +45,9 @@ impl Management for Library {
     }
 
     fn device(&self, index: u32) -> Result<GpuFacts, String> {
-        guarded(|| self.0.device_by_index(index).and_then(|device| describe(&device)).map_err(|error| error.to_string()))
+        guarded(|| {
+            self.0.device_by_index(index).and_then(|device| describe(&device)).map_err(|error| error.to_string())
+        })
     }
 
     fn device_of(&self, uuid: &str) -> Result<GpuFacts, String> {
@@ -72,8 +74,7 @@ const CUT: u32 = 1;
 
 /// Whether it is a part of a GPU, or one that is cut into parts. Devices that cannot be cut do not know the question.
 fn partitioned(device: &Device<'_>) -> bool {
-    device.mig_is_mig_device_handle().unwrap_or(false)
-        || device.mig_mode().is_ok_and(|mode| mode.current == CUT)
+    device.mig_is_mig_device_handle().unwrap_or(false) || device.mig_mode().is_ok_and(|mode| mode.current == CUT)
 }
 
 fn note(error: &NvmlError) -> String {

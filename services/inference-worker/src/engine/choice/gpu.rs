@@ -134,11 +134,8 @@ fn attempt(
     if pool < asked {
         tracing::warn!(instances = pool, asked, "the GPU has room for fewer instances than are configured");
     }
-    let options = LoadOptions {
-        threads: Threads { pool, ..options.threads },
-        device_bytes: Some(room.usable()),
-        ..*options
-    };
+    let options =
+        LoadOptions { threads: Threads { pool, ..options.threads }, device_bytes: Some(room.usable()), ..*options };
     let chosen = admitted(there.as_ref(), artifact, &options, golden, Tolerance::GPU)?;
     let proof = match golden {
         // The chosen one says so itself.
@@ -207,10 +204,8 @@ mod tests {
 
     /// A device with so much free memory, and its two engines.
     fn gpu(free: u64, first: Made, second: Made) -> OnGpu {
-        let engines = vec![
-            engine("first", Wanted::Onnxruntime, false, first),
-            engine("second", Wanted::Tract, true, second),
-        ];
+        let engines =
+            vec![engine("first", Wanted::Onnxruntime, false, first), engine("second", Wanted::Tract, true, second)];
         OnGpu { device: made_up(free), engines, need }
     }
 
@@ -236,7 +231,11 @@ mod tests {
         assert_eq!(chosen.gpu, Some(made_up(20 * GIB)));
         let first = Err(EngineError::NoGpu("built without CUDA".to_owned()));
         let chosen = pick(AUTO, Ok(gpu(20 * GIB, first, Ok(doubling(2.0)))), None, 1).unwrap();
-        assert!(chosen.reason.starts_with("first: no GPU can be used: built without CUDA; 9 made-up"), "{}", chosen.reason);
+        assert!(
+            chosen.reason.starts_with("first: no GPU can be used: built without CUDA; 9 made-up"),
+            "{}",
+            chosen.reason
+        );
     }
 
     #[test]
@@ -267,7 +266,9 @@ mod tests {
     fn the_engine_that_is_wanted_is_wanted_on_the_gpu_too() {
         let both = gpu(20 * GIB, Ok(refusing("one")), Ok(doubling(2.0)));
         let wish = Wish { engine: Wanted::Onnxruntime, ..CUDA };
-        assert!(matches!(pick(wish, Ok(both.clone()), None, 1), Err(EngineError::AllRefuse(refusals)) if refusals.len() == 1));
+        assert!(
+            matches!(pick(wish, Ok(both.clone()), None, 1), Err(EngineError::AllRefuse(refusals)) if refusals.len() == 1)
+        );
         let wish = Wish { engine: Wanted::Tract, ..CUDA };
         let chosen = pick(wish, Ok(both), None, 1).unwrap();
         assert!(chosen.reason.starts_with("it is what is configured; 9 made-up inputs"), "{}", chosen.reason);

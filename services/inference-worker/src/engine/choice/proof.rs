@@ -52,11 +52,9 @@ pub(super) fn same_answers(
                 let Ok(expected) = oracle.run(&[&inputs]) else { continue };
                 let found = model.run(&[&inputs])?;
                 for (expected, found) in expected.iter().zip(&found) {
-                    compare::tensors(expected, found, tolerance).map_err(|difference| {
-                        EngineError::Differs {
-                            from: format!("{name} on made-up inputs"),
-                            difference: Box::new(difference),
-                        }
+                    compare::tensors(expected, found, tolerance).map_err(|difference| EngineError::Differs {
+                        from: format!("{name} on made-up inputs"),
+                        difference: Box::new(difference),
                     })?;
                 }
                 agreed += 1;

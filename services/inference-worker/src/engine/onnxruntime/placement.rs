@@ -113,9 +113,7 @@ mod tests {
 
     #[test]
     fn operators_are_counted_once_however_often_they_ran() {
-        let event = |name: &str, provider: &str| {
-            serde_json::json!({"cat": "Node", "name": format!("{name}{RUN}"), "args": {"provider": provider, "op_name": "x"}})
-        };
+        let event = |name: &str, provider: &str| serde_json::json!({"cat": "Node", "name": format!("{name}{RUN}"), "args": {"provider": provider, "op_name": "x"}});
         let profile = serde_json::json!([
             {"cat": "Session", "name": "model_run", "ph": "X"},
             event("a", CUDA), event("b", CUDA), event("shape", "CPUExecutionProvider"), event("a", CUDA),

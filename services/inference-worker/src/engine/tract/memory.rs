@@ -1,6 +1,6 @@
 //! How much memory a run holds: read off the graph, before anything is planned or loaded.
 
-use tract_onnx::prelude::{InferenceModelExt as _, TractResult, TypedModel};
+use tract_onnx::prelude::{InferenceModelExt, TractResult, TypedModel};
 use tract_onnx::tract_core::model::order::{build_flush_list, eval_order};
 use tract_onnx::tract_core::ops::konst::Const;
 
@@ -18,7 +18,7 @@ pub(super) fn need(artifact: &[u8], rows: usize, shared_weights: bool) -> Result
     for &free in probe::free_sizes(&signature) {
         let shapes = shapes(&signature, rows, free);
         for template in &templates {
-            match template.shaped(&shapes).and_then(|model| model.into_typed()).and_then(|model| sizes(&model)) {
+            match template.shaped(&shapes).and_then(InferenceModelExt::into_typed).and_then(|model| sizes(&model)) {
                 Ok((weights, activations)) => return Ok(Need { weights, activations, rows, shared_weights }),
                 Err(error) => errors.push(format!("{error:#}")),
             }

@@ -84,7 +84,8 @@ impl TractModel {
         }
         let plans =
             Plans::PerShape { template: Box::new(template.clone()), made: Mutex::default(), making: Mutex::default() };
-        let per_shape = Self::tried(signature, plans, template.processor(), free).map_err(|error| note("per shape", error)).ok();
+        let per_shape =
+            Self::tried(signature, plans, template.processor(), free).map_err(|error| note("per shape", error)).ok();
         match (symbolic, per_shape) {
             (Some(symbolic), Some(per_shape)) => Some(faster(symbolic, per_shape, free)),
             (symbolic, per_shape) => symbolic.or(per_shape),
@@ -170,7 +171,8 @@ impl Model for TractModel {
         let (planned, placement) = match &self.plans {
             Plans::Symbolic(plan) => ("one plan for every batch size", plan.placement()),
             Plans::PerShape { made, .. } => {
-                let newest = made.lock().unwrap_or_else(PoisonError::into_inner).front().map(|(_, plan)| Arc::clone(plan));
+                let newest =
+                    made.lock().unwrap_or_else(PoisonError::into_inner).front().map(|(_, plan)| Arc::clone(plan));
                 let planned = if self.signature.batched { "one plan per batch size" } else { "one plan per shape" };
                 (planned, newest.and_then(|plan| plan.placement()))
             }

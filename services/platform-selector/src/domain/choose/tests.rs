@@ -230,7 +230,12 @@ fn an_explicit_platform_is_taken_or_its_own_reasons_are_given() {
 
 #[test]
 fn in_a_cluster_each_format_finds_its_platform() {
-    let gpu = GpuFacts { name: "A100".into(), memory_bytes: 40 << 30, compute_capability: "8.0".into(), ..GpuFacts::default() };
+    let gpu = GpuFacts {
+        name: "A100".into(),
+        memory_bytes: 40 << 30,
+        compute_capability: "8.0".into(),
+        ..GpuFacts::default()
+    };
     for (format, platform) in [
         (ModelFormat::SavedModel, Some("tensorflow-serving")),
         (ModelFormat::Torchscript, Some("triton")),
