@@ -81,6 +81,15 @@ pub enum Planning {
     Buckets,
 }
 
+/// How an engine holds a model in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holding {
+    /// Whether instances share their weights.
+    pub shared_weights: bool,
+    /// How it plans: each plan has weights of its own.
+    pub planning: Planning,
+}
+
 /// A loaded model. Runs of the same model may happen on several threads at once.
 pub trait Model: Send + Sync + fmt::Debug {
     /// Format and engine, as model metadata names them: `onnx_tract`.

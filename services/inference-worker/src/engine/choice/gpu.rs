@@ -14,10 +14,10 @@ use crate::domain::device_memory::Need;
 use crate::engine::device::Device;
 use crate::engine::golden::Golden;
 use crate::engine::onnxruntime::{OnnxRuntime, OnnxRuntimeCuda};
-use crate::engine::{Engine, EngineError, LoadOptions, Model, Threads, Tolerance, guarded, tract};
+use crate::engine::{Engine, EngineError, Holding, LoadOptions, Model, Planning, Threads, Tolerance, guarded, tract};
 
-/// Reads off a model's file what it needs for a batch of so many rows, where instances share weights or not.
-type NeedOf = fn(&[u8], usize, bool) -> Result<Need, EngineError>;
+/// Reads off a model's file what it needs for a batch of so many rows, held like this.
+type NeedOf = fn(&[u8], usize, Holding) -> Result<Need, EngineError>;
 
 /// A GPU, and the engines that may compute on it.
 #[derive(Clone)]
@@ -37,31 +37,41 @@ pub struct GpuEngine {
     pub name: &'static str,
     /// Which wish it is.
     pub kind: Wanted,
-    /// Whether its instances share one copy of the weights.
-    pub shared_weights: bool,
+    /// How it holds a model.
+    pub holding: Holding,
     /// The engine, or why it is not there.
     pub engine: Result<Arc<dyn Engine>, EngineError>,
 }
 
 impl OnGpu {
-    /// The engines that this program has for the device: ONNX Runtime, whose sessions have weights of their own, then tract, whose
-    /// constants are there once.
+    /// The engines that this program has for the device: ONNX Runtime, each of whose sessions takes every size and has weights of
+    /// its own; then tract, whose threads share a plan: one for every size, else one for each.
     pub(super) fn of(device: Device, onnxruntime: &Result<OnnxRuntime, EngineError>) -> Self {
         let first = onnxruntime.as_ref().map_err(Clone::clone).and_then(OnnxRuntimeCuda::open);
         let first = GpuEngine {
             name: OnnxRuntimeCuda::NAME,
             kind: Wanted::Onnxruntime,
-            shared_weights: false,
+            holding: Holding { shared_weights: false, planning: Planning::Symbolic },
             engine: first.map(|engine| Arc::new(engine) as Arc<dyn Engine>),
         };
-        let second =
-            GpuEngine { name: tract::CUDA, kind: Wanted::Tract, shared_weights: true, engine: tract::on_gpu(&device) };
-        Self { device, engines: vec![first, second], need: tract::need }
+        let second = tract::on_gpu(&device);
+        let tract = |planning: Planning| GpuEngine {
+            name: tract::CUDA,
+            kind: Wanted::Tract,
+            holding: Holding { shared_weights: true, planning },
+            engine: second.clone(),
+        };
+        let engines = vec![first, tract(Planning::Symbolic), tract(Planning::Buckets)];
+        Self { device, engines, need: tract::need }
     }
 
     /// Names of the engines that are there.
-    pub(super) fn usable(&self) -> impl Iterator<Item = &'static str> {
-        self.engines.iter().filter(|engine| engine.engine.is_ok()).map(|engine| engine.name)
+    pub(super) fn usable(&self) -> Vec<&'static str> {
+        let there = self.engines.iter().filter(|engine| engine.engine.is_ok());
+        let mut names: Vec<&'static str> = there.map(|engine| engine.name).collect();
+        // An engine stands there once for each way of planning.
+        names.dedup();
+        names
     }
 }
 
@@ -100,6 +110,8 @@ pub(super) fn choose(
             Err(refusal) => {
                 tracing::warn!(engine = engine.name, error = %refusal, "an engine of the GPU does not take the model");
                 refusals.push((engine.name, refusal));
+                // What does not depend on the planning is said once.
+                refusals.dedup();
             }
         }
     }
@@ -116,7 +128,7 @@ fn attempt(
     golden: Option<&Golden>,
 ) -> Result<Chosen, EngineError> {
     let there = engine.engine.as_ref().map_err(Clone::clone)?;
-    let (need, counted) = match (gpu.need)(artifact, options.max_batch, engine.shared_weights) {
+    let (need, counted) = match (gpu.need)(artifact, options.max_batch, engine.holding) {
         Ok(need) => (need, format!("weights {}, a batch {}", mebibytes(need.weights), mebibytes(need.activations))),
         // Only what the file weighs is known; what a run holds shows at the first run of the largest batch.
         Err(error) => {
@@ -124,7 +136,7 @@ fn attempt(
                 weights: artifact.len() as u64,
                 activations: 0,
                 rows: options.max_batch,
-                shared_weights: engine.shared_weights,
+                shared_weights: engine.holding.shared_weights,
             };
             (need, format!("weights {}, a batch unknown ({error})", mebibytes(need.weights)))
         }
@@ -134,8 +146,12 @@ fn attempt(
     if pool < asked {
         tracing::warn!(instances = pool, asked, "the GPU has room for fewer instances than are configured");
     }
-    let options =
-        LoadOptions { threads: Threads { pool, ..options.threads }, device_bytes: Some(room.usable()), ..*options };
+    let options = LoadOptions {
+        threads: Threads { pool, ..options.threads },
+        device_bytes: Some(room.usable()),
+        planning: engine.holding.planning,
+        ..*options
+    };
     let chosen = admitted(there.as_ref(), artifact, &options, golden, Tolerance::GPU)?;
     let proof = match golden {
         // The chosen one says so itself.
@@ -153,7 +169,12 @@ fn beside_the_cpu(
     artifact: &[u8],
     options: &LoadOptions,
 ) -> Result<String, EngineError> {
-    let alone = LoadOptions { threads: Threads { pool: 1, ..options.threads }, device_bytes: None, ..*options };
+    let alone = LoadOptions {
+        threads: Threads { pool: 1, ..options.threads },
+        planning: Planning::Measured,
+        device_bytes: None,
+        ..*options
+    };
     let oracles = engines.onnxruntime.iter().chain([&engines.tract]);
     let mut refusals = Vec::new();
     for oracle in oracles {
@@ -194,12 +215,12 @@ mod tests {
     type Made = Result<Arc<dyn Engine>, EngineError>;
 
     fn engine(name: &'static str, kind: Wanted, shared_weights: bool, engine: Made) -> GpuEngine {
-        GpuEngine { name, kind, shared_weights, engine }
+        GpuEngine { name, kind, holding: Holding { shared_weights, planning: Planning::Symbolic }, engine }
     }
 
     /// A model of 2 GiB, a batch of which holds 1 GiB.
-    fn need(_artifact: &[u8], rows: usize, shared_weights: bool) -> Result<Need, EngineError> {
-        Ok(Need { weights: 2 * GIB, activations: GIB, rows, shared_weights })
+    fn need(_artifact: &[u8], rows: usize, holding: Holding) -> Result<Need, EngineError> {
+        Ok(Need { weights: 2 * GIB, activations: GIB, rows, shared_weights: holding.shared_weights })
     }
 
     /// A device with so much free memory, and its two engines.
@@ -317,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_model_that_cannot_be_sized_counts_with_what_its_file_weighs() {
-        let unknown = |_: &[u8], _: usize, _: bool| Err(EngineError::Unplannable(vec!["Loop".to_owned()]));
+        let unknown = |_: &[u8], _: usize, _: Holding| Err(EngineError::Unplannable(vec!["Loop".to_owned()]));
         let gpu = OnGpu { need: unknown, ..gpu(20 * GIB, Ok(doubling(2.0)), absent()) };
         let chosen = pick(CUDA, Ok(gpu), None, 1).unwrap();
         assert!(chosen.reason.contains("a batch unknown (the model cannot be planned: Loop)"), "{}", chosen.reason);

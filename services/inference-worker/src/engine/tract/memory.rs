@@ -4,27 +4,46 @@ use tract_onnx::prelude::{InferenceModelExt, TractResult, TypedModel};
 use tract_onnx::tract_core::model::order::{build_flush_list, eval_order};
 use tract_onnx::tract_core::ops::konst::Const;
 
+use super::model::MAX_PLANS;
 use super::plan::{Processor, readings};
 use super::{declared, read};
 use crate::domain::device_memory::Need;
-use crate::engine::{EngineError, probe};
+use crate::engine::{EngineError, Holding, Planning, probe};
 use crate::signature::{Signature, TensorSpec};
 
 /// The need of a batch of so many rows. Free dimensions besides the batch count with the size at which the model is tried out.
-pub(super) fn need(artifact: &[u8], rows: usize, shared_weights: bool) -> Result<Need, EngineError> {
+pub(super) fn need(artifact: &[u8], rows: usize, holding: Holding) -> Result<Need, EngineError> {
     let proto = read(artifact)?;
     let signature = declared::signature(&proto)?;
+    let plans = plans(&signature, rows, holding.planning);
+    // A plan for a size is one for the next power of two.
+    let rows = if plans > 1 { rows.next_power_of_two() } else { rows };
+    let shared_weights = holding.shared_weights;
     let (templates, mut errors) = readings(&proto, &signature, Processor::Cpu);
     for &free in probe::free_sizes(&signature) {
         let shapes = shapes(&signature, rows, free);
         for template in &templates {
             match template.shaped(&shapes).and_then(InferenceModelExt::into_typed).and_then(|model| sizes(&model)) {
-                Ok((weights, activations)) => return Ok(Need { weights, activations, rows, shared_weights }),
+                Ok((weights, activations)) => {
+                    let weights = weights.saturating_mul(plans);
+                    return Ok(Need { weights, activations, rows, shared_weights });
+                }
                 Err(error) => errors.push(format!("{error:#}")),
             }
         }
     }
     Err(EngineError::Unplannable(errors))
+}
+
+/// How many plans there come to be, each with weights of its own.
+fn plans(signature: &Signature, rows: usize, planning: Planning) -> u64 {
+    let fixed = |input: &TensorSpec| input.shape.iter().skip(usize::from(signature.batched)).all(|&size| size >= 0);
+    match planning {
+        Planning::Symbolic => 1,
+        Planning::Buckets | Planning::Measured if !signature.inputs.iter().all(fixed) => MAX_PLANS as u64,
+        Planning::Buckets | Planning::Measured if signature.batched => u64::from(rows.next_power_of_two().ilog2()) + 1,
+        Planning::Buckets | Planning::Measured => 1,
+    }
 }
 
 fn shapes(signature: &Signature, rows: usize, free: usize) -> Vec<Vec<usize>> {
@@ -73,7 +92,8 @@ mod tests {
     fn weights_are_counted_once_and_activations_grow_with_the_rows() {
         // x[N,4] times w[4]: the weights are 16 bytes, and a row holds its input and its output.
         let artifact = fixtures::bytes(&fixtures::scale());
-        let of = |rows: usize| need(&artifact, rows, true).unwrap();
+        let shared = Holding { shared_weights: true, planning: Planning::Symbolic };
+        let of = |rows: usize| need(&artifact, rows, shared).unwrap();
         let eight = of(8);
         assert_eq!((eight.weights, eight.rows, eight.shared_weights), (16, 8, true));
         assert_eq!(eight.activations, 8 * 2 * 16);
@@ -81,10 +101,22 @@ mod tests {
     }
 
     #[test]
+    fn each_plan_has_weights_of_its_own() {
+        let buckets = Holding { shared_weights: true, planning: Planning::Buckets };
+        let of = |proto, rows| need(&fixtures::bytes(proto), rows, buckets).unwrap();
+        // For 1, 2, 4 and 8 rows, and the largest plan is run with all of its rows.
+        let six = of(&fixtures::scale(), 6);
+        assert_eq!((six.weights, six.rows, six.activations), (4 * 16, 8, 8 * 2 * 16));
+        assert_eq!(plans(&declared::signature(&fixtures::fixed()).unwrap(), 8, Planning::Buckets), 1);
+        assert_eq!(plans(&declared::signature(&fixtures::sequences()).unwrap(), 8, Planning::Buckets), 16);
+    }
+
+    #[test]
     fn a_graph_that_tract_cannot_size_is_an_error_that_says_why() {
         let mut proto = fixtures::scale();
         proto.graph.as_mut().unwrap().node[0].op_type = "Unheard".to_owned();
-        let error = need(&fixtures::bytes(&proto), 8, false).unwrap_err();
+        let error = need(&fixtures::bytes(&proto), 8, Holding { shared_weights: false, planning: Planning::Symbolic })
+            .unwrap_err();
         assert!(matches!(error, EngineError::Unplannable(_)), "{error}");
     }
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
 
 use super::device::Device;
-use super::{Engine, EngineError, LoadOptions, Model, guarded};
+use super::{Engine, EngineError, Holding, LoadOptions, Model, guarded};
 use crate::domain::device_memory::Need;
 use crate::signature::Signature;
 
@@ -56,12 +56,12 @@ pub fn on_gpu(device: &Device) -> Result<Arc<dyn Engine>, EngineError> {
     Err(EngineError::NoGpu(format!("this program is built without CUDA and cannot use {}", device.facts.name)))
 }
 
-/// What a model needs on a GPU for a batch of so many rows, read off its graph. `shared_weights` as the engine in question has it.
+/// What a model needs on a GPU for a batch of so many rows where it is held like this, read off its graph.
 ///
 /// # Errors
 /// As [`Engine::load`], as far as reading alone can tell, and [`EngineError::Unplannable`] where the graph does not tell its sizes.
-pub fn need(artifact: &[u8], rows: usize, shared_weights: bool) -> Result<Need, EngineError> {
-    guarded("adding up the memory of the model", || memory::need(artifact, rows, shared_weights))
+pub fn need(artifact: &[u8], rows: usize, holding: Holding) -> Result<Need, EngineError> {
+    guarded("adding up the memory of the model", || memory::need(artifact, rows, holding))
 }
 
 /// The signature of an ONNX file and nothing more: no planning, no run. For whoever must know what a model takes without

@@ -13,7 +13,7 @@ use crate::signature::Signature;
 
 /// Plans kept for shapes seen lately. Each holds its own packed copy of the weights; a model whose inputs vary in more than
 /// the batch would otherwise fill the memory with plans for shapes that never come again.
-const MAX_PLANS: usize = 16;
+pub(super) const MAX_PLANS: usize = 16;
 
 /// A plan per batch size must be this much faster than the symbolic one to be worth its memory.
 const WORTHWHILE: f64 = 1.25;
@@ -72,6 +72,10 @@ impl TractModel {
         free: usize,
         errors: &mut Vec<String>,
     ) -> Option<Self> {
+        if options.planning == Planning::Symbolic && !has_free(signature) {
+            errors.push("symbolic: no dimension of its inputs is free".to_owned());
+            return None;
+        }
         let mut note = |kind: &str, error: EngineError| errors.push(format!("{kind}: {error}"));
         let symbolic = (options.planning != Planning::Buckets && has_free(signature))
             .then(|| {
