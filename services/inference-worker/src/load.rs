@@ -28,7 +28,7 @@ pub struct Loaded {
     pub measurement: Measurement,
     /// Most rows of a run: what is configured, or less where less does as well.
     pub max_rows: usize,
-    /// Threads that run it: what is configured, or less where there are fewer cores.
+    /// Threads that run it: what is configured, or less where there are fewer cores, or a GPU has room for fewer instances.
     pub threads: usize,
 }
 

@@ -94,7 +94,7 @@ impl Worker<'_> {
             deregister(registration).await;
             return Ok(());
         };
-        Telemetry::enter_gpu(&self.frame.metrics, &self.assignment, loaded.measurement.gpu.as_ref());
+        Telemetry::enter_gpu(&self.frame.metrics, &self.assignment, loaded.measurement.gpu.as_ref()).await;
         let door = Door::open(self.config.listen).await?;
         let address = self.config.advertised.unwrap_or(door.address());
         tell(&registration, |record| registration::warm(record, &loaded, address)).await;

@@ -144,10 +144,11 @@ impl Telemetry {
         metrics.with_public(|registry| Exposed::register(registry, model, version, statistics, pending));
     }
 
-    /// Enters the memory of the GPU that serves, where one does. Blocking: loads the driver's management library.
-    pub fn enter_gpu(metrics: &Metrics, assignment: &Assignment, gpu: Option<&Device>) {
+    /// Enters the memory of the GPU that serves, where one does.
+    pub async fn enter_gpu(metrics: &Metrics, assignment: &Assignment, gpu: Option<&Device>) {
         let Some(gpu) = gpu else { return };
-        match slipway_gpu::open() {
+        let opened = tokio::task::spawn_blocking(slipway_gpu::open).await;
+        match opened.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(library) => metrics.with(|registry| {
                 GpuMemory::register(of_worker(registry, labels(assignment)), Box::new(library), &gpu.facts);
             }),

@@ -76,7 +76,12 @@ impl Engines {
             told["note"] = missing.to_string().into();
         }
         match &self.gpu {
-            Ok(gpu) => told["gpu"] = gpu.to_string().into(),
+            Ok(gpu) => {
+                told["gpu"] = gpu.to_string().into();
+                if let Some(missing) = gpu.missing() {
+                    told["gpuNote"] = missing.into();
+                }
+            }
             Err(reason) => told["gpuNote"] = reason.clone().into(),
         }
         told

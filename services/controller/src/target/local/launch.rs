@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 /// What of this process's environment a worker may see: where programs, libraries and temporary files are. Everything
 /// else is in its file, so that a variable meant for the controller configures no worker.
-const INHERITED: [&str; 10] = [
+const INHERITED: [&str; 13] = [
     "PATH",
     "HOME",
     "TMPDIR",
@@ -28,6 +28,10 @@ const INHERITED: [&str; 10] = [
     "RUST_BACKTRACE",
     "CUDA_VISIBLE_DEVICES",
     "NVIDIA_VISIBLE_DEVICES",
+    // Where the headers of CUDA are, and where kernels that were compiled are kept.
+    "CUDA_HOME",
+    "CUDA_PATH",
+    "XDG_CACHE_HOME",
 ];
 
 /// Why a worker was not started.

@@ -73,6 +73,14 @@ impl OnGpu {
         names.dedup();
         names
     }
+
+    /// Why engines are not there, if one is not.
+    pub(super) fn missing(&self) -> Option<String> {
+        let missing = self.engines.iter().filter_map(|engine| Some((engine.name, engine.engine.as_ref().err()?)));
+        let mut reasons: Vec<String> = missing.map(|(name, error)| format!("{name}: {error}")).collect();
+        reasons.dedup();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
 }
 
 impl fmt::Display for OnGpu {
@@ -257,6 +265,17 @@ mod tests {
             "{}",
             chosen.reason
         );
+    }
+
+    #[test]
+    fn the_engines_of_the_gpu_are_told_once_with_the_reason_why_one_is_not_there() {
+        let mut gpu = gpu(GIB, absent(), Ok(doubling(2.0)));
+        gpu.engines.push(engine("second", Wanted::Tract, true, Ok(doubling(2.0))));
+        let engines = Engines { onnxruntime: absent(), tract: refusing("tract"), gpu: Ok(gpu) };
+        let told = engines.told();
+        assert_eq!(told["engines"], serde_json::json!(["second", "tract"]));
+        assert_eq!(told["gpu"], "NVIDIA L4 (24Gi, compute capability 8.9)");
+        assert!(told["gpuNote"].as_str().unwrap().starts_with("first: ONNX Runtime is not there"), "{told}");
     }
 
     #[test]

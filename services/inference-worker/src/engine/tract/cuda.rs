@@ -17,19 +17,17 @@ use crate::engine::device::Device;
 use crate::engine::{Engine, EngineError, LoadOptions, Model, guarded};
 
 /// ONNX models on tract, on a GPU.
-#[derive(Debug, Clone)]
-pub struct TractCuda {
-    _opened: (),
-}
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TractCuda;
 
 impl TractCuda {
     /// The engine for this device.
     ///
     /// # Errors
     /// [`EngineError::NoGpu`] when the libraries that tract needs beside the driver are not there.
-    pub fn open(device: &Device) -> Result<Self, EngineError> {
+    pub(super) fn open(device: &Device) -> Result<Self, EngineError> {
         match &device.tract {
-            None => Ok(Self { _opened: () }),
+            None => Ok(Self),
             Some(missing) => Err(EngineError::NoGpu(missing.clone())),
         }
     }
@@ -99,7 +97,7 @@ impl fmt::Display for Placement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::device::fixtures::made_up;
+    use crate::engine::device::fixtures::{agrees_with_the_cpu, has_driver, made_up};
     use crate::engine::tract::fixtures;
 
     #[test]
@@ -120,17 +118,16 @@ mod tests {
 
     #[test]
     fn without_a_driver_a_load_is_an_error_with_the_reason() {
-        if crate::engine::device::fixtures::has_driver() {
+        if has_driver() {
             return;
         }
-        let engine = TractCuda::open(&made_up(1 << 30)).unwrap();
-        let error = engine.load(&fixtures::bytes(&fixtures::scale()), &LoadOptions::default()).unwrap_err();
+        let error = TractCuda.load(&fixtures::bytes(&fixtures::scale()), &LoadOptions::default()).unwrap_err();
         assert!(error.to_string().contains("CUDA driver"), "{error}");
     }
 
     #[test]
     #[ignore = "needs a GPU"]
     fn the_gpu_gives_the_answers_of_the_cpu() {
-        crate::engine::device::fixtures::agrees_with_the_cpu(&TractCuda { _opened: () });
+        agrees_with_the_cpu(&TractCuda);
     }
 }
