@@ -101,6 +101,21 @@ mod tests {
     }
 
     #[test]
+    fn what_no_operator_reads_any_more_is_not_counted() {
+        let chain = |length: usize| {
+            let name = |at: usize| if at == length { "y".to_owned() } else { format!("t{at}") };
+            let first = fixtures::node("Mul", &["x", "w"], &[name(0).as_str()]);
+            let rest = (0..length).map(|at| fixtures::node("Sigmoid", &[name(at).as_str()], &[name(at + 1).as_str()]));
+            let mut proto = fixtures::scale();
+            proto.graph.as_mut().unwrap().node = std::iter::once(first).chain(rest).collect();
+            let holding = Holding { shared_weights: true, planning: Planning::Symbolic };
+            need(&fixtures::bytes(&proto), 8, holding).unwrap().activations
+        };
+        assert_eq!(chain(1), 8 * 2 * 16);
+        assert_eq!(chain(9), chain(1));
+    }
+
+    #[test]
     fn each_plan_has_weights_of_its_own() {
         let buckets = Holding { shared_weights: true, planning: Planning::Buckets };
         let of = |proto, rows| need(&fixtures::bytes(proto), rows, buckets).unwrap();
