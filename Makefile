@@ -38,10 +38,9 @@ models: build  ## real models from PyPI on each engine and through the mesh, com
 	.tools/bin/python-models -B services/platform-selector/src/engine/operators.py --check
 	.tools/bin/python-models -B tests/models/run.py target/models
 
-gpu-check:  ## which GPU and engines of it there are, or why none; with one, its numbers beside those of the CPU
-	$(CARGO) build --locked --package slipway-inference-worker
-	@target/debug/slipway-inference-worker --engines
-	@told=$$(target/debug/slipway-inference-worker --gpu) && echo "$$told" && case "$$told" in \
+gpu-check: build  ## which GPU and engines of it there are, or why none; with one, its numbers beside those of the CPU
+	@$(SLIPWAY) inference-worker --engines
+	@told=$$($(SLIPWAY) inference-worker --gpu) && echo "$$told" && case "$$told" in \
 	  '{"device":'*) $(CARGO) test --locked --package slipway-inference-worker --lib -- --ignored the_gpu_gives ;; \
 	  *) echo 'there is no GPU to check' ;; \
 	esac
