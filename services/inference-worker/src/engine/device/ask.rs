@@ -12,7 +12,8 @@ use crate::engine::panic_text;
 
 pub(super) fn ask() -> Told {
     // tract asks without a panic, in good words, and asks for more than the driver: where it is content, all is there.
-    let tract = guarded(|| ensure_cuda_runtime_dependencies("tract").map_err(|error| words(&format!("{error:#}"))));
+    let tract =
+        guarded(|| ensure_cuda_runtime_dependencies("tract").map_err(|error| words(&error.root_cause().to_string())));
     match guarded(|| facts().map_err(|error| format!("the driver fails: {error}"))) {
         Ok(facts) => {
             let management = slipway_gpu::open();
