@@ -5,7 +5,7 @@ CARGO ?= cargo
 # the two cores of a small machine on itself, and the demo measures.
 SLIPWAY = $(CARGO) run --locked --release --quiet --package slipway --
 
-.PHONY: help tools build demo test faults fuzz models check fmt lint bench bench-overload bench-worker bench-queue bench-inference clean
+.PHONY: help tools build demo test faults fuzz models gpu-check check fmt lint bench bench-overload bench-worker bench-queue bench-inference clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -38,6 +38,13 @@ models: build  ## real models from PyPI on each engine and through the mesh, com
 	.tools/bin/python-models -B services/platform-selector/src/engine/operators.py --check
 	.tools/bin/python-models -B tests/models/run.py target/models
 
+gpu-check: build  ## which GPU and engines of it there are, or why none; with one, its numbers beside those of the CPU
+	@$(SLIPWAY) inference-worker --engines
+	@told=$$($(SLIPWAY) inference-worker --gpu) && echo "$$told" && case "$$told" in \
+	  '{"device":'*) $(CARGO) test --locked --package slipway-inference-worker --lib -- --ignored the_gpu_gives ;; \
+	  *) echo 'there is no GPU to check' ;; \
+	esac
+
 check: fmt lint test  ## what CI runs
 
 fmt:
@@ -45,6 +52,7 @@ fmt:
 
 lint:
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --locked --package slipway-inference-worker --no-default-features --all-targets -- --deny warnings
 
 bench: build  ## overhead, hop latency, many deployments at once, idle memory
 	$(CARGO) bench --locked --package slipway-tests --bench mesh

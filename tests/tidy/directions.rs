@@ -6,12 +6,13 @@ use toml::Table;
 
 /// What a crate of the workspace may depend on besides the kernel. `None`: on any.
 fn may_name(package: &str) -> Option<&'static [&'static str]> {
-    const SERVICE: &[&str] = &["slipway-kernel", "slipway-proto", "slipway-oip", "slipway-bus", "slipway-runtime"];
+    const SERVICE: &[&str] =
+        &["slipway-kernel", "slipway-proto", "slipway-oip", "slipway-gpu", "slipway-bus", "slipway-runtime"];
     Some(match package {
         "slipway-kernel" => &[],
         // The messages of the Open Inference Protocol, and nothing of how Slipway answers them.
         "slipway-loadtest" => &["slipway-proto"],
-        "slipway-proto" | "slipway-runtime" => &["slipway-kernel"],
+        "slipway-proto" | "slipway-gpu" | "slipway-runtime" => &["slipway-kernel"],
         "slipway-oip" => &["slipway-kernel", "slipway-proto"],
         "slipway-bus" => &["slipway-kernel", "slipway-proto", "slipway-runtime"],
         "slipway-testkit" => &["slipway-kernel", "slipway-proto", "slipway-bus", "slipway-runtime"],
@@ -28,7 +29,7 @@ fn may_name(package: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Libraries that belong to one room, and the crates that are that room.
-const ROOMS: [(&str, &[&str]); 7] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("async-nats", &["slipway-bus", "slipway-testkit"]),
     ("sqlx", &["slipway-sink-writer", "slipway-testkit"]),
     ("kube", &["slipway-controller", "slipway-provisioner"]),
@@ -36,6 +37,9 @@ const ROOMS: [(&str, &[&str]); 7] = [
     // The selector reads models, the worker runs them.
     ("tract-onnx", &["slipway-inference-worker", "slipway-platform-selector"]),
     ("ort", &["slipway-inference-worker"]),
+    ("tract-cuda", &["slipway-inference-worker"]),
+    ("cudarc", &["slipway-inference-worker"]),
+    ("nvml-wrapper", &["slipway-gpu"]),
     (FUZZER, &["slipway-fuzz"]),
 ];
 

@@ -5,7 +5,8 @@ use slipway_inference_worker::{
     domain::useful_batch::{BatchPoint, useful_batch},
     engine::{
         Batching, LoadOptions, Model, Threads,
-        choice::{self, Engines, Wanted},
+        choice::{self, Engines, Wish},
+        device::DeviceWanted,
         samples, threads,
     },
 };
@@ -25,7 +26,7 @@ const TIME: Duration = Duration::from_secs(1);
 /// The table of one model.
 pub fn table(path: &Path) -> String {
     let artifact = fs::read(path).expect("the model's file");
-    let engines = Engines::found(None);
+    let engines = Engines::found(None, Err("only cores are compared here".to_owned()));
     let mut lines = vec![
         format!("## Threads for `{}`\n", name(path)),
         "Rows a second, and the median run, of the engine alone; `runs x threads` is how many runs go beside each other, and the threads inside each.\n"
@@ -35,7 +36,13 @@ pub fn table(path: &Path) -> String {
     ];
     for threads in layouts(threads::cores()) {
         let options = LoadOptions { threads, ..LoadOptions::default() };
-        let chosen = match choice::choose(Wanted::Auto, &engines, &artifact, &options, None) {
+        let chosen = match choice::choose(
+            Wish { device: DeviceWanted::Cpu, ..Wish::default() },
+            &engines,
+            &artifact,
+            &options,
+            None,
+        ) {
             Ok(chosen) => chosen,
             Err(error) => {
                 lines.push(format!("| {} x {} | refused: {error} | | | | |", threads.pool, threads.intra_op));

@@ -11,6 +11,7 @@ use slipway_kernel::{ByteSize, DeploymentId, Digest, Label, ModelFormat, Refusal
 use slipway_runtime::{Common, ServiceConfig};
 
 use crate::engine::choice::Wanted;
+use crate::engine::device::DeviceWanted;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -53,6 +54,9 @@ pub struct WorkerConfig {
     /// Which engine serves the model: `auto`, `onnxruntime` or `tract`. `auto` is ONNX Runtime where its library is and takes the
     /// model, else tract.
     pub engine: Wanted,
+    /// Where the model is computed: `auto`, `cpu` or `cuda`. `auto` is a GPU where there is one that takes the model, else the CPU; with
+    /// `cuda` the worker ends where there is none.
+    pub device: DeviceWanted,
     /// ONNX Runtime's library; unset: `ORT_DYLIB_PATH`, else beside the program, else `.tools/onnxruntime`.
     pub onnxruntime_library: Option<PathBuf>,
     /// Threads inside a run of ONNX Runtime, 1 to 256, or `auto`: one and all cores are measured. One: as many runs beside each
@@ -112,6 +116,7 @@ impl Default for WorkerConfig {
             model_format: ModelFormat::Onnx,
             allow_non_finite: false,
             engine: Wanted::Auto,
+            device: DeviceWanted::Auto,
             onnxruntime_library: None,
             intra_op_threads: IntraOpThreads::default(),
             golden: None,

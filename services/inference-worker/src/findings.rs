@@ -60,7 +60,10 @@ fn model(error: &EngineError) -> FindingKind {
         }
         EngineError::GoldenUnreadable { .. } => FindingKind::Misconfigured,
         EngineError::Differs { .. } => FindingKind::OutputMismatch,
+        EngineError::NoGpu(_) => FindingKind::InfrastructureUnsuitable,
+        EngineError::DoesNotFit(_) => FindingKind::Unschedulable,
         EngineError::Unavailable(_)
+        | EngineError::Unproved(_)
         | EngineError::MissingOperators(_)
         | EngineError::WrongResults(_)
         | EngineError::Unplannable(_)

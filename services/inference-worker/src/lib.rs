@@ -25,6 +25,7 @@ pub mod error;
 pub mod exchange;
 pub mod findings;
 pub mod front;
+pub mod gpu_memory;
 pub mod grpc;
 mod grpc_stream;
 pub mod health;
@@ -44,25 +45,44 @@ pub mod telemetry;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use slipway_runtime::Frame;
+
+use crate::engine::choice::Engines;
+use crate::engine::device::{self, DeviceWanted};
 
 pub use config::Config;
 pub(crate) use slipway_oip::signature;
 
 /// The worker's process, with the arguments given; the first is the program's name. With `--engines` it says which engines it has and
-/// ends: who decides where a model can run asks the program that will run it.
+/// ends: who decides where a model can run asks the program that will run it. With `--gpu` it looks for a GPU, says what it saw and ends,
+/// at worst by the driver's hand: a worker starts one such before it believes in a GPU.
 #[must_use]
 pub fn start(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if arguments.iter().skip(1).any(|argument| argument == "--engines") {
-        let told = engine::choice::Engines::found(None).told();
-        return match writeln!(std::io::stdout(), "{told}") {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        };
+    let has = |flag: &str| arguments.iter().skip(1).any(|argument| argument == flag);
+    if has("--engines") {
+        let device = device::find_blocking(DeviceWanted::Auto, GPU_PATIENCE);
+        return tell(&Engines::found(None, device).told().to_string());
+    }
+    if has(device::FLAG) {
+        // Panics are part of the answer.
+        std::panic::set_hook(Box::new(|_| {}));
+        let told = serde_json::to_string(&device::here());
+        return told.map_or(ExitCode::FAILURE, |told| tell(&told));
     }
     slipway_runtime::boot_from::<Config, _, _>("inference-worker", arguments, run)
+}
+
+/// Who asks for the engines waits ten seconds for the answer; what a driver does not say in most of that is told as such.
+const GPU_PATIENCE: Duration = Duration::from_secs(8);
+
+fn tell(answer: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{answer}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 /// Runs the worker until it has drained.

@@ -8,7 +8,8 @@ use slipway_kernel::ByteSize;
 use tokio::sync::oneshot;
 
 use crate::config::{IntraOpThreads, WorkerConfig};
-use crate::engine::choice::{self, Chosen, Engines, Wanted};
+use crate::engine::choice::{self, Chosen, Engines, Wanted, Wish};
+use crate::engine::device::{self, DeviceWanted};
 use crate::engine::golden::Golden;
 use crate::engine::measure::{MeasureOptions, Measurement, Tried, measure, resident_bytes};
 use crate::engine::{LoadOptions, Model, Threads, onnxruntime, threads};
@@ -27,7 +28,7 @@ pub struct Loaded {
     pub measurement: Measurement,
     /// Most rows of a run: what is configured, or less where less does as well.
     pub max_rows: usize,
-    /// Threads that run it: what is configured, or less where there are fewer cores.
+    /// Threads that run it: what is configured, or less where there are fewer cores, or a GPU has room for fewer instances.
     pub threads: usize,
 }
 
@@ -46,7 +47,8 @@ pub struct Order {
 /// When no engine takes the model, its answers are wrong, or it needs more memory than the worker may have.
 pub async fn load(order: Order, config: &WorkerConfig) -> Result<Loaded, WorkerError> {
     let library = config.onnxruntime_library.clone();
-    on_its_thread(config, order, move || Engines::found(library.as_deref())).await
+    let device = device::find(config.device).await;
+    on_its_thread(config, order, move || Engines::found(library.as_deref(), device)).await
 }
 
 async fn on_its_thread(
@@ -56,7 +58,7 @@ async fn on_its_thread(
 ) -> Result<Loaded, WorkerError> {
     let (sender, receiver) = oneshot::channel();
     let wanted = Wants {
-        engine: config.engine,
+        wish: Wish { engine: config.engine, device: config.device },
         max_batch: config.max_batch,
         fixed: config.fixed_batch,
         pool: config.threads,
@@ -76,7 +78,7 @@ async fn on_its_thread(
 
 #[derive(Clone, Copy)]
 struct Wants {
-    engine: Wanted,
+    wish: Wish,
     max_batch: usize,
     fixed: bool,
     pool: usize,
@@ -109,7 +111,7 @@ struct Candidate {
 fn load_here(engines: &Engines, order: Order, wanted: Wants) -> Result<Loaded, WorkerError> {
     let before = resident_bytes();
     let cores = threads::cores();
-    let first = candidate(engines, &order, wanted, wanted.engine, wanted.threads(cores))?;
+    let first = candidate(engines, &order, wanted, wanted.wish, wanted.threads(cores))?;
     let mut best = if wanted.intra_op == IntraOpThreads::Auto && first.chosen.engine == onnxruntime::NAME {
         tuned(engines, &order, wanted, first, cores)?
     } else {
@@ -141,19 +143,24 @@ fn candidate(
     engines: &Engines,
     order: &Order,
     wanted: Wants,
-    engine: Wanted,
+    wish: Wish,
     threads: Threads,
 ) -> Result<Candidate, WorkerError> {
     let started = Instant::now();
     let options = LoadOptions { max_batch: wanted.max_batch, threads, ..LoadOptions::default() };
-    let chosen = choice::choose(engine, engines, &order.artifact, &options, order.golden.as_ref())
-        .map_err(WorkerError::Model)?;
+    let chosen =
+        choice::choose(wish, engines, &order.artifact, &options, order.golden.as_ref()).map_err(WorkerError::Model)?;
     let load = started.elapsed();
     let options = MeasureOptions { max_batch: wanted.max_batch, ..MeasureOptions::default() };
     let mut measurement = crate::engine::guarded("being measured", || measure(chosen.model.as_ref(), load, options))
         .map_err(WorkerError::Measure)?;
     measurement.engine = chosen.engine.to_owned();
     measurement.engine_reason.clone_from(&chosen.reason);
+    measurement.device = if chosen.gpu.is_some() { "cuda" } else { "cpu" }.to_owned();
+    measurement.device_reason.clone_from(&chosen.device_reason);
+    measurement.gpu = chosen.gpu.clone();
+    // A GPU may have room for fewer instances than there were to be threads.
+    let threads = chosen.threads;
     measurement.pool_threads = threads.pool;
     measurement.intra_op_threads = threads.intra_op;
     Ok(Candidate { chosen, measurement, threads })
@@ -175,13 +182,15 @@ fn tuned(
     let mut best = first;
     for intra_op in threads::candidates(best.threads.pool, cores).into_iter().skip(1) {
         let threads = Threads { intra_op, ..best.threads };
-        let next = candidate(engines, order, wanted, Wanted::Onnxruntime, threads)?;
+        let wish = Wish { engine: Wanted::Onnxruntime, device: DeviceWanted::Cpu };
+        let next = candidate(engines, order, wanted, wish, threads)?;
         all.push(tried(&next));
         if threads::best(&all) == intra_op {
-            // Why this engine was chosen is what the first choice says.
-            let reason = std::mem::take(&mut best.measurement.engine_reason);
+            // Why this engine and this device were chosen is what the first choice says.
+            let before = std::mem::take(&mut best.measurement);
             best = next;
-            best.measurement.engine_reason = reason;
+            best.measurement.engine_reason = before.engine_reason;
+            best.measurement.device_reason = before.device_reason;
         }
     }
     best.measurement.tried = all;
@@ -202,6 +211,7 @@ mod tests {
         on_its_thread(config, order, || Engines {
             onnxruntime: Err(EngineError::Unavailable("not in this test".to_owned())),
             tract: Arc::new(TractEngine),
+            gpu: Err("not in this test".to_owned()),
         })
         .await
     }

@@ -73,6 +73,9 @@ pub fn engine(measured: &Measurement) -> Value {
     json!({
         "name": measured.engine,
         "reason": measured.engine_reason,
+        "device": measured.device,
+        "deviceReason": measured.device_reason,
+        "gpu": measured.gpu,
         "threads": measured.pool_threads,
         "intraOpThreads": measured.intra_op_threads,
     })

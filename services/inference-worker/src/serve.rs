@@ -97,6 +97,7 @@ impl Worker<'_> {
             deregister(registration).await;
             return Ok(());
         };
+        Telemetry::enter_gpu(&self.frame.metrics, &self.assignment, loaded.measurement.gpu.as_ref()).await;
         let door = Door::open(self.config.listen).await?;
         let address = self.config.advertised.unwrap_or(door.address());
         tell(&registration, |record| registration::warm(record, &loaded, address)).await;
@@ -235,6 +236,8 @@ pub(crate) async fn load_model(
         max_rows = loaded.max_rows,
         engine = %loaded.measurement.engine,
         why = %loaded.measurement.engine_reason,
+        device = %loaded.measurement.device,
+        device_why = %loaded.measurement.device_reason,
         threads = loaded.threads,
         intra_op_threads = loaded.measurement.intra_op_threads,
         plan = %loaded.measurement.plan,

@@ -78,6 +78,7 @@ impl Standalone {
             }
         };
         let loaded = serve::load_model(Order { artifact: bytes, golden }, &options.worker, &telemetry).await?;
+        Telemetry::enter_gpu(&frame.metrics, &assignment, loaded.measurement.gpu.as_ref()).await;
         frame.status.set("measurement", &loaded.measurement);
         let inference = serve::inference(loaded, telemetry, &options.worker, assignment, frame.clock.clone())?;
         let inference = Arc::new(inference.with_version(VERSION));

@@ -14,6 +14,8 @@ use prometheus_client::registry::{Registry, Unit};
 use slipway_runtime::Metrics;
 
 use crate::config::Assignment;
+use crate::engine::device::Device;
+use crate::gpu_memory::GpuMemory;
 use crate::statistics::Statistics;
 use crate::statistics::exposed::Exposed;
 
@@ -145,8 +147,20 @@ impl Telemetry {
         metrics.with_public(|registry| Exposed::register(registry, model, version, statistics, pending));
     }
 
+    /// Enters the memory of the GPU that serves, where one does.
+    pub async fn enter_gpu(metrics: &Metrics, assignment: &Assignment, gpu: Option<&Device>) {
+        let Some(gpu) = gpu else { return };
+        let opened = tokio::task::spawn_blocking(slipway_gpu::open).await;
+        match opened.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(library) => metrics.with(|registry| {
+                GpuMemory::register(of_worker(registry, labels(assignment)), Box::new(library), &gpu.facts);
+            }),
+            Err(note) => tracing::warn!(note, "the memory of the GPU is in no metric"),
+        }
+    }
+
     fn register(&self, registry: &mut Registry, labels: Labels) {
-        let registry = registry.sub_registry_with_labels(labels.into_iter()).sub_registry_with_prefix("worker");
+        let registry = of_worker(registry, labels);
         registry.register("requests", "Requests by path and outcome", self.requests.clone());
         registry.register_with_unit(
             "request",
@@ -172,6 +186,10 @@ impl Telemetry {
         self.request_seconds.observe(took.as_secs_f64());
         self.batcher.statistics.request(outcome == Outcome::Answered, took);
     }
+}
+
+fn of_worker(registry: &mut Registry, labels: Labels) -> &mut Registry {
+    registry.sub_registry_with_labels(labels.into_iter()).sub_registry_with_prefix("worker")
 }
 
 /// Labels that hold for the whole process.

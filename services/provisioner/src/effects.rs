@@ -92,7 +92,8 @@ impl Installation {
             MachineFacts { gpu_note: "the machine could not be looked at".to_owned(), ..MachineFacts::default() }
         });
         let engines = local::engines(&self.config.local).await;
-        MachineFacts { engines: engines.found, engine_note: engines.note, ..machine }
+        let gpu_note = machine::gpu_note(&machine, &engines.gpu_note);
+        MachineFacts { engines: engines.found, engine_note: engines.note, gpu_note, ..machine }
     }
 }
 

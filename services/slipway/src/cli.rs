@@ -1,7 +1,10 @@
 //! The commands and their flags. Help texts are prose for people.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use slipway_inference_worker::{config::IntraOpThreads, engine::choice::Wanted};
+use slipway_inference_worker::{
+    config::IntraOpThreads,
+    engine::{choice::Wanted, device::DeviceWanted},
+};
 use slipway_kernel::{Label, RevisionId};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -167,6 +170,9 @@ pub struct ServeArgs {
     /// What computes: `onnxruntime`, `tract`, or `auto`, which takes the first where its library is found.
     #[arg(long, default_value = "auto", value_name = "ENGINE", value_parser = word::<Wanted>)]
     pub engine: Wanted,
+    /// Where it is computed: `cpu`, `cuda`, or `auto`, which is a GPU where there is one that takes the model.
+    #[arg(long, default_value = "auto", value_name = "DEVICE", value_parser = word::<DeviceWanted>)]
+    pub device: DeviceWanted,
     /// Requests with the answers that the model must give before it is served (NDJSON).
     #[arg(long, value_name = "FILE")]
     pub golden: Option<PathBuf>,

@@ -2,7 +2,7 @@
 //! stored as a blob before `planned`, so that what ran can be read long after.
 
 use serde_json::{Value, json};
-use slipway_kernel::{DeploymentId, ModelFormat, Plan, RevisionId};
+use slipway_kernel::{DeploymentId, ModelFormat, Plan, RevisionId, spec::Gpu};
 
 /// The media type of the document.
 pub const MEDIA_TYPE: &str = "application/vnd.slipway.processes.v1+json";
@@ -20,14 +20,40 @@ pub const fn outer_memory_limit(planned_bytes: u64) -> u64 {
 /// Open files a worker may have: 4096 connections, and a few for itself.
 pub const MAX_OPEN_FILES: u64 = 8_192;
 
+/// What a worker must know of its model beside the plan: no revision changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Format of the artifact.
+    pub format: ModelFormat,
+    /// Whether it is computed on a GPU.
+    pub gpu: Gpu,
+}
+
+impl Default for Model {
+    /// What nearly every worker runs.
+    fn default() -> Self {
+        Self { format: ModelFormat::Onnx, gpu: Gpu::None }
+    }
+}
+
+/// The worker's word for where it computes.
+const fn device(gpu: Gpu) -> &'static str {
+    match gpu {
+        Gpu::None => "cpu",
+        Gpu::Optional => "auto",
+        Gpu::Required => "cuda",
+    }
+}
+
 /// The settings of one worker as they stand under `[worker]` in its file, without those of the single process.
 #[must_use]
-pub fn worker_settings(deployment: &DeploymentId, revision: RevisionId, plan: &Plan, format: ModelFormat) -> Value {
+pub fn worker_settings(deployment: &DeploymentId, revision: RevisionId, plan: &Plan, model: Model) -> Value {
     let mut settings = json!({
         "deployment": deployment.to_string(),
         "revision": revision.to_string(),
         "model_digest": plan.model_digest.to_string(),
-        "model_format": format.to_string(),
+        "model_format": model.format.to_string(),
+        "device": device(model.gpu),
         "max_batch": plan.max_batch,
         "max_delay": plan.max_delay.to_string(),
         "threads": plan.threads,
@@ -46,13 +72,13 @@ pub fn worker_settings(deployment: &DeploymentId, revision: RevisionId, plan: &P
 
 /// The document.
 #[must_use]
-pub fn processes(deployment: &DeploymentId, revision: RevisionId, plan: &Plan, format: ModelFormat) -> Value {
+pub fn processes(deployment: &DeploymentId, revision: RevisionId, plan: &Plan, model: Model) -> Value {
     let processes: Vec<Value> = (0..plan.replicas)
         .map(|n| {
             json!({
                 "name": format!("{}-{revision}-{n}", deployment.name),
                 "program": "inference-worker",
-                "settings": worker_settings(deployment, revision, plan, format),
+                "settings": worker_settings(deployment, revision, plan, model),
                 "limits": {
                     "cpu": plan.cpu.to_string(),
                     "memoryBytes": outer_memory_limit(plan.memory.0).to_string(),
@@ -79,19 +105,28 @@ mod tests {
     #[test]
     fn there_is_a_process_for_each_worker_with_what_the_plan_says() {
         let plan = Plan { replicas: 2, ..plan() };
-        let document = processes(&id(), RevisionId::new(2, 1), &plan, ModelFormat::Onnx);
+        let document = processes(&id(), RevisionId::new(2, 1), &plan, Model::default());
         let names: Vec<_> = document["processes"].as_array().unwrap().iter().map(|p| p["name"].clone()).collect();
         assert_eq!(names, ["digits-2-1-0", "digits-2-1-1"]);
         let first = &document["processes"][0];
         assert_eq!(first["settings"]["max_delay"], "2ms");
         assert_eq!(first["settings"]["memory"], "512Mi");
+        assert_eq!(first["settings"]["device"], "cpu");
         assert_eq!(first["limits"]["memoryBytes"], (576_u64 << 20).to_string());
         assert_eq!(document["planDigest"], plan.digest().to_string());
     }
 
     #[test]
+    fn a_gpu_that_is_required_is_the_only_device_and_one_that_is_optional_is_used_where_it_is() {
+        for (gpu, device) in [(Gpu::Required, "cuda"), (Gpu::Optional, "auto"), (Gpu::None, "cpu")] {
+            let model = Model { gpu, ..Model::default() };
+            assert_eq!(worker_settings(&id(), RevisionId::new(1, 1), &plan(), model)["device"], device);
+        }
+    }
+
+    #[test]
     fn the_same_plan_makes_the_same_document() {
-        let render = || processes(&id(), RevisionId::new(1, 1), &plan(), ModelFormat::Onnx).to_string();
+        let render = || processes(&id(), RevisionId::new(1, 1), &plan(), Model::default()).to_string();
         assert_eq!(render(), render());
     }
 }

@@ -93,10 +93,10 @@ pub(crate) fn to_f64(n: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::domain::{
-        manifest::worker_settings,
+        manifest::{Model, worker_settings},
         scenario::{id, infrastructure_ready, platform_selected, spec},
     };
-    use slipway_kernel::{ByteSize, ModelFormat, RevisionId};
+    use slipway_kernel::{ByteSize, RevisionId};
 
     #[test]
     fn the_first_plan_is_what_the_spec_starts_with() {
@@ -122,7 +122,7 @@ mod tests {
         let (adaptive, fixed) = (planned(true), planned(false));
         assert_eq!((adaptive.fixed_batching, adaptive.latency_target), (false, Some(Span::millis(40))));
         assert_eq!((fixed.fixed_batching, fixed.latency_target), (true, None));
-        let settings = |plan| worker_settings(&id(), RevisionId::new(1, 1), plan, ModelFormat::Onnx);
+        let settings = |plan| worker_settings(&id(), RevisionId::new(1, 1), plan, Model::default());
         assert_eq!(settings(&adaptive)["latency_target"], "40ms");
         assert_eq!((&settings(&fixed)["fixed_delay"], &settings(&fixed)["fixed_batch"]), (&true.into(), &true.into()));
     }

@@ -1,6 +1,6 @@
 //! The controller as an actor of the bus.
 
-use super::{decide, group_of, wishes::format_of};
+use super::{decide, group_of, wishes::model_of};
 use crate::{
     domain::{Deadlines, due, duty::Duty, manifest},
     target::{Status, Target},
@@ -68,8 +68,8 @@ impl Controller {
         let Some((key, Answer::Planned(mut planned))) = duty.fact(&scene.folded.deployment) else {
             return Ok(Done::Again);
         };
-        let format = format_of(&scene.folded.deployment, key.generation);
-        let document = manifest::processes(&scene.id, key.revision_id(), &planned.plan, format);
+        let model = model_of(&scene.folded.deployment, key.generation);
+        let document = manifest::processes(&scene.id, key.revision_id(), &planned.plan, model);
         let text = serde_json::to_vec_pretty(&document).map_err(DutyError::permanent)?;
         planned.manifests = Some(scene.bus.blobs().put(text, manifest::MEDIA_TYPE).await?);
         self.write_as(&key, Answer::Planned(planned), None, scene).await

@@ -5,12 +5,12 @@
 //! that say so: until then requests may still come, and a worker that is ended would lose them.
 
 use crate::{
-    domain::{invariants::breaches, wanted},
+    domain::{invariants::breaches, manifest::Model, wanted},
     target::{Desired, Target},
     telemetry::Telemetry,
 };
 use slipway_bus::{Change, RouteReport, View, Watched};
-use slipway_kernel::{Deployment, DeploymentId, Generation, ModelFormat, RevisionId, Timestamp};
+use slipway_kernel::{Deployment, DeploymentId, Generation, RevisionId, Timestamp};
 use slipway_runtime::{Clock, Frame};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,10 +27,15 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How often everything is looked at, whatever was told.
 const SWEEP: Duration = Duration::from_secs(30);
 
-/// Format of the artifact of a generation. Without a selected platform there is no plan, and nobody asks.
-pub(super) fn format_of(deployment: &Deployment, generation: Generation) -> ModelFormat {
-    let platform = deployment.generations.get(&generation).and_then(|generation| generation.platform());
-    platform.map_or(ModelFormat::Onnx, |selected| selected.model.format)
+/// The model of a generation. Without a selected platform there is no plan, and nobody asks.
+pub(super) fn model_of(deployment: &Deployment, generation: Generation) -> Model {
+    let generation = deployment.generations.get(&generation);
+    let platform = generation.and_then(|generation| generation.platform());
+    let otherwise = Model::default();
+    Model {
+        format: platform.map_or(otherwise.format, |selected| selected.model.format),
+        gpu: generation.map_or(otherwise.gpu, |generation| generation.spec().infrastructure.gpu),
+    }
 }
 
 /// What was told about a deployment.
@@ -117,7 +122,7 @@ impl Wisher {
         let (revisions, changes_at) = wanted(&folded.deployment, self.clock.now());
         let desired: Vec<Desired> = revisions
             .into_iter()
-            .map(|wanted| Desired { format: format_of(&folded.deployment, wanted.revision.generation), wanted })
+            .map(|wanted| Desired { model: model_of(&folded.deployment, wanted.revision.generation), wanted })
             .collect();
         let routed_at = folded.deployment.routed_at();
         let arrived = self.routes.get().iter().all(|report| report.applied >= routed_at);
@@ -175,7 +180,7 @@ mod tests {
 
     fn desired(revision: u32) -> Desired {
         let wanted = Wanted { revision: RevisionId::new(1, revision), plan: plan(), attempt: 0 };
-        Desired { wanted, format: ModelFormat::Onnx }
+        Desired { wanted, model: Model::default() }
     }
 
     #[test]

@@ -7,9 +7,9 @@
 pub mod local;
 pub mod simulated;
 
-use crate::domain::Wanted;
+use crate::domain::{Wanted, manifest::Model};
 use async_trait::async_trait;
-use slipway_kernel::{DeploymentId, Endpoint, Finding, Measurement, ModelFormat, RevisionId};
+use slipway_kernel::{DeploymentId, Endpoint, Finding, Measurement, RevisionId};
 use slipway_runtime::Frame;
 use std::{sync::Arc, time::Duration};
 
@@ -18,8 +18,8 @@ use std::{sync::Arc, time::Duration};
 pub struct Desired {
     /// Which revision, how, and which try.
     pub wanted: Wanted,
-    /// Format of its artifact.
-    pub format: ModelFormat,
+    /// What is to be known of its model.
+    pub model: Model,
 }
 
 /// One try at the workers of a revision.

@@ -4,14 +4,14 @@
 use slipway_bus::{Bus, BusConfig, LeaseKey, Principal, Registration, WorkerRecord, WorkerState};
 use slipway_controller::{
     Telemetry,
-    domain::Wanted,
+    domain::{Wanted, manifest::Model},
     target::{
         Desired, Group, Status, Target,
         local::{Local, Setup, Surroundings},
     },
 };
 use slipway_kernel::{
-    ByteSize, CpuMillis, DeploymentId, Digest, FindingKind, ModelFormat, Plan, RevisionId, Service, Span, Timestamp,
+    ByteSize, CpuMillis, DeploymentId, Digest, FindingKind, Plan, RevisionId, Service, Span, Timestamp,
 };
 use slipway_runtime::{Frame, TelemetryConfig};
 use slipway_testkit::{NatsServer, eventually};
@@ -47,7 +47,7 @@ fn plan(replicas: u32) -> Plan {
 
 fn desired(revision: u32, replicas: u32) -> Desired {
     let wanted = Wanted { revision: RevisionId::new(1, revision), plan: plan(replicas), attempt: 0 };
-    Desired { wanted, format: ModelFormat::Onnx }
+    Desired { wanted, model: Model::default() }
 }
 
 fn group(revision: u32) -> Group {

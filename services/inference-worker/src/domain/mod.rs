@@ -2,6 +2,7 @@
 
 pub mod batching;
 pub mod company;
+pub mod device_memory;
 pub mod lifetime;
 pub mod pace;
 pub mod useful_batch;

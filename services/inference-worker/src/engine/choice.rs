@@ -1,24 +1,26 @@
-//! Which engine serves a model, and the gate before it.
+//! Which engine serves a model, on which device, and the gate before it.
 //!
-//! ONNX Runtime is the faster one and knows every operator, so it comes first where its library is; tract is always there. The
-//! engine that will serve has to prove itself on this very model: on the golden vectors where there are some, else, as tract is
-//! known to compute some graphs wrongly without an error, against ONNX Runtime where that is there.
+//! A GPU comes first where there is one that takes the model ([`gpu`]). Among the engines, ONNX Runtime is the faster one and knows
+//! every operator, so it comes first where its library is; tract is always there. The engine that will serve has to prove itself on
+//! this very model and on the device that will serve: on the golden vectors where there are some, else against another engine or the
+//! CPU. tract is known to compute some graphs wrongly without an error, and the numbers of a GPU are its own.
+
+mod gpu;
+mod proof;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::proof::{COMPARED_ROWS, admitted, same_answers};
+use super::device::{Device, DeviceWanted};
 use super::golden::Golden;
 use super::onnxruntime::OnnxRuntime;
 use super::tract::TractEngine;
-use super::{Engine, EngineError, LoadOptions, Model, Tolerance, compare, guarded, probe, samples};
+use super::{Engine, EngineError, LoadOptions, Model, Threads, Tolerance, guarded};
 
-/// Rows of made-up inputs on which two engines are compared: one, and a few that no engine pads the same.
-const COMPARED_ROWS: [usize; 2] = [1, 3];
-
-/// Different inputs of each size.
-const COMPARED_VARIANTS: u32 = 3;
+pub use gpu::{GpuEngine, OnGpu};
 
 /// Which engine is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -33,6 +35,15 @@ pub enum Wanted {
     Tract,
 }
 
+/// What is wanted of the choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wish {
+    /// Which engine.
+    pub engine: Wanted,
+    /// Which device.
+    pub device: DeviceWanted,
+}
+
 /// The engines of this process.
 #[derive(Clone)]
 pub struct Engines {
@@ -40,28 +51,44 @@ pub struct Engines {
     pub onnxruntime: Result<Arc<dyn Engine>, EngineError>,
     /// The one that always is.
     pub tract: Arc<dyn Engine>,
+    /// The GPU with its engines, or why there is none.
+    pub gpu: Result<OnGpu, String>,
 }
 
 impl Engines {
-    /// Loads ONNX Runtime's library where there is one.
+    /// Loads ONNX Runtime's library where there is one. The device is what was found ([`super::device::find`]), or why none was.
     #[must_use]
-    pub fn found(library: Option<&Path>) -> Self {
-        let onnxruntime = OnnxRuntime::open(library).map(|engine| Arc::new(engine) as Arc<dyn Engine>);
-        Self { onnxruntime, tract: Arc::new(TractEngine) }
+    pub fn found(library: Option<&Path>, device: Result<Device, String>) -> Self {
+        let onnxruntime = OnnxRuntime::open(library);
+        let gpu = device.map(|device| OnGpu::of(device, &onnxruntime));
+        let onnxruntime = onnxruntime.map(|engine| Arc::new(engine) as Arc<dyn Engine>);
+        Self { onnxruntime, tract: Arc::new(TractEngine), gpu }
     }
 
-    /// Their names, the one that is tried first first, and why ONNX Runtime is not among them: for programs.
+    /// Their names, the one that is tried first first, why ONNX Runtime is not among them, and why no GPU serves: for programs.
     #[must_use]
     pub fn told(&self) -> serde_json::Value {
-        let tract = self.tract.name();
-        match &self.onnxruntime {
-            Ok(engine) => serde_json::json!({ "engines": [engine.name(), tract] }),
-            Err(missing) => serde_json::json!({ "engines": [tract], "note": missing.to_string() }),
+        let on_gpu = self.gpu.iter().flat_map(OnGpu::usable);
+        let onnxruntime = self.onnxruntime.iter().map(|engine| engine.name());
+        let names: Vec<&str> = on_gpu.chain(onnxruntime).chain([self.tract.name()]).collect();
+        let mut told = serde_json::json!({ "engines": names });
+        if let Err(missing) = &self.onnxruntime {
+            told["note"] = missing.to_string().into();
         }
+        match &self.gpu {
+            Ok(gpu) => {
+                told["gpu"] = gpu.to_string().into();
+                if let Some(missing) = gpu.missing() {
+                    told["gpuNote"] = missing.into();
+                }
+            }
+            Err(reason) => told["gpuNote"] = reason.clone().into(),
+        }
+        told
     }
 }
 
-/// A model, and the engine that it is on.
+/// A model, and the engine and the device that it is on.
 #[derive(Debug)]
 pub struct Chosen {
     /// The model, proved as far as there was something to prove it on.
@@ -70,21 +97,63 @@ pub struct Chosen {
     pub engine: &'static str,
     /// Why this one, and how it was proved.
     pub reason: String,
+    /// The GPU; `None` on the CPU.
+    pub gpu: Option<Device>,
+    /// Why that device.
+    pub device_reason: String,
+    /// The threads that it was loaded for: those of the options, or fewer where a GPU has no room for so many instances.
+    pub threads: Threads,
 }
 
-/// Loads the model on the engine that is to serve it.
+/// Loads the model on the engine and the device that are to serve it.
 ///
 /// # Errors
-/// [`EngineError::Unavailable`] when the one that is demanded is not there, the refusal of the one that is demanded, or
-/// [`EngineError::AllRefuse`].
+/// [`EngineError::Unavailable`] or [`EngineError::NoGpu`] when what is demanded is not there, the refusal of the engine that is
+/// demanded, or [`EngineError::AllRefuse`].
 pub fn choose(
+    wish: Wish,
+    engines: &Engines,
+    artifact: &[u8],
+    options: &LoadOptions,
+    golden: Option<&Golden>,
+) -> Result<Chosen, EngineError> {
+    let on_cpu = |why: String| {
+        let chosen = on_cpu(wish.engine, engines, artifact, options, golden)?;
+        Ok(Chosen { device_reason: why, ..chosen })
+    };
+    let gpu = match (wish.device, &engines.gpu) {
+        (DeviceWanted::Cpu, _) => return on_cpu("it is what is configured".to_owned()),
+        (DeviceWanted::Cuda, Err(reason)) => return Err(EngineError::NoGpu(reason.clone())),
+        (DeviceWanted::Auto, Err(reason)) => return on_cpu(format!("no GPU can be used: {reason}")),
+        (DeviceWanted::Auto | DeviceWanted::Cuda, Ok(gpu)) => gpu,
+    };
+    match gpu::choose(wish.engine, gpu, engines, artifact, options, golden) {
+        Err(refusals) if wish.device == DeviceWanted::Auto => {
+            let refused = EngineError::AllRefuse(refusals.clone());
+            on_cpu(format!("{gpu} does not serve it: {refused}"))
+                .map_err(|error| EngineError::AllRefuse(all(refusals, error)))
+        }
+        chosen => chosen.map_err(EngineError::AllRefuse),
+    }
+}
+
+/// The refusals of the GPU, and those of the CPU.
+fn all(mut refusals: Vec<(&'static str, EngineError)>, error: EngineError) -> Vec<(&'static str, EngineError)> {
+    match error {
+        EngineError::AllRefuse(others) => refusals.extend(others),
+        other => refusals.push(("cpu", other)),
+    }
+    refusals
+}
+
+fn on_cpu(
     wanted: Wanted,
     engines: &Engines,
     artifact: &[u8],
     options: &LoadOptions,
     golden: Option<&Golden>,
 ) -> Result<Chosen, EngineError> {
-    let on = |engine: &dyn Engine| admitted(engine, artifact, options, golden);
+    let on = |engine: &dyn Engine| admitted(engine, artifact, options, golden, Tolerance::default());
     let onnxruntime = engines.onnxruntime.as_ref().map(AsRef::as_ref);
     match (wanted, onnxruntime) {
         (Wanted::Onnxruntime, Err(missing)) => Err(missing.clone()),
@@ -119,22 +188,6 @@ impl Chosen {
     }
 }
 
-/// Loads on this engine and tries the golden vectors.
-fn admitted(
-    engine: &dyn Engine,
-    artifact: &[u8],
-    options: &LoadOptions,
-    golden: Option<&Golden>,
-) -> Result<Chosen, EngineError> {
-    let model = engine.load(artifact, options)?;
-    let mut reason = String::new();
-    if let Some(golden) = golden {
-        guarded("running the golden vectors", || golden.check(model.as_ref()))?;
-        reason = format!("{} golden vectors are right", golden.len());
-    }
-    Ok(Chosen { model, engine: engine.name(), reason })
-}
-
 /// Without golden vectors, the oracle's answers stand in for them.
 fn compared(
     chosen: Chosen,
@@ -153,43 +206,14 @@ fn compared(
             return Ok(chosen);
         }
     };
-    let runs = guarded("being compared", || same_answers(reference.as_ref(), oracle.name(), chosen.model.as_ref()))?;
+    let runs = guarded("being compared", || {
+        same_answers(reference.as_ref(), oracle.name(), chosen.model.as_ref(), &COMPARED_ROWS, Tolerance::default())
+    })?;
+    if runs == 0 {
+        tracing::warn!("no made-up input suits the model, so its answers could not be compared");
+    }
     let how = format!("{runs} made-up inputs give what {} gives", oracle.name());
     Ok(Chosen { reason: format!("{}; {how}", chosen.reason), ..chosen })
-}
-
-/// Runs both on the same made-up inputs; says on how many they agreed.
-///
-/// # Errors
-/// [`EngineError::Differs`], and the engine's own where it cannot run what the oracle can.
-fn same_answers(oracle: &dyn Model, name: &str, model: &dyn Model) -> Result<usize, EngineError> {
-    let signature = model.signature();
-    let rows: &[usize] = if signature.batched { &COMPARED_ROWS } else { &COMPARED_ROWS[..1] };
-    for &free in probe::free_sizes(signature) {
-        let mut agreed = 0;
-        for &rows in rows {
-            for variant in 1..=COMPARED_VARIANTS {
-                let inputs = samples::inputs(signature, rows, free, variant)?;
-                // What the oracle does not take proves nothing about the other.
-                let Ok(expected) = oracle.run(&[&inputs]) else { continue };
-                let found = model.run(&[&inputs])?;
-                for (expected, found) in expected.iter().zip(&found) {
-                    compare::tensors(expected, found, Tolerance::default()).map_err(|difference| {
-                        EngineError::Differs {
-                            from: format!("{name} on made-up inputs"),
-                            difference: Box::new(difference),
-                        }
-                    })?;
-                }
-                agreed += 1;
-            }
-        }
-        if agreed > 0 {
-            return Ok(agreed);
-        }
-    }
-    tracing::warn!("no made-up input suits the model, so its answers could not be compared");
-    Ok(0)
 }
 
 #[cfg(test)]
@@ -198,7 +222,7 @@ mod tests {
     use crate::engine::double::{Double, DoubleEngine};
     use slipway_proto::oip::Tensor;
 
-    fn doubling(times: f32) -> Arc<dyn Engine> {
+    pub(super) fn doubling(times: f32) -> Arc<dyn Engine> {
         Arc::new(DoubleEngine::new(if times == 2.0 { "right" } else { "wrong" }, move || {
             Ok(Double::of(&[-1, 2], move |inputs: &[Tensor]| {
                 let values: Vec<f32> = inputs[0].as_f32().unwrap().iter().map(|value| value * times).collect();
@@ -207,11 +231,11 @@ mod tests {
         }))
     }
 
-    fn refusing(name: &'static str) -> Arc<dyn Engine> {
+    pub(super) fn refusing(name: &'static str) -> Arc<dyn Engine> {
         Arc::new(DoubleEngine::new(name, || Err(EngineError::MissingOperators(vec!["Loop".to_owned()]))))
     }
 
-    fn absent() -> Result<Arc<dyn Engine>, EngineError> {
+    pub(super) fn absent() -> Result<Arc<dyn Engine>, EngineError> {
         Err(EngineError::Unavailable("there is no library; `make tools` gets it".to_owned()))
     }
 
@@ -221,11 +245,12 @@ mod tests {
         tract: Arc<dyn Engine>,
         golden: Option<&Golden>,
     ) -> Result<(&'static str, String), EngineError> {
-        let engines = Engines { onnxruntime, tract };
-        choose(wanted, &engines, b"", &LoadOptions::default(), golden).map(|chosen| (chosen.engine, chosen.reason))
+        let engines = Engines { onnxruntime, tract, gpu: Err("no driver".to_owned()) };
+        let wish = Wish { engine: wanted, device: DeviceWanted::Auto };
+        choose(wish, &engines, b"", &LoadOptions::default(), golden).map(|chosen| (chosen.engine, chosen.reason))
     }
 
-    fn golden(times: f32) -> Golden {
+    pub(super) fn golden(times: f32) -> Golden {
         let line = format!(
             r#"{{"request":{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}}]}},"response":{{"outputs":[{{"name":"y","datatype":"FP32","shape":[1,2],"data":[{},{}]}}]}}}}"#,
             times,
@@ -236,8 +261,9 @@ mod tests {
 
     #[test]
     fn the_engines_are_told_with_the_reason_why_one_is_not_there() {
-        let both = Engines { onnxruntime: Ok(refusing("onnxruntime")), tract: refusing("tract") };
-        assert_eq!(both.told().to_string(), r#"{"engines":["onnxruntime","tract"]}"#);
+        let gpu = Err("no driver".to_owned());
+        let both = Engines { onnxruntime: Ok(refusing("onnxruntime")), tract: refusing("tract"), gpu };
+        assert_eq!(both.told().to_string(), r#"{"engines":["onnxruntime","tract"],"gpuNote":"no driver"}"#);
         let one = Engines { onnxruntime: absent(), ..both };
         let told = one.told();
         assert_eq!(told["engines"], serde_json::json!(["tract"]));

@@ -22,6 +22,12 @@ impl Default for Tolerance {
     }
 }
 
+impl Tolerance {
+    /// For the answers of a GPU beside those of the CPU, in single precision: thousands of threads add in an order of their own, and
+    /// its exponentials and square roots are other ones.
+    pub const GPU: Self = Self { relative: 1e-3, absolute: 1e-3 };
+}
+
 impl fmt::Display for Tolerance {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} relative, {} absolute", self.relative, self.absolute)

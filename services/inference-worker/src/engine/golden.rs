@@ -8,7 +8,8 @@
 //!  "tolerance": {"relative": 0.001, "absolute": 0.0001}}
 //! ```
 //!
-//! The tolerance may be left out. An answer may hold fewer outputs than the model gives: only those are compared.
+//! The tolerance may be left out; then it is that of the device that will serve ([`Tolerance`]). An answer may hold fewer outputs than
+//! the model gives: only those are compared.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -32,7 +33,8 @@ struct Vector {
     line: usize,
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
-    tolerance: Tolerance,
+    /// Where the line names one.
+    tolerance: Option<Tolerance>,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +44,7 @@ struct Line<'a> {
     #[serde(borrow)]
     response: Response<'a>,
     #[serde(default)]
-    tolerance: Tolerance,
+    tolerance: Option<Tolerance>,
 }
 
 #[derive(Deserialize)]
@@ -111,18 +113,18 @@ impl Golden {
         self.vectors.is_empty()
     }
 
-    /// Runs every request and compares.
+    /// Runs every request and compares, with this tolerance where a line names none.
     ///
     /// # Errors
     /// [`EngineError::GoldenUnreadable`] where a line is not for this model, [`EngineError::Differs`] at the first wrong
     /// number, and the engine's own.
-    pub fn check(&self, model: &dyn Model) -> Result<(), EngineError> {
-        self.vectors.iter().try_for_each(|vector| vector.check(model))
+    pub fn check(&self, model: &dyn Model, tolerance: Tolerance) -> Result<(), EngineError> {
+        self.vectors.iter().try_for_each(|vector| vector.check(model, tolerance))
     }
 }
 
 impl Vector {
-    fn check(&self, model: &dyn Model) -> Result<(), EngineError> {
+    fn check(&self, model: &dyn Model, tolerance: Tolerance) -> Result<(), EngineError> {
         let foreign = |reason: String| EngineError::GoldenUnreadable { line: self.line, reason };
         let inputs = in_order(&self.inputs, model.signature()).map_err(foreign)?;
         let found = model.run(&[&inputs])?;
@@ -131,9 +133,11 @@ impl Vector {
                 .iter()
                 .find(|output| output.name() == expected.name())
                 .ok_or_else(|| foreign(format!("the model has no output `{}`", expected.name())))?;
-            compare::tensors(expected, found, self.tolerance).map_err(|difference| EngineError::Differs {
-                from: format!("line {} of the golden vectors", self.line),
-                difference: Box::new(difference),
+            compare::tensors(expected, found, self.tolerance.unwrap_or(tolerance)).map_err(|difference| {
+                EngineError::Differs {
+                    from: format!("line {} of the golden vectors", self.line),
+                    difference: Box::new(difference),
+                }
             })?;
         }
         Ok(())
@@ -203,13 +207,13 @@ mod tests {
         let text = line("[1,1,1,1]", "[1,2,3,4]") + "\n\n" + &line("[[2,0,0,1]]", "[[2,0,0,4.00001]]") + "\n";
         let golden = Golden::read(text.as_bytes()).unwrap();
         assert_eq!(golden.len(), 2);
-        assert_eq!(golden.check(scale().as_ref()), Ok(()));
+        assert_eq!(golden.check(scale().as_ref(), Tolerance::default()), Ok(()));
     }
 
     #[test]
     fn a_wrong_answer_names_line_tensor_element_both_values_and_tolerance() {
         let text = line("[1,1,1,1]", "[1,2,3,4]") + "\n" + &line("[1,1,1,1]", "[1,2,30,4]");
-        let error = Golden::read(text.as_bytes()).unwrap().check(scale().as_ref()).unwrap_err();
+        let error = Golden::read(text.as_bytes()).unwrap().check(scale().as_ref(), Tolerance::default()).unwrap_err();
         assert!(matches!(error, EngineError::Differs { .. }));
         assert_eq!(
             error.to_string(),
@@ -222,8 +226,8 @@ mod tests {
     fn a_line_may_bring_its_own_tolerance() {
         let text = line("[1,1,1,1]", "[1,2,3.5,4]");
         let wide = text.replacen('{', r#"{"tolerance":{"absolute":0.6},"#, 1);
-        assert_eq!(Golden::read(wide.as_bytes()).unwrap().check(scale().as_ref()), Ok(()));
-        assert!(Golden::read(text.as_bytes()).unwrap().check(scale().as_ref()).is_err());
+        assert_eq!(Golden::read(wide.as_bytes()).unwrap().check(scale().as_ref(), Tolerance::default()), Ok(()));
+        assert!(Golden::read(text.as_bytes()).unwrap().check(scale().as_ref(), Tolerance::default()).is_err());
     }
 
     #[test]
@@ -236,7 +240,8 @@ mod tests {
                 "where the model takes FP32 [-1, 4]",
             ),
         ] {
-            let error = Golden::read(wrong.as_bytes()).unwrap().check(scale().as_ref()).unwrap_err();
+            let error =
+                Golden::read(wrong.as_bytes()).unwrap().check(scale().as_ref(), Tolerance::default()).unwrap_err();
             assert!(matches!(error, EngineError::GoldenUnreadable { line: 1, .. }), "{error}");
             assert!(error.to_string().contains(reason), "{error}");
         }

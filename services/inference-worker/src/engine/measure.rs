@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::device::Device;
 use super::{Batching, EngineError, Model, probe, samples};
 use crate::domain::useful_batch::{BatchPoint, useful_batch};
 
@@ -72,6 +73,13 @@ pub struct Measurement {
     pub engine: String,
     /// Why that one, and how it was proved.
     pub engine_reason: String,
+    /// Where it is computed: `cpu` or `cuda`.
+    pub device: String,
+    /// Why there.
+    pub device_reason: String,
+    /// The GPU, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Device>,
     /// Runs at the same time.
     pub pool_threads: usize,
     /// Threads inside each run.

@@ -1,7 +1,8 @@
 //! What computes. An engine turns an artifact into a model; a model turns input tensors into output tensors.
 //!
 //! Engines are foreign code that meets foreign files: every call into one goes through [`guarded`], so that a panic is an
-//! error of this load or this run and never the end of the process.
+//! error of this load or this run and never the end of the process. What may end the process all the same, a driver, is tried out in
+//! a child of it first ([`device`]).
 
 use std::any::Any;
 use std::fmt;
@@ -9,11 +10,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use slipway_proto::oip::Tensor;
 
+use crate::domain::device_memory::Short;
 use crate::signature::Signature;
 
 pub mod choice;
 pub mod compare;
 pub mod copies;
+pub mod device;
 #[cfg(test)]
 pub(crate) mod double;
 pub mod golden;
@@ -52,11 +55,18 @@ pub struct LoadOptions {
     pub planning: Planning,
     /// How many runs may happen at once, and on how many threads each.
     pub threads: Threads,
+    /// Bytes of a GPU's memory that all of them together may take; `None` where there is no GPU.
+    pub device_bytes: Option<u64>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { max_batch: 32, planning: Planning::Measured, threads: Threads { pool: 1, intra_op: 1 } }
+        Self {
+            max_batch: 32,
+            planning: Planning::Measured,
+            threads: Threads { pool: 1, intra_op: 1 },
+            device_bytes: None,
+        }
     }
 }
 
@@ -69,6 +79,15 @@ pub enum Planning {
     Symbolic,
     /// One plan per batch size 1, 2, 4, 8 and so on; smaller batches are padded.
     Buckets,
+}
+
+/// How an engine holds a model in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holding {
+    /// Whether instances share their weights.
+    pub shared_weights: bool,
+    /// How it plans: each plan has weights of its own.
+    pub planning: Planning,
 }
 
 /// A loaded model. Runs of the same model may happen on several threads at once.
@@ -122,6 +141,15 @@ pub enum EngineError {
     /// The engine is not on this machine.
     #[error("ONNX Runtime is not there: {0}")]
     Unavailable(String),
+    /// There is no GPU that this engine can use.
+    #[error("no GPU can be used: {0}")]
+    NoGpu(String),
+    /// The memory of the GPU is not enough.
+    #[error("the model does not fit on the GPU: {0}")]
+    DoesNotFit(Short),
+    /// There is nothing to prove the engine's answers on.
+    #[error("its answers cannot be proved: {0}; golden vectors would do (worker.golden)")]
+    Unproved(String),
     /// The artifact is not what the engine reads.
     #[error("the artifact is unreadable: {0}")]
     Unreadable(String),

@@ -15,6 +15,7 @@ mod authority;
 mod direct;
 mod examples;
 mod failing;
+mod gpu;
 mod harness;
 mod lifetime;
 mod process;

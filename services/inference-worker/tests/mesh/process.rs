@@ -1,6 +1,7 @@
 //! The worker as a process of its own.
 
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use tokio::process::{Child, Command};
 
 use crate::harness::{INSTANCE, Mesh, PATIENCE, body, deployment, direct, golden, revision};
 
-/// The controller's file for this worker.
-fn file(mesh: &Mesh, config: &Config, instance: &str) -> String {
+/// The controller's file for this worker, with a line more below `[worker]`.
+fn file(mesh: &Mesh, config: &Config, instance: &str, more: &str) -> String {
     let worker = &config.worker;
     format!(
         r#"
@@ -43,6 +44,7 @@ threads = 1
 queue_limit = 128
 memory = "2Gi"
 stop_unwanted_after = "30s"
+{more}
 "#,
         data = mesh.data.path().display(),
         url = config.bus.url,
@@ -55,13 +57,19 @@ stop_unwanted_after = "30s"
 }
 
 fn spawn(mesh: &Mesh, config: &Config, instance: &str) -> Child {
+    spawn_with(mesh, config, instance, "", None)
+}
+
+/// The same with a line more of configuration, and with this folder of libraries before those of the system.
+pub fn spawn_with(mesh: &Mesh, config: &Config, instance: &str, more: &str, libraries: Option<&Path>) -> Child {
     let path = mesh.data.path().join(format!("{instance}.toml"));
-    fs::write(&path, file(mesh, config, instance)).unwrap();
+    fs::write(&path, file(mesh, config, instance, more)).unwrap();
     let log = fs::File::create(mesh.data.path().join(format!("{instance}.log"))).unwrap();
     Command::new(env!("CARGO_BIN_EXE_slipway-inference-worker"))
         .arg("--config")
         .arg(path)
         .env_clear()
+        .envs(libraries.map(|folder| ("LD_LIBRARY_PATH", folder)))
         .stdout(Stdio::null())
         .stderr(log)
         .kill_on_drop(true)
@@ -69,7 +77,7 @@ fn spawn(mesh: &Mesh, config: &Config, instance: &str) -> Child {
         .unwrap()
 }
 
-async fn terminate(child: &mut Child) -> Option<i32> {
+pub async fn terminate(child: &mut Child) -> Option<i32> {
     let pid = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
     tokio::time::timeout(PATIENCE, child.wait()).await.unwrap().unwrap().code()

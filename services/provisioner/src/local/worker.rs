@@ -28,6 +28,9 @@ pub struct Engines {
     /// Why ONNX Runtime is not among them, if it is not.
     #[serde(default)]
     pub note: String,
+    /// Why none of them computes on a GPU, or not all that could.
+    #[serde(default, rename = "gpuNote")]
+    pub gpu_note: String,
 }
 
 /// Runs it with `--version`.
@@ -57,7 +60,7 @@ pub(super) async fn check(configured: &[String]) -> Result<Proof, Finding> {
 /// Runs it with `--engines`: only the worker knows where it looks for a library, and whether that loads.
 pub(super) async fn engines(configured: &[String]) -> Engines {
     let unknown =
-        |why: String| Engines { found: Vec::new(), note: format!("the worker does not say its engines: {why}") };
+        |why: String| Engines { note: format!("the worker does not say its engines: {why}"), ..Engines::default() };
     let Ok(command) = command(configured) else { return unknown("it is not there".to_owned()) };
     match ask(&command, "--engines").await {
         Asked::Answered(output) if output.status.success() => serde_json::from_slice(&output.stdout)
@@ -147,9 +150,11 @@ mod tests {
     #[tokio::test]
     async fn the_worker_says_its_engines_and_what_it_does_not_say_is_not_counted_on() {
         let both = engines(&shell(r#"echo '{"engines":["onnxruntime","tract"]}'"#)).await;
-        assert_eq!(both, Engines { found: vec!["onnxruntime".into(), "tract".into()], note: String::new() });
+        assert_eq!(both, Engines { found: vec!["onnxruntime".into(), "tract".into()], ..Engines::default() });
         let one = engines(&shell(r#"echo '{"engines":["tract"],"note":"there is no library"}'"#)).await;
         assert_eq!((one.found.len(), one.note.as_str()), (1, "there is no library"));
+        let gpu = engines(&shell(r#"echo '{"engines":["tract"],"gpuNote":"tract-cuda: no cudart"}'"#)).await;
+        assert_eq!(gpu.gpu_note, "tract-cuda: no cudart");
         for (script, word) in
             [("echo worker 1.0", "gives worker 1.0"), ("echo what >&2; exit 2", "exit status: 2: what")]
         {

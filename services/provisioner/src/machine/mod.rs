@@ -2,7 +2,6 @@
 //!
 //! Everything is read anew for each choice: it takes a few milliseconds, and a container's limits change while it runs.
 
-pub mod gpu;
 pub mod memory;
 pub mod reach;
 
@@ -13,7 +12,7 @@ use std::{num::NonZero, path::Path};
 #[must_use]
 pub fn probe(data_dir: &Path) -> MachineFacts {
     let memory = memory::probe(&memory::Roots::default());
-    let gpus = gpu::probe();
+    let gpus = slipway_gpu::probe();
     MachineFacts {
         cores: cores(),
         memory_bytes: memory.total_bytes,
@@ -26,6 +25,15 @@ pub fn probe(data_dir: &Path) -> MachineFacts {
         engine_note: String::new(),
         architecture: std::env::consts::ARCH.to_owned(),
         operating_system: std::env::consts::OS.to_owned(),
+    }
+}
+
+/// What there is to say of the GPUs: what the driver says, and where that shows one, why the worker's engines cannot use it.
+#[must_use]
+pub fn gpu_note(machine: &MachineFacts, worker: &str) -> String {
+    match (machine.gpus.as_slice(), worker) {
+        ([], _) | (_, "") => machine.gpu_note.clone(),
+        (_, unusable) => format!("{}; {unusable}", machine.gpu_note),
     }
 }
 
@@ -50,6 +58,16 @@ pub fn disk_available(folder: &Path) -> std::io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gpu_that_no_engine_can_use_is_noted_with_the_workers_reason() {
+        let mut machine = MachineFacts { gpu_note: "no NVIDIA driver".to_owned(), ..MachineFacts::default() };
+        assert_eq!(gpu_note(&machine, "no libcuda.so.1"), "no NVIDIA driver");
+        machine.gpus.push(slipway_kernel::GpuFacts::default());
+        machine.gpu_note = "NVIDIA driver 580.1".to_owned();
+        assert_eq!(gpu_note(&machine, ""), "NVIDIA driver 580.1");
+        assert_eq!(gpu_note(&machine, "tract-cuda: no cudart"), "NVIDIA driver 580.1; tract-cuda: no cudart");
+    }
 
     #[test]
     fn the_machine_under_test_has_a_core_memory_and_disk() {

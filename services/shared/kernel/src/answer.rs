@@ -209,7 +209,7 @@ pub struct Candidate {
 }
 
 /// A GPU that was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GpuFacts {
     /// Product name.
@@ -220,6 +220,15 @@ pub struct GpuFacts {
     /// Compute capability (`8.0`), empty if unknown.
     #[serde(default)]
     pub compute_capability: String,
+    /// Memory that nobody uses, in bytes; 0 if unknown.
+    #[serde(with = "crate::wire::u64_string", default)]
+    pub memory_free_bytes: u64,
+    /// Identity (`GPU-…`, `MIG-…`), empty if unknown.
+    #[serde(default)]
+    pub uuid: String,
+    /// Whether it is a part of a GPU, or one that is cut into parts (MIG).
+    #[serde(default)]
+    pub mig: bool,
 }
 
 /// What a machine or cluster has.
@@ -243,7 +252,7 @@ pub struct MachineFacts {
     /// Why there are none, if there are none.
     #[serde(default)]
     pub gpu_note: String,
-    /// Engines that workers have there: `tract`, `onnxruntime`. Empty where no worker was asked; then only what is part of every worker
+    /// Engines that workers have there: `tract`, `onnxruntime`, and on a GPU `tract-cuda`, `onnxruntime-cuda`. Empty where no worker was asked; then only what is part of every worker
     /// may be counted on.
     #[serde(default)]
     pub engines: Vec<String>,

@@ -43,6 +43,7 @@ pub(crate) async fn run(args: ServeArgs, global: &Global) -> Result<(), Failure>
         threads: args.instances,
         intra_op_threads: args.threads,
         engine: args.engine,
+        device: args.device,
         golden: args.golden.map(GoldenSource::File),
         queue_limit: QUEUE,
         ..WorkerConfig::default()

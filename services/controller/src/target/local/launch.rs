@@ -7,16 +7,16 @@ use super::{
     settings::{self, Surroundings},
 };
 use crate::{
-    domain::manifest::{MAX_OPEN_FILES, outer_memory_limit},
+    domain::manifest::{MAX_OPEN_FILES, Model, outer_memory_limit},
     target::Group,
 };
-use slipway_kernel::{Finding, FindingKind, ModelFormat};
+use slipway_kernel::{Finding, FindingKind};
 use std::{fs, io, path::Path, process::Stdio};
 use tokio::process::{Child, Command};
 
 /// What of this process's environment a worker may see: where programs, libraries and temporary files are. Everything
 /// else is in its file, so that a variable meant for the controller configures no worker.
-const INHERITED: [&str; 10] = [
+const INHERITED: [&str; 13] = [
     "PATH",
     "HOME",
     "TMPDIR",
@@ -28,6 +28,10 @@ const INHERITED: [&str; 10] = [
     "RUST_BACKTRACE",
     "CUDA_VISIBLE_DEVICES",
     "NVIDIA_VISIBLE_DEVICES",
+    // Where the headers of CUDA are, and where kernels that were compiled are kept.
+    "CUDA_HOME",
+    "CUDA_PATH",
+    "XDG_CACHE_HOME",
 ];
 
 /// Why a worker was not started.
@@ -97,13 +101,8 @@ impl Launcher {
     ///
     /// # Errors
     /// Why it does not run.
-    pub(super) fn launch(
-        &self,
-        record: &mut Record,
-        group: &Group,
-        format: ModelFormat,
-    ) -> Result<Launched, LaunchError> {
-        let text = settings::file(&self.around, group, &record.instance, &record.plan, format, record.token);
+    pub(super) fn launch(&self, record: &mut Record, group: &Group, model: Model) -> Result<Launched, LaunchError> {
+        let text = settings::file(&self.around, group, &record.instance, &record.plan, model, record.token);
         let text = text.map_err(LaunchError::Settings)?;
         let file = self.records.write_settings(&record.instance, &text).map_err(LaunchError::Files)?;
         // Before the start: whoever comes after a kill at this point finds a record without a process.

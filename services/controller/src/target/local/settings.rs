@@ -1,9 +1,12 @@
 //! The file a worker is started with.
 
-use crate::{domain::manifest::worker_settings, target::Group};
+use crate::{
+    domain::manifest::{Model, worker_settings},
+    target::Group,
+};
 use serde_json::{Map, Value, json};
 use slipway_bus::BusConfig;
-use slipway_kernel::{ModelFormat, Plan, Span};
+use slipway_kernel::{Plan, Span};
 use slipway_runtime::TelemetryConfig;
 use std::path::{Path, PathBuf};
 
@@ -31,10 +34,10 @@ pub(super) fn file(
     group: &Group,
     instance: &str,
     plan: &Plan,
-    format: ModelFormat,
+    model: Model,
     token: u64,
 ) -> Result<String, toml::ser::Error> {
-    let mut worker = worker_settings(&group.deployment, group.revision, plan, format);
+    let mut worker = worker_settings(&group.deployment, group.revision, plan, model);
     if let Value::Object(worker) = &mut worker {
         worker.insert("instance".to_owned(), json!(instance));
         worker.insert("host".to_owned(), json!(around.host));
@@ -92,7 +95,7 @@ mod tests {
             drain: Span::seconds(10),
         };
         let group = Group { deployment: id(), revision: RevisionId::new(2, 1), attempt: 0 };
-        let text = file(&around, &group, "digits-2-1-0-1a2b3c4d", &plan(), ModelFormat::Onnx, 42).unwrap();
+        let text = file(&around, &group, "digits-2-1-0-1a2b3c4d", &plan(), Model::default(), 42).unwrap();
         let read: toml::Table = text.parse().unwrap();
         assert_eq!(read["bus"]["nkey_seed_file"].as_str(), Some("/data/worker.nk"));
         assert_eq!(read["common"]["data_dir"].as_str(), Some("/data"));

@@ -6,10 +6,12 @@
 //! Load reads the outline of the file (no data), refuses what is kept in other files, makes a session and tries it out on
 //! made-up rows; then it makes an instance for every thread of the pool.
 
+mod cuda;
 mod declared;
 mod library;
 mod model;
 mod outline;
+mod placement;
 mod tensors;
 #[cfg(test)]
 mod tests;
@@ -18,8 +20,10 @@ use std::path::Path;
 
 use ort::environment::Environment;
 
+use self::model::{OnnxRuntimeModel, Processor};
 use super::{Engine, EngineError, LoadOptions, Model, guarded};
 
+pub use cuda::OnnxRuntimeCuda;
 pub use library::LIBRARY;
 
 /// Its name, in configuration, metrics and `explain`.
@@ -55,7 +59,7 @@ impl Engine for OnnxRuntime {
     fn load(&self, artifact: &[u8], options: &LoadOptions) -> Result<Box<dyn Model>, EngineError> {
         guarded("loading the model", || {
             outline::check(artifact)?;
-            let model = model::OnnxRuntimeModel::build(&self.environment, artifact, options)?;
+            let model = OnnxRuntimeModel::build(&self.environment, artifact, options, Processor::Cpu)?;
             Ok(Box::new(model) as Box<dyn Model>)
         })
     }

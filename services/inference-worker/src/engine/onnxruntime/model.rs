@@ -5,11 +5,14 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use ort::ErrorCode;
 use ort::environment::Environment;
+use ort::ep::ArenaExtendStrategy;
+use ort::ep::cuda::ConvAlgorithmSearch;
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use slipway_proto::oip::Tensor;
 
 use super::declared;
+use super::placement::{Placement, Profile};
 use super::tensors::{Buffer, from_ort};
 use crate::engine::{Batching, EngineError, LoadOptions, Marks, Model, Stack, Threads, probe};
 use crate::signature::Signature;
@@ -21,6 +24,21 @@ pub(super) struct OnnxRuntimeModel {
     batching: Batching,
     threads: Threads,
     idle: Idle,
+    processor: Processor,
+    /// Where its operators are computed, where that is not the CPU alone.
+    placement: Option<Placement>,
+}
+
+/// What computes a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Processor {
+    /// The cores of this machine.
+    Cpu,
+    /// The GPU that CUDA counts first; the CPU computes what its provider lacks.
+    Gpu {
+        /// Bytes that the arena of a session may take; `None`: all.
+        arena: Option<usize>,
+    },
 }
 
 /// A session runs for one thread at a time, so each thread of the pool has one.
@@ -49,16 +67,52 @@ impl OnnxRuntimeModel {
         environment: &Environment,
         artifact: &[u8],
         options: &LoadOptions,
+        processor: Processor,
     ) -> Result<Self, EngineError> {
-        let first = session(environment, artifact, options.threads.intra_op)?;
-        let signature = declared::signature(&first)?;
-        let mut model = Self { batching: Batching::Rows, threads: options.threads, idle: Idle::default(), signature };
-        model.add(first);
-        model.batching = model.probed()?;
+        let looked_at = matches!(processor, Processor::Gpu { .. }).then(Profile::new).transpose()?;
+        let model = Self::tried_out(environment, artifact, options, processor, looked_at)?;
         for _ in 1..options.threads.pool {
-            model.add(session(environment, artifact, options.threads.intra_op)?);
+            model.add(session(environment, artifact, options.threads.intra_op, processor)?);
         }
         Ok(model)
+    }
+
+    /// With one session that has run.
+    pub(super) fn tried_out(
+        environment: &Environment,
+        artifact: &[u8],
+        options: &LoadOptions,
+        processor: Processor,
+        profile: Option<Profile>,
+    ) -> Result<Self, EngineError> {
+        let intra_op = options.threads.intra_op;
+        let first = match &profile {
+            None => session(environment, artifact, intra_op, processor)?,
+            Some(profile) => profile.session(environment, artifact, intra_op, processor)?,
+        };
+        let signature = declared::signature(&first)?;
+        let (threads, idle) = (options.threads, Idle::default());
+        let mut model = Self { batching: Batching::Rows, threads, idle, processor, placement: None, signature };
+        model.add(first);
+        model.batching = model.probed()?;
+        if let Some(profile) = profile {
+            model.placement = Some(model.placed(profile)?);
+        }
+        Ok(model)
+    }
+
+    /// ONNX Runtime computes on the CPU what a provider does not take, and says nothing when that is all. So the runs of the
+    /// probe are looked back upon.
+    fn placed(&self, profile: Profile) -> Result<Placement, EngineError> {
+        let mut taken = self.idle.take();
+        let Some(Instance { session, .. }) = &mut taken.instance else {
+            return Err(EngineError::Run("there is no session".to_owned()));
+        };
+        let placement = profile.end(session)?;
+        if placement.on_gpu() == 0 {
+            return Err(EngineError::NoGpu(format!("ONNX Runtime put every operator on the CPU ({placement})")));
+        }
+        Ok(placement)
     }
 
     fn add(&self, session: Session) {
@@ -80,7 +134,10 @@ impl OnnxRuntimeModel {
 
 impl Model for OnnxRuntimeModel {
     fn platform(&self) -> &'static str {
-        "onnx_onnxruntime"
+        match self.processor {
+            Processor::Cpu => "onnx_onnxruntime",
+            Processor::Gpu { .. } => "onnx_onnxruntime_cuda",
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -93,7 +150,8 @@ impl Model for OnnxRuntimeModel {
 
     fn plan(&self) -> String {
         let Threads { pool, intra_op } = self.threads;
-        format!("{pool} session{} with {intra_op} thread{}", plural(pool), plural(intra_op))
+        let sessions = format!("{pool} session{} with {intra_op} thread{}", plural(pool), plural(intra_op));
+        self.placement.as_ref().map_or_else(|| sessions.clone(), |placement| format!("{sessions}, {placement}"))
     }
 
     fn run(&self, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, EngineError> {
@@ -170,14 +228,41 @@ impl fmt::Debug for Idle {
     }
 }
 
-fn session(environment: &Environment, artifact: &[u8], intra_op: usize) -> Result<Session, EngineError> {
-    configured(environment, intra_op)
-        .map_err(|error| EngineError::Unplannable(vec![error.to_string()]))?
-        .commit_from_memory(artifact)
-        .map_err(|error| refusal(&error))
+fn session(
+    environment: &Environment,
+    artifact: &[u8],
+    intra_op: usize,
+    processor: Processor,
+) -> Result<Session, EngineError> {
+    configured(environment, intra_op, processor)
+        .and_then(|mut builder| builder.commit_from_memory(artifact).map_err(|error| refusal(&error)))
 }
 
-fn configured(environment: &Environment, intra_op: usize) -> ort::Result<ort::session::builder::SessionBuilder> {
+/// A session to be, on the processor.
+pub(super) fn configured(
+    environment: &Environment,
+    intra_op: usize,
+    processor: Processor,
+) -> Result<SessionBuilder, EngineError> {
+    let builder = general(environment, intra_op).map_err(|error| EngineError::Unplannable(vec![error.to_string()]))?;
+    let Processor::Gpu { arena } = processor else { return Ok(builder) };
+    let mut provider = ort::ep::CUDA::default()
+        .with_device_id(0)
+        // The numbers of the CPU, not those of ten bits of fraction.
+        .with_tf32(false)
+        // A search by trial would be made anew for each batch size, while somebody waits.
+        .with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic)
+        // Doubling would take memory from the other instances that this one does not need.
+        .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested);
+    if let Some(bytes) = arena {
+        provider = provider.with_memory_limit(bytes);
+    }
+    builder
+        .with_execution_providers([provider.build().error_on_failure()])
+        .map_err(|error| EngineError::NoGpu(error.to_string().trim().to_owned()))
+}
+
+fn general(environment: &Environment, intra_op: usize) -> ort::Result<SessionBuilder> {
     Ok(Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(intra_op)?
@@ -192,7 +277,7 @@ fn configured(environment: &Environment, intra_op: usize) -> ort::Result<ort::se
 }
 
 /// ONNX Runtime's words are kept: they name the node and the operator.
-fn refusal(error: &ort::Error) -> EngineError {
+pub(super) fn refusal(error: &ort::Error) -> EngineError {
     let words = error.message().trim().to_owned();
     let unknown = ["No Op registered for", "is not a registered function/op", "Could not find an implementation for"];
     match error.code() {

@@ -5,16 +5,26 @@
 //! has run is returned.
 
 mod census;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod declared;
+mod memory;
 mod ml;
 mod model;
 mod plan;
 mod tensors;
 
+use std::sync::Arc;
+
 use tract_onnx::pb::ModelProto;
 
-use super::{Engine, EngineError, LoadOptions, Model, guarded};
+use super::device::Device;
+use super::{Engine, EngineError, Holding, LoadOptions, Model, guarded};
+use crate::domain::device_memory::Need;
 use crate::signature::Signature;
+
+/// Name of the engine that computes on a GPU, in metrics and `explain`.
+pub const CUDA: &str = "tract-cuda";
 
 /// ONNX models on tract.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,10 +39,29 @@ impl Engine for TractEngine {
         guarded("loading the model", || {
             let proto = read(artifact)?;
             let signature = admit(&proto)?;
-            let model = model::TractModel::build(&proto, &signature, options)?;
+            let model = model::TractModel::build(&proto, &signature, options, plan::Processor::Cpu)?;
             Ok(Box::new(model) as Box<dyn Model>)
         })
     }
+}
+
+/// The engine for this GPU.
+///
+/// # Errors
+/// [`EngineError::NoGpu`] where tract cannot use it, as in a program built without the feature `cuda`.
+pub fn on_gpu(device: &Device) -> Result<Arc<dyn Engine>, EngineError> {
+    #[cfg(feature = "cuda")]
+    return cuda::TractCuda::open(device).map(|engine| Arc::new(engine) as Arc<dyn Engine>);
+    #[cfg(not(feature = "cuda"))]
+    Err(EngineError::NoGpu(format!("this program is built without CUDA and cannot use {}", device.facts.name)))
+}
+
+/// What a model needs on a GPU for a batch of so many rows where it is held like this, read off its graph.
+///
+/// # Errors
+/// As [`Engine::load`], as far as reading alone can tell, and [`EngineError::Unplannable`] where the graph does not tell its sizes.
+pub fn need(artifact: &[u8], rows: usize, holding: Holding) -> Result<Need, EngineError> {
+    guarded("adding up the memory of the model", || memory::need(artifact, rows, holding))
 }
 
 /// The signature of an ONNX file and nothing more: no planning, no run. For whoever must know what a model takes without

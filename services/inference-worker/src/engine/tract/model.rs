@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use slipway_proto::oip::Tensor;
 use tract_onnx::pb::ModelProto;
 
-use super::plan::{Plan, Template, readings};
+use super::plan::{Plan, Processor, Template, readings};
 use crate::engine::{Batching, EngineError, LoadOptions, Marks, Model, Planning, Stack, probe, samples, split_rows};
 use crate::signature::Signature;
 
 /// Plans kept for shapes seen lately. Each holds its own packed copy of the weights; a model whose inputs vary in more than
 /// the batch would otherwise fill the memory with plans for shapes that never come again.
-const MAX_PLANS: usize = 16;
+pub(super) const MAX_PLANS: usize = 16;
 
 /// A plan per batch size must be this much faster than the symbolic one to be worth its memory.
 const WORTHWHILE: f64 = 1.25;
@@ -27,6 +27,7 @@ pub(super) struct TractModel {
     signature: Signature,
     batching: Batching,
     plans: Plans,
+    processor: Processor,
 }
 
 #[derive(Debug)]
@@ -46,8 +47,13 @@ type Shapes = Vec<Vec<usize>>;
 
 impl TractModel {
     /// Plans the file in each way the options allow, tries each plan out, and keeps the best that works.
-    pub(super) fn build(proto: &ModelProto, signature: &Signature, options: &LoadOptions) -> Result<Self, EngineError> {
-        let (templates, mut errors) = readings(proto, signature);
+    pub(super) fn build(
+        proto: &ModelProto,
+        signature: &Signature,
+        options: &LoadOptions,
+        processor: Processor,
+    ) -> Result<Self, EngineError> {
+        let (templates, mut errors) = readings(proto, signature, processor);
         for &free in probe::free_sizes(signature) {
             for template in &templates {
                 match Self::from_template(template, signature, options, free, &mut errors) {
@@ -66,11 +72,15 @@ impl TractModel {
         free: usize,
         errors: &mut Vec<String>,
     ) -> Option<Self> {
+        if options.planning == Planning::Symbolic && !has_free(signature) {
+            errors.push("symbolic: no dimension of its inputs is free".to_owned());
+            return None;
+        }
         let mut note = |kind: &str, error: EngineError| errors.push(format!("{kind}: {error}"));
         let symbolic = (options.planning != Planning::Buckets && has_free(signature))
             .then(|| {
                 let plan = template.symbolic().map_err(|error| EngineError::Run(format!("{error:#}")))?;
-                Self::tried(signature, Plans::Symbolic(plan), free)
+                Self::tried(signature, Plans::Symbolic(plan), template.processor(), free)
             })
             .and_then(|model| model.map_err(|error| note("symbolic", error)).ok());
         if options.planning == Planning::Symbolic {
@@ -78,15 +88,16 @@ impl TractModel {
         }
         let plans =
             Plans::PerShape { template: Box::new(template.clone()), made: Mutex::default(), making: Mutex::default() };
-        let per_shape = Self::tried(signature, plans, free).map_err(|error| note("per shape", error)).ok();
+        let per_shape =
+            Self::tried(signature, plans, template.processor(), free).map_err(|error| note("per shape", error)).ok();
         match (symbolic, per_shape) {
             (Some(symbolic), Some(per_shape)) => Some(faster(symbolic, per_shape, free)),
             (symbolic, per_shape) => symbolic.or(per_shape),
         }
     }
 
-    fn tried(signature: &Signature, plans: Plans, free: usize) -> Result<Self, EngineError> {
-        let mut model = Self { signature: signature.clone(), batching: Batching::Rows, plans };
+    fn tried(signature: &Signature, plans: Plans, processor: Processor, free: usize) -> Result<Self, EngineError> {
+        let mut model = Self { signature: signature.clone(), batching: Batching::Rows, plans, processor };
         model.batching = probe::batching(&model, free)?;
         Ok(model)
     }
@@ -145,7 +156,11 @@ impl TractModel {
 
 impl Model for TractModel {
     fn platform(&self) -> &'static str {
-        "onnx_tract"
+        match self.processor {
+            Processor::Cpu => "onnx_tract",
+            #[cfg(feature = "cuda")]
+            Processor::Gpu => "onnx_tract_cuda",
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -157,11 +172,16 @@ impl Model for TractModel {
     }
 
     fn plan(&self) -> String {
-        match &self.plans {
-            Plans::Symbolic(_) => "one plan for every batch size".to_owned(),
-            Plans::PerShape { .. } if self.signature.batched => "one plan per batch size".to_owned(),
-            Plans::PerShape { .. } => "one plan per shape".to_owned(),
-        }
+        let (planned, placement) = match &self.plans {
+            Plans::Symbolic(plan) => ("one plan for every batch size", plan.placement()),
+            Plans::PerShape { made, .. } => {
+                let newest =
+                    made.lock().unwrap_or_else(PoisonError::into_inner).front().map(|(_, plan)| Arc::clone(plan));
+                let planned = if self.signature.batched { "one plan per batch size" } else { "one plan per shape" };
+                (planned, newest.and_then(|plan| plan.placement()))
+            }
+        };
+        placement.map_or_else(|| planned.to_owned(), |placement| format!("{planned}, {placement}"))
     }
 
     fn run(&self, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, EngineError> {

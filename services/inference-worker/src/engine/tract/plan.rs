@@ -31,18 +31,33 @@ const READINGS: [Reading; 3] = [
     }),
 ];
 
+/// What computes a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Processor {
+    /// The cores of this machine.
+    Cpu,
+    /// The GPU that CUDA counts first.
+    #[cfg(feature = "cuda")]
+    Gpu,
+}
+
 /// A file as tract parsed it, ready to be planned for any shapes.
 #[derive(Debug, Clone)]
 pub(super) struct Template {
     model: InferenceModel,
     types: Vec<DatumType>,
+    processor: Processor,
 }
 
 /// Every way in which the file can be parsed, best first; errors of the others are kept for the message.
-pub(super) fn readings(proto: &ModelProto, signature: &Signature) -> (Vec<Template>, Vec<String>) {
+pub(super) fn readings(
+    proto: &ModelProto,
+    signature: &Signature,
+    processor: Processor,
+) -> (Vec<Template>, Vec<String>) {
     let (mut templates, mut errors) = (Vec::new(), Vec::new());
     for (name, reader) in READINGS {
-        match Template::parse(&reader(), proto, signature) {
+        match Template::parse(&reader(), proto, signature, processor) {
             Ok(template) => templates.push(template),
             Err(error) => errors.push(format!("read {name}: {error:#}")),
         }
@@ -51,10 +66,14 @@ pub(super) fn readings(proto: &ModelProto, signature: &Signature) -> (Vec<Templa
 }
 
 impl Template {
-    fn parse(onnx: &Onnx, proto: &ModelProto, signature: &Signature) -> TractResult<Self> {
+    fn parse(onnx: &Onnx, proto: &ModelProto, signature: &Signature, processor: Processor) -> TractResult<Self> {
         let model = onnx.model_for_proto_model(proto)?;
         let types = signature.inputs.iter().map(|input| tensors::datum_type(input.data_type)).collect();
-        Ok(Self { model, types })
+        Ok(Self { model, types, processor })
+    }
+
+    pub(super) const fn processor(&self) -> Processor {
+        self.processor
     }
 
     /// One plan for every batch size: free dimensions stay symbols.
@@ -79,11 +98,16 @@ impl Template {
             let fact = InferenceFact::dt_shape(*data_type, closed(dims));
             model.set_input_fact(index, fact)?;
         }
-        Plan::new(model)
+        Plan::new(model, self.processor)
     }
 
     /// A plan for exactly these input shapes.
     pub(super) fn concrete(&self, shapes: &[Vec<usize>]) -> TractResult<Plan> {
+        Plan::new(self.shaped(shapes)?, self.processor)
+    }
+
+    /// The graph for exactly these input shapes.
+    pub(super) fn shaped(&self, shapes: &[Vec<usize>]) -> TractResult<InferenceModel> {
         let mut model = self.model.clone();
         let mut symbols: HashMap<Symbol, TDim> = HashMap::new();
         for (index, shape) in shapes.iter().enumerate() {
@@ -99,7 +123,7 @@ impl Template {
             let dims = shape.iter().map(ToDim::to_dim).collect();
             model.set_input_fact(index, InferenceFact::dt_shape(*data_type, closed(dims)))?;
         }
-        Plan::new(model)
+        Ok(model)
     }
 }
 
@@ -114,13 +138,28 @@ pub(super) struct Plan {
     /// States of earlier runs: making one allocates for every node, which for a small network costs more than the run.
     /// A state that saw an error or a panic is not put back, nor is one in which an operator remembers: a recurrent layer would begin
     /// the next request, which may be someone else's, with what it kept of this one.
+    /// Nor is one of a GPU, where the memory of a run belongs to the stream of its thread.
     idle: Mutex<Vec<TypedSimpleState>>,
+    processor: Processor,
 }
 
 impl Plan {
-    fn new(model: InferenceModel) -> TractResult<Self> {
-        let plan = model.into_optimized()?.into_runnable()?;
-        Ok(Self { plan, idle: Mutex::default() })
+    fn new(model: InferenceModel, processor: Processor) -> TractResult<Self> {
+        let plan = match processor {
+            Processor::Cpu => model.into_optimized()?.into_runnable()?,
+            #[cfg(feature = "cuda")]
+            Processor::Gpu => super::cuda::runnable(model)?,
+        };
+        Ok(Self { plan, idle: Mutex::default(), processor })
+    }
+
+    /// Where its operators are computed, where that is not the CPU alone.
+    pub(super) fn placement(&self) -> Option<String> {
+        match self.processor {
+            Processor::Cpu => None,
+            #[cfg(feature = "cuda")]
+            Processor::Gpu => Some(super::cuda::Placement::of(self.plan.model()).to_string()),
+        }
     }
 
     /// Computes all outputs.
@@ -143,7 +182,7 @@ impl Plan {
         marks.filled();
         let values = state.run(values).map_err(|error| failed(&format!("{error:#}")))?;
         marks.computed();
-        if state.op_states.iter().all(Option::is_none) {
+        if self.processor == Processor::Cpu && state.op_states.iter().all(Option::is_none) {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(state);
         }
         if values.len() != signature.outputs.len() {
@@ -157,7 +196,11 @@ impl Plan {
             .outputs
             .iter()
             .zip(values)
-            .map(|(spec, value)| tensors::from_tract(&spec.name, spec.data_type, value))
+            .map(|(spec, value)| match self.processor {
+                Processor::Cpu => tensors::from_tract(&spec.name, spec.data_type, value),
+                #[cfg(feature = "cuda")]
+                Processor::Gpu => tensors::from_device(&spec.name, spec.data_type, value),
+            })
             .collect()
     }
 }

@@ -83,6 +83,16 @@ pub(super) fn from_tract(name: &str, data_type: DataType, value: TValue) -> Resu
     Tensor::new(name, data_type, shape, bytes).map_err(|error| EngineError::Output(error.to_string()))
 }
 
+/// The same of a tensor that a GPU computed, in memory of our own: tract's keeps the device's until it is dropped, and an answer may
+/// be long on its way.
+#[cfg(feature = "cuda")]
+pub(super) fn from_device(name: &str, data_type: DataType, value: TValue) -> Result<Tensor, EngineError> {
+    let tensor = from_tract(name, data_type, value)?;
+    copies::out_of_engine(tensor.bytes().len());
+    let bytes = Bytes::copy_from_slice(tensor.bytes());
+    Tensor::new(name, data_type, tensor.shape().to_vec(), bytes).map_err(|error| EngineError::Output(error.to_string()))
+}
+
 /// Keeps tract's tensor alive for as long as an answer is made of it.
 struct Computed(TValue);
 

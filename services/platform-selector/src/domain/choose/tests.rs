@@ -208,7 +208,11 @@ fn memory_excludes_only_where_it_must_not_or_cannot_be_raised() {
 fn a_required_gpu_is_not_served_by_a_worker_that_has_none() {
     let mut asked = Asked::new(onnx(&["Gemm"]));
     asked.spec.infrastructure.gpu = slipway_kernel::spec::Gpu::Required;
-    assert!(asked.refused().contains("computes on the CPU"));
+    asked.machine.gpu_note = "no NVIDIA driver".to_owned();
+    let refused = asked.refused();
+    assert!(refused.contains("no engine of this target computes on one (no NVIDIA driver)"), "{refused}");
+    asked.machine.engines = ["onnxruntime-cuda", "tract-cuda", "tract"].map(str::to_owned).to_vec();
+    assert_eq!(asked.chosen().unwrap(), "slipway");
 }
 
 #[test]
@@ -226,7 +230,12 @@ fn an_explicit_platform_is_taken_or_its_own_reasons_are_given() {
 
 #[test]
 fn in_a_cluster_each_format_finds_its_platform() {
-    let gpu = GpuFacts { name: "A100".into(), memory_bytes: 40 << 30, compute_capability: "8.0".into() };
+    let gpu = GpuFacts {
+        name: "A100".into(),
+        memory_bytes: 40 << 30,
+        compute_capability: "8.0".into(),
+        ..GpuFacts::default()
+    };
     for (format, platform) in [
         (ModelFormat::SavedModel, Some("tensorflow-serving")),
         (ModelFormat::Torchscript, Some("triton")),

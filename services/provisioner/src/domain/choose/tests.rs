@@ -138,7 +138,7 @@ prop_compose! {
         here.machine.memory_bytes = memory << 30;
         here.machine.gpus = gpus
             .into_iter()
-            .map(|gibibytes| GpuFacts { name: "gpu".into(), memory_bytes: gibibytes << 30, compute_capability: String::new() })
+            .map(|gibibytes| GpuFacts { name: "gpu".into(), memory_bytes: gibibytes << 30, ..GpuFacts::default() })
             .collect();
         here.local.regions.clone_from(&regions);
         here.local.compliance.clone_from(&compliance);

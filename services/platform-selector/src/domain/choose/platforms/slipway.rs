@@ -1,4 +1,4 @@
-//! Slipway's own worker: ONNX on the engines that it has, on the CPU.
+//! Slipway's own worker: ONNX on the engines that it has, on the CPU or a GPU.
 
 use super::{Question, Weighed};
 use crate::domain::choose::engines;
@@ -14,8 +14,7 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
         reasons: vec![
             "fit 1.00 × 0.50: ONNX is what it runs".to_owned(),
             "effort 1.00 × 0.30: part of this installation, the same on a laptop and in a cluster".to_owned(),
-            "features 0.70 × 0.20: Open Inference Protocol, dynamic batching, queues; CPU only in this version"
-                .to_owned(),
+            "features 0.70 × 0.20: Open Inference Protocol, dynamic batching, queues".to_owned(),
         ],
         ..Weighed::default()
     };
@@ -28,12 +27,7 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
     engines::weigh(question, &mut weighed);
     ports(question, &mut weighed);
     memory(question, &mut weighed);
-    if question.spec.infrastructure.gpu == Gpu::Required {
-        weighed.exclude(
-            "gpu",
-            "a GPU is required, and the worker of this version computes on the CPU; set spec.infrastructure.gpu to `optional`",
-        );
-    }
+    gpu(question, &mut weighed);
     weighed
 }
 
@@ -49,6 +43,21 @@ const fn conversion(format: ModelFormat) -> Option<&'static str> {
         ModelFormat::TensorrtPlan => {
             Some("an engine plan fits one GPU and one TensorRT version: deploy the ONNX file it was built from")
         }
+    }
+}
+
+/// The ending of the names of engines that compute on a GPU. A worker lists one only where it has seen a GPU that the engine can use.
+const ON_GPU: &str = "-cuda";
+
+fn gpu(question: &Question<'_>, weighed: &mut Weighed) {
+    let machine = question.machine;
+    let able = machine.engines.iter().any(|engine| engine.ends_with(ON_GPU));
+    if question.spec.infrastructure.gpu == Gpu::Required && !able {
+        let note = if machine.gpu_note.is_empty() { "its worker names no engine for one" } else { &machine.gpu_note };
+        weighed.exclude(
+            "gpu",
+            format!("a GPU is required, and no engine of this target computes on one ({note}); set spec.infrastructure.gpu to `optional`"),
+        );
     }
 }
 

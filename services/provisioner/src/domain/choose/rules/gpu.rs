@@ -47,11 +47,8 @@ mod tests {
         let demands = Demands { gpu: Gpu::Required, gpu_memory: ByteSize(20 << 30), workers: 2, ..modest() };
         let reason = |here: &Surroundings| veto(&local::offer(&demands, here), &demands).map(|veto| veto.reason);
         assert_eq!(reason(&here).unwrap(), "a GPU is required and there is none: no NVIDIA driver");
-        let gpu = |gibibytes: u64| GpuFacts {
-            name: "A100".into(),
-            memory_bytes: gibibytes << 30,
-            compute_capability: "8.0".into(),
-        };
+        let gpu =
+            |gibibytes: u64| GpuFacts { name: "A100".into(), memory_bytes: gibibytes << 30, ..GpuFacts::default() };
         here.machine.gpus = vec![gpu(40), gpu(16)];
         assert_eq!(reason(&here).unwrap(), "2 GPUs with 20Gi are required; there are: A100 with 40Gi, A100 with 16Gi");
         here.machine.gpus.push(gpu(24));
