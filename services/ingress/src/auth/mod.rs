@@ -193,6 +193,7 @@ mod tests {
                 max_body: 1,
                 timeout: Duration::from_secs(1),
                 record: Record::default(),
+                nats: false,
             };
             let authenticator = Authenticator {
                 api_keys: keys(&id, KEY, None),

@@ -51,6 +51,8 @@ pub struct Rules {
     pub timeout: Duration,
     /// When results are recorded.
     pub record: Record,
+    /// Whether requests may come over NATS.
+    pub nats: bool,
 }
 
 impl Entry {
@@ -115,7 +117,11 @@ pub fn build(deployment: &Deployment) -> Option<Entry> {
 
 fn rules_of(generation: &GenerationState) -> Rules {
     let spec = generation.spec();
-    let http = spec.inputs.iter().map(|Input::Http(http)| *http).next().unwrap_or_default();
+    let http = spec.inputs.iter().find_map(|input| match input {
+        Input::Http(http) => Some(*http),
+        Input::Nats(_) => None,
+    });
+    let http = http.unwrap_or_default();
     Rules {
         // The gate has checked each; one that is none must not open the door to everybody, so it matches nobody.
         allow_from: spec.access.allow_from.iter().map(|cidr| cidr.parse().unwrap_or(NOWHERE)).collect(),
@@ -123,6 +129,7 @@ fn rules_of(generation: &GenerationState) -> Rules {
         max_body: usize::try_from(http.max_body.0).unwrap_or(usize::MAX),
         timeout: http.timeout.0,
         record: spec.record,
+        nats: spec.inputs.iter().any(|input| matches!(input, Input::Nats(_))),
     }
 }
 
@@ -146,6 +153,7 @@ pub(crate) mod tests {
         pub(crate) facts: Vec<Arc<Fact>>,
         pub(crate) access: Value,
         pub(crate) http: Value,
+        pub(crate) nats: bool,
         pub(crate) record: Value,
         pub(crate) model: ModelFacts,
     }
@@ -157,6 +165,7 @@ pub(crate) mod tests {
                 facts: Vec::new(),
                 access: json!({ "anonymous": true }),
                 http: json!({}),
+                nats: false,
                 record: json!("after-reply"),
                 model: facts(&[("x", "FP32", &[-1, 2])], &[("y", "FP32", &[-1, 2])]),
             }
@@ -187,10 +196,12 @@ pub(crate) mod tests {
             let (before, id) = (RevisionId::new(generation, 0), RevisionId::new(generation, revision));
             let intake = IntakeReference { source: "test".to_owned(), id: id.to_string() };
             if revision == 1 {
+                let mut inputs = vec![json!({ "http": self.http })];
+                inputs.extend(self.nats.then(|| json!({ "nats": {} })));
                 let deployment = ModelDeployment::read(&json!({
                     "metadata": { "name": self.id.name, "namespace": self.id.namespace },
                     "spec": {
-                        "model": { "uri": "file:///m.onnx" }, "access": self.access, "inputs": [{ "http": self.http }],
+                        "model": { "uri": "file:///m.onnx" }, "access": self.access, "inputs": inputs,
                         "record": self.record
                     }
                 }))

@@ -78,12 +78,7 @@ impl Requests {
 
     /// Whether a request has an answer that counts: one from before the mark, whose acknowledgement did not reach the queue before its
     /// consumer went, or its sender's who took it back. One that does not count is removed.
-    async fn is_answered(
-        &self,
-        id: &DeploymentId,
-        request: &RequestId,
-        mark: Option<u64>,
-    ) -> Result<bool, BusError> {
+    async fn is_answered(&self, id: &DeploymentId, request: &RequestId, mark: Option<u64>) -> Result<bool, BusError> {
         let subject = result(id, request);
         let Some(said) = wire::direct_last_of(&self.bus, StreamName::Results.as_str(), &subject).await? else {
             return Ok(false);

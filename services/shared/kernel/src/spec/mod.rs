@@ -14,7 +14,8 @@ mod validation;
 pub use infrastructure::{Approval, Elasticity, Gpu, Infrastructure, Target};
 pub use outputs::{FilesOutput, Output, PostgresOutput, Record, SecretReference, SqliteOutput};
 pub use serving::{
-    Access, Batching, HttpInput, Input, Jwt, Model, Platform, Protocol, Resources, Scale, ScaleSignal, Serving,
+    Access, Batching, HttpInput, Input, Jwt, Model, NatsInput, Platform, Protocol, Resources, Scale, ScaleSignal,
+    Serving,
 };
 pub use validation::{Fault, Load, Rollout, Slo, Validation};
 

@@ -171,6 +171,7 @@ mod tests {
             ("/spec/serving", json!({ "batching": { "maxDelay": "2 ms" } }), "20ms"),
             ("/spec/resources", json!({ "memory": "lots" }), "512Mi"),
             ("/spec/inputs", json!([{ "kafka": {} }]), "http"),
+            ("/spec/inputs", json!([{ "nats": {} }, { "nats": {} }]), "once"),
             ("/metadata/name", json!("Digits"), "a-z"),
             ("/metadata/namespace", json!("a.b"), "a-z"),
         ] {
