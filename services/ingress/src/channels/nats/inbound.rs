@@ -47,7 +47,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 
 /// The door.
 #[derive(Clone)]
-pub(super) struct Door {
+pub(crate) struct Door {
     ingress: Arc<Ingress>,
     bus: Bus,
 }
@@ -74,7 +74,7 @@ impl Wanted {
 }
 
 impl Door {
-    pub(super) const fn new(ingress: Arc<Ingress>, bus: Bus) -> Self {
+    pub(crate) const fn new(ingress: Arc<Ingress>, bus: Bus) -> Self {
         Self { ingress, bus }
     }
 
@@ -140,7 +140,7 @@ impl Door {
     }
 
     /// Deals with a request; after which pause it is to come again, if it is.
-    async fn settle(&self, request: &InboundRequest) -> Option<Duration> {
+    pub(crate) async fn settle(&self, request: &InboundRequest) -> Option<Duration> {
         let (begun, known) = (Instant::now(), Known::default());
         let headers = message::headers(&request.headers);
         let trail = observe::trail_of_message(headers.as_ref().unwrap_or(&HeaderMap::new()), &request.subject);

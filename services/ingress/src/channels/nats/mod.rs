@@ -6,7 +6,7 @@ mod inbound;
 mod message;
 
 use crate::stack::Ingress;
-use inbound::Door;
+pub(crate) use inbound::Door;
 use slipway_bus::Bus;
 use slipway_runtime::CancellationToken;
 use std::sync::Arc;
