@@ -184,7 +184,7 @@ async fn what_is_asked_is_refused_in_the_words_of_the_other_doors() {
             (Some(word), refused.header(ERROR))
         );
     }
-    let unknown = doors.client.ask("slipway.inference.default.nobody.infer", &[KEYED], message()).await.unwrap();
+    let unknown = doors.client.ask("slipway.inference.default.nobody.infer", &[KEYED, JSON], document()).await.unwrap();
     assert_eq!(unknown.header(FAILURE), "not-found");
     doors.worker.set(Manner::After(LONG));
     let late = doors.ask(&[KEYED, ("slipway-timeout-ms", "50")], message()).await;

@@ -37,6 +37,8 @@ impl Asks {
     pub(crate) async fn listen(bus: &Bus) -> Result<Self, BusError> {
         let subscribed = bus.client().queue_subscribe(ASKED, Service::Ingress.name().to_owned()).await;
         let subscriber = subscribed.map_err(|error| BusError::Connection(error.to_string()))?;
+        // Until the broker knows of it, who asks is told that nobody is there.
+        bus.client().flush().await.map_err(|error| BusError::Connection(error.to_string()))?;
         Ok(Self { subscriber })
     }
 

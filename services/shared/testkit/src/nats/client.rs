@@ -108,7 +108,11 @@ impl ModelClient {
         let asked = self.client.request_with_headers(subject.to_owned(), headers(pairs), payload.into()).await;
         let told: serde_json::Value =
             serde_json::from_slice(&asked.map_err(|error| error.to_string())?.payload).map_err(|e| e.to_string())?;
-        told["seq"].as_u64().ok_or_else(|| told["error"]["description"].to_string())
+        // A refusal has a sequence too, which is 0.
+        match told["error"]["description"].as_str() {
+            Some(error) => Err(error.to_owned()),
+            None => told["seq"].as_u64().ok_or_else(|| told.to_string()),
+        }
     }
 
     /// Asks and waits.
