@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 use slipway_kernel::{
     Deployment, DeploymentId, Digest, GenerationState, RequestId, RevisionId, Routes,
-    spec::{Access, Input, Record},
+    spec::{Access, Record},
 };
 use slipway_oip::Signature;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -117,11 +117,7 @@ pub fn build(deployment: &Deployment) -> Option<Entry> {
 
 fn rules_of(generation: &GenerationState) -> Rules {
     let spec = generation.spec();
-    let http = spec.inputs.iter().find_map(|input| match input {
-        Input::Http(http) => Some(*http),
-        Input::Nats(_) => None,
-    });
-    let http = http.unwrap_or_default();
+    let http = spec.http();
     Rules {
         // The gate has checked each; one that is none must not open the door to everybody, so it matches nobody.
         allow_from: spec.access.allow_from.iter().map(|cidr| cidr.parse().unwrap_or(NOWHERE)).collect(),
@@ -129,7 +125,7 @@ fn rules_of(generation: &GenerationState) -> Rules {
         max_body: usize::try_from(http.max_body.0).unwrap_or(usize::MAX),
         timeout: http.timeout.0,
         record: spec.record,
-        nats: spec.inputs.iter().any(|input| matches!(input, Input::Nats(_))),
+        nats: spec.is_open_over_nats(),
     }
 }
 

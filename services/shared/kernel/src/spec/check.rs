@@ -140,9 +140,8 @@ fn access(refusing: &mut Refusing, spec: &Spec) {
         refusing.unless(rate.count > 0, "spec.access.rateLimit", rate, "at least 1 per unit");
     }
     refusing.list("spec.access.allowFrom", &access.allow_from);
-    let over_nats = spec.inputs.iter().any(|input| matches!(input, Input::Nats(_)));
     refusing.unless(
-        !over_nats || access.allow_from.is_empty(),
+        !spec.is_open_over_nats() || access.allow_from.is_empty(),
         "spec.access.allowFrom",
         access.allow_from.join(", "),
         "none beside the input nats: the broker does not tell the address of a sender",

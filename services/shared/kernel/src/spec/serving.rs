@@ -180,6 +180,24 @@ impl Default for HttpInput {
 #[serde(rename_all = "camelCase", default)]
 pub struct NatsInput {}
 
+impl super::Spec {
+    /// The bounds of the HTTP door, which is open whatever is listed.
+    #[must_use]
+    pub fn http(&self) -> HttpInput {
+        let listed = self.inputs.iter().find_map(|input| match input {
+            Input::Http(http) => Some(*http),
+            Input::Nats(_) => None,
+        });
+        listed.unwrap_or_default()
+    }
+
+    /// Whether requests may come over NATS.
+    #[must_use]
+    pub fn is_open_over_nats(&self) -> bool {
+        self.inputs.iter().any(|input| matches!(input, Input::Nats(_)))
+    }
+}
+
 pub(super) fn default_inputs() -> Vec<Input> {
     vec![Input::Http(HttpInput::default())]
 }
