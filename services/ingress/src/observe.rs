@@ -225,17 +225,19 @@ pub(crate) async fn one<T>(
 }
 
 /// Does the work of one request inside its span.
-pub(crate) async fn caught<T>(
+// Not `async`, which would keep a second place for the work.
+pub(crate) fn caught<T>(
     trail: &Trail,
     work: impl Future<Output = Result<T, RequestError>>,
-) -> Result<T, RequestError> {
+) -> impl Future<Output = Result<T, RequestError>> {
     // A panic is the failure of this request, not of its neighbours.
-    let done = AssertUnwindSafe(work.instrument(trail.span.clone())).catch_unwind().await;
-    let done = done.unwrap_or_else(|panic| Err(panic_of(panic.as_ref())));
-    if let Some(fault) = done.as_ref().err().and_then(Fault::of) {
-        trail.fault(&fault);
-    }
-    done
+    AssertUnwindSafe(work.instrument(trail.span.clone())).catch_unwind().map(|done| {
+        let done = done.unwrap_or_else(|panic| Err(panic_of(panic.as_ref())));
+        if let Some(fault) = done.as_ref().err().and_then(Fault::of) {
+            trail.fault(&fault);
+        }
+        done
+    })
 }
 
 /// What becomes of a panic in a handler.
