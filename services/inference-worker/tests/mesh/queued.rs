@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use slipway_bus::{Principal, WorkerState};
+use slipway_bus::{Principal, WorkerState, topology};
 use slipway_kernel::RequestId;
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::ModelInferResponse;
@@ -171,7 +171,8 @@ async fn whoever_wants_to_hear_the_answer_hears_what_was_recorded_in_the_form_of
     let id: RequestId = "answered".parse().unwrap();
     worker.results().publish(&deployment(), &id, earlier.encode_to_vec().into(), None).await.unwrap();
     // No mistake at the door makes a worker publish anywhere else.
-    mesh.queue("astray", wanting("astray", "slipway.intake.default.deploy".into(), true).encode_to_vec()).await;
+    let intake = topology::intake(&deployment().namespace, "deploy");
+    mesh.queue("astray", wanting("astray", intake, true).encode_to_vec()).await;
 
     let running = mesh.run(config);
     mesh.grant();

@@ -12,8 +12,8 @@ use crate::{
 use prost::Message as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use slipway_bus::{Bus, DeadLetter, InboundRequest, Principal};
-use slipway_kernel::{RequestId, RevisionId, Service};
+use slipway_bus::{Bus, DeadLetter, InboundRequest, Principal, topology};
+use slipway_kernel::{DeploymentId, RequestId, RevisionId, Service};
 use slipway_oip::reply::{ERROR, ERROR_CODE, FAILURE, LENGTH_OF_DOCUMENT};
 use slipway_proto::{
     inference::{ModelInferRequest, ModelInferResponse},
@@ -24,10 +24,27 @@ use slipway_testkit::{Heard, ModelClient, NatsServer, eventually};
 use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 const LONG: Duration = Duration::from_secs(30);
-const LEAVE: &str = "slipway.inference.default.digits.request";
-const ASK: &str = "slipway.inference.default.digits.infer";
 const KEYED: (&str, &str) = ("slipway-api-key", KEY);
 const JSON: (&str, &str) = ("content-type", "application/json");
+
+fn id(text: &str) -> DeploymentId {
+    text.parse().unwrap()
+}
+
+/// Where requests for the one deployment are left.
+fn leave() -> String {
+    topology::inbound(&id("default.digits"))
+}
+
+/// Where it is asked.
+fn ask() -> String {
+    topology::asked(&id("default.digits"))
+}
+
+/// Where no client may make anything be said.
+fn intake() -> String {
+    topology::intake(&id("default.digits").namespace, "deploy")
+}
 
 struct Doors {
     world: World,
@@ -69,7 +86,7 @@ impl Doors {
     /// Asks as soon as somebody listens.
     async fn ask(&self, headers: &[(&str, &str)], payload: impl Into<bytes::Bytes>) -> Heard {
         let payload = payload.into();
-        eventually(LONG, || async { self.client.ask(ASK, headers, payload.clone()).await }).await
+        eventually(LONG, || async { self.client.ask(&ask(), headers, payload.clone()).await }).await
     }
 
     /// What was put into queues of revisions.
@@ -184,7 +201,7 @@ async fn what_is_asked_is_refused_in_the_words_of_the_other_doors() {
             (Some(word), refused.header(ERROR))
         );
     }
-    let unknown = doors.client.ask("slipway.inference.default.nobody.infer", &[KEYED, JSON], document()).await.unwrap();
+    let unknown = doors.client.ask(&topology::asked(&id("default.nobody")), &[KEYED, JSON], document()).await.unwrap();
     assert_eq!(unknown.header(FAILURE), "not-found");
     doors.worker.set(Manner::After(LONG));
     let late = doors.ask(&[KEYED, ("slipway-timeout-ms", "50")], message()).await;
@@ -202,7 +219,7 @@ async fn a_door_that_the_spec_does_not_open_is_closed_and_says_so() {
     assert_eq!(doors.ask(&[], message()).await.header(FAILURE), "unauthenticated", "a stranger is told nothing of it");
     // What is left there is told too, once it is certain that the log has nothing newer to say.
     let reply = doors.client.answers("a");
-    doors.client.leave(LEAVE, &[KEYED, ("slipway-reply-to", &reply)], message()).await.unwrap();
+    doors.client.leave(&leave(), &[KEYED, ("slipway-reply-to", &reply)], message()).await.unwrap();
     assert_eq!(doors.client.hear().await.header(FAILURE), "permission-denied");
     assert!(doors.queued().is_empty());
 }
@@ -221,7 +238,7 @@ async fn what_is_left_is_in_the_queue_of_its_revision_and_out_of_the_stream() {
         ("slipway-timeout-ms", "60000"),
         ("traceparent", trace),
     ];
-    doors.client.leave(LEAVE, &headers, document()).await.unwrap();
+    doors.client.leave(&leave(), &headers, document()).await.unwrap();
     let (revision, queued) = doors.until_queued(1).await.remove(0);
     assert_eq!((revision, queued.revision.as_str(), queued.request_id.as_str()), (FIRST, "1-1", "m-1"));
     assert_eq!((queued.principal.as_str(), queued.correlation_id.as_str()), ("api-key:key-1", "c-1"));
@@ -232,7 +249,7 @@ async fn what_is_left_is_in_the_queue_of_its_revision_and_out_of_the_stream() {
     assert_eq!((wanted.subject, wanted.json), (reply, true));
     eventually(LONG, || async { doors.waiting().await == 0 }).await;
     // Without an id it gets one by which its sender is known.
-    doors.client.leave(LEAVE, &[KEYED], nameless()).await.unwrap();
+    doors.client.leave(&leave(), &[KEYED], nameless()).await.unwrap();
     let (_, queued) = doors.until_queued(2).await.remove(1);
     let id: RequestId = queued.request_id.parse().unwrap();
     let (tickets, deployment) = (&doors.world.ingress.tickets, &doors.world.history.id);
@@ -245,18 +262,18 @@ async fn a_request_that_comes_again_is_one_request_and_another_under_its_id_is_r
     let mut doors = Doors::open().await;
     let reply = doors.client.answers("a");
     let headers = [KEYED, ("slipway-request-id", "r"), ("slipway-reply-to", reply.as_str())];
-    doors.client.leave(LEAVE, &headers, message()).await.unwrap();
+    doors.client.leave(&leave(), &headers, message()).await.unwrap();
     doors.until_queued(1).await;
     let response = raw_response("digits", "1-1", "r", [Tensor::from_f32("y", vec![1], &[7.0]).unwrap()]);
     doors.record("r", Outcome::Response(response));
-    doors.client.leave(LEAVE, &headers, message()).await.unwrap();
+    doors.client.leave(&leave(), &headers, message()).await.unwrap();
     let answered = doors.client.hear().await;
     let tensors = response_tensors(&ModelInferResponse::decode(answered.payload.clone()).unwrap()).unwrap();
     assert_eq!(tensors[0].as_f32().unwrap(), [7.0]);
     assert_eq!(answered.header("slipway-request-id"), "r");
     assert_eq!(doors.queued().len(), 1, "it was answered by what was recorded");
     let other = raw_request("digits", "mine", [Tensor::from_f32("x", vec![1, 2], &[9.0, 9.0]).unwrap()]);
-    doors.client.leave(LEAVE, &headers, other.encode_to_vec()).await.unwrap();
+    doors.client.leave(&leave(), &headers, other.encode_to_vec()).await.unwrap();
     assert_eq!(doors.client.hear().await.header(FAILURE), "idempotency-conflict");
     assert_eq!(doors.queued().len(), 1);
 }
@@ -279,21 +296,17 @@ async fn what_can_never_be_handled_is_told_and_kept_with_its_reason_but_without_
     .into_iter()
     .enumerate()
     {
-        doors.client.leave(LEAVE, headers, payload.clone()).await.unwrap();
+        doors.client.leave(&leave(), headers, payload.clone()).await.unwrap();
         let told = doors.client.hear().await;
         assert_eq!(told.header(FAILURE), word, "{told:?}");
         let (_, letter) = doors.letters(n + 1).await.pop().unwrap();
         assert!(letter.reason.starts_with(&format!("{word}: ")) && letter.reason.contains(reason), "{letter:?}");
-        assert_eq!((letter.service.as_str(), letter.subject.as_str()), ("ingress", LEAVE));
+        assert_eq!((letter.service.as_str(), &letter.subject), ("ingress", &leave()));
         assert_eq!(letter.payload, payload);
         assert!(!format!("{letter:?}").contains(KEY), "{letter:?}");
     }
     // A reply that is no inbox: nobody is told, and nothing is published there.
-    doors
-        .client
-        .leave(LEAVE, &[KEYED, ("slipway-reply-to", "slipway.intake.default.deploy")], message())
-        .await
-        .unwrap();
+    doors.client.leave(&leave(), &[KEYED, ("slipway-reply-to", &intake())], message()).await.unwrap();
     let (_, letter) = doors.letters(8).await.pop().unwrap();
     assert!(letter.reason.contains("header.slipway-reply-to"), "{letter:?}");
     assert_eq!(doors.nats.messages("INTAKE").await, 0);
@@ -305,7 +318,7 @@ async fn what_can_never_be_handled_is_told_and_kept_with_its_reason_but_without_
 async fn a_dead_letter_that_is_sent_again_is_let_in_as_whom_it_was() {
     let doors = Doors::closed(|_| ()).await;
     doors.serve();
-    doors.client.leave(LEAVE, &[KEYED, ("slipway-request-id", "r")], message()).await.unwrap();
+    doors.client.leave(&leave(), &[KEYED, ("slipway-request-id", "r")], message()).await.unwrap();
     let (id, letter) = doors.letters(1).await.pop().unwrap();
     assert!(letter.reason.starts_with("permission-denied"), "{letter:?}");
     // The door is opened by a new generation; then a person sends the letter again.
@@ -326,14 +339,14 @@ async fn what_cannot_be_handled_now_waits_and_comes_again() {
     let mut doors = Doors::open().await;
     let mailbox = Arc::clone(&doors.world.mailbox);
     mailbox.full.store(true, Ordering::SeqCst);
-    doors.client.leave(LEAVE, &[KEYED, ("slipway-request-id", "full")], message()).await.unwrap();
+    doors.client.leave(&leave(), &[KEYED, ("slipway-request-id", "full")], message()).await.unwrap();
     eventually(LONG, || async { doors.nats.redelivered().await > 0 }).await;
     assert_eq!((doors.waiting().await, doors.queued().len()), (1, 0));
     mailbox.full.store(false, Ordering::SeqCst);
     assert_eq!(doors.until_queued(1).await[0].1.request_id, "full");
 
     mailbox.away.store(true, Ordering::SeqCst);
-    doors.client.leave(LEAVE, &[KEYED, ("slipway-request-id", "away")], message()).await.unwrap();
+    doors.client.leave(&leave(), &[KEYED, ("slipway-request-id", "away")], message()).await.unwrap();
     eventually(LONG, || async { doors.nats.redelivered().await > 0 }).await;
     mailbox.away.store(false, Ordering::SeqCst);
     assert_eq!(doors.until_queued(2).await[1].1.request_id, "away");
@@ -342,7 +355,7 @@ async fn what_cannot_be_handled_now_waits_and_comes_again() {
     mailbox.full.store(true, Ordering::SeqCst);
     let reply = doors.client.answers("a");
     let headers = [KEYED, ("slipway-reply-to", reply.as_str()), ("slipway-timeout-ms", "1000")];
-    doors.client.leave(LEAVE, &headers, message()).await.unwrap();
+    doors.client.leave(&leave(), &headers, message()).await.unwrap();
     assert_eq!(doors.client.hear().await.header(FAILURE), "deadline-exceeded");
     assert_eq!(doors.queued().len(), 2);
     eventually(LONG, || async { doors.waiting().await == 0 }).await;
@@ -358,7 +371,7 @@ async fn a_request_waits_for_the_first_release() {
     let client = broker.model_client("default.shop").await;
     let bus = broker.bus_as(Service::Ingress).await;
     tokio::spawn(nats::serve(Arc::clone(&world.ingress), bus, world.shutdown.clone()));
-    client.leave(LEAVE, &[], message()).await.unwrap();
+    client.leave(&leave(), &[], message()).await.unwrap();
     eventually(LONG, || async { broker.redelivered().await > 0 }).await;
     assert!(world.mailbox.queued.lock().unwrap().is_empty());
     world.history.release(1, 1);
@@ -370,7 +383,7 @@ async fn a_request_waits_for_the_first_release() {
 async fn a_replica_that_ends_between_queue_and_acknowledgement_loses_nothing_and_makes_no_second_request() {
     let doors = Doors::closed(|setting| setting.history.nats = true).await;
     for headers in [&[KEYED][..], &[KEYED, ("slipway-request-id", "r")]] {
-        doors.client.leave(LEAVE, headers, nameless()).await.unwrap();
+        doors.client.leave(&leave(), headers, nameless()).await.unwrap();
     }
     let queue = doors.bus.inbound().consume().await.unwrap();
     let door = || Door::new(Arc::clone(&doors.world.ingress), doors.bus.clone());
@@ -413,11 +426,12 @@ async fn a_client_reaches_its_namespace_and_hears_its_own_answers_and_no_others(
     let doors = Doors::open().await;
     doors.ask(&[KEYED], message()).await;
     let spy = doors.nats.model_client("team.spy").await;
-    let queue = "slipway.inference.default.digits.1-1.request";
-    for subject in [ASK, LEAVE, queue, "slipway.inference.team.x.1-1.request", "$JS.API.STREAM.DELETE.INBOUND"] {
-        spy.publish(subject, None, &[], message()).await;
+    let (queue, own_queue) =
+        (topology::request_queue(&id("default.digits"), FIRST), topology::request_queue(&id("team.x"), FIRST));
+    for subject in [ask(), leave(), queue, own_queue, "$JS.API.STREAM.DELETE.INBOUND".to_owned()] {
+        spy.publish(&subject, None, &[], message()).await;
     }
-    for subject in ["_SLIPWAY_CLIENT.>", "_SLIPWAY_CLIENT.default.shop.>", "_INBOX.>", "slipway.inference.>"] {
+    for subject in ["_SLIPWAY_CLIENT.>", "_SLIPWAY_CLIENT.default.shop.>", "_INBOX.>", topology::ASKED] {
         spy.subscribe(subject).await;
     }
     let complaints = eventually(LONG, || async {
@@ -430,12 +444,11 @@ async fn a_client_reaches_its_namespace_and_hears_its_own_answers_and_no_others(
         "{complaints:?}"
     );
     // A reply that is no inbox of the namespace asked is answered nowhere.
-    for reply in ["slipway.intake.default.deploy", "_SLIPWAY_CLIENT.team.spy.x", "$JS.API.STREAM.PURGE.INBOUND"] {
-        doors.client.publish(ASK, Some(reply), &[KEYED], message()).await;
+    for reply in [&intake(), "_SLIPWAY_CLIENT.team.spy.x", "$JS.API.STREAM.PURGE.INBOUND"] {
+        doors.client.publish(&ask(), Some(reply), &[KEYED], message()).await;
     }
-    let before = doors.worker.calls();
     doors.ask(&[KEYED], message()).await;
-    assert_eq!(doors.worker.calls(), before + 1, "what could not be answered was not computed");
+    assert_eq!(doors.worker.calls(), 2, "what could not be answered was not computed");
     assert!(doors.queued().is_empty() && doors.nats.messages("INTAKE").await == 0);
 }
 
@@ -445,14 +458,15 @@ async fn at_the_end_what_was_asked_is_answered_and_nothing_new_is_heard() {
     let ingress = Arc::clone(&doors.world.ingress);
     let serving = tokio::spawn(nats::serve(ingress, doors.bus.clone(), doors.world.shutdown.clone()));
     doors.ask(&[KEYED], message()).await;
-    doors.worker.set(Manner::After(Duration::from_secs(1)));
+    doors.worker.set(Manner::After(Duration::from_secs(4)));
     let asked = {
         let client = doors.nats.model_client("default.shop").await;
-        tokio::spawn(async move { client.ask(ASK, &[KEYED], message()).await })
+        tokio::spawn(async move { client.ask(&ask(), &[KEYED], message()).await })
     };
     soon("it is under way", || doors.worker.shared.under_way.load(Ordering::SeqCst) == 1).await;
     doors.world.shutdown.cancel();
-    eventually(LONG, || async { doors.client.ask(ASK, &[KEYED], message()).await.is_err() }).await;
+    // A stranger is refused at once, for as long as somebody listens.
+    eventually(LONG, || async { doors.client.ask(&ask(), &[], message()).await.is_err() }).await;
     assert!(!serving.is_finished());
     assert_eq!(asked.await.unwrap().unwrap().header("slipway-revision"), "1-1");
     serving.await.unwrap().unwrap();

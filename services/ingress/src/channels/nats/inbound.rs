@@ -335,7 +335,7 @@ mod tests {
         assert_eq!(of(&[]).unwrap(), None);
         assert_eq!(of(&[("Slipway-Reply-To", "_INBOX.x")]).unwrap().unwrap().as_str(), "_INBOX.x");
         for given in [
-            &[("slipway-reply-to", "slipway.intake.default.deploy")][..],
+            &[("slipway-reply-to", "$JS.API.STREAM.DELETE.LIFECYCLE")][..],
             &[("slipway-reply-to", "_SLIPWAY_CLIENT.other.shop.x")],
             &[("slipway-reply-to", "_INBOX.x"), ("slipway-reply-to", "_INBOX.y")],
         ] {
