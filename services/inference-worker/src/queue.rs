@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 
+use crate::front::{INLINE_BYTES, aside_if};
 use crate::inference::{Call, Inference};
 use crate::refusal::Refusal;
 use crate::telemetry::Path;
@@ -195,7 +196,7 @@ impl Consumer {
         if request.attempt > 1
             && let Some(recorded) = self.recorded(request).await
         {
-            self.answer(reply_to, &recorded).await;
+            self.answer(reply_to, recorded).await;
             return Settled::Done;
         }
         let outcome = if request.attempt > MAX_ATTEMPTS {
@@ -211,7 +212,7 @@ impl Consumer {
         let Some(recorded) = self.record(request, self.inference.result(&call, outcome), stop).await else {
             return Settled::GivenBack;
         };
-        self.answer(reply_to, &recorded).await;
+        self.answer(reply_to, recorded).await;
         Settled::Done
     }
 
@@ -267,7 +268,7 @@ impl Consumer {
     }
 
     /// Sends what was recorded to where it is wanted. Whoever misses it can ask for it.
-    async fn answer(&self, reply_to: Option<ReplyTo>, recorded: &InferenceResult) {
+    async fn answer(&self, reply_to: Option<ReplyTo>, recorded: InferenceResult) {
         let Some(reply_to) = reply_to else { return };
         // It was read before, at the door; read again, no mistake there can make this publish anywhere else.
         let namespace = &self.inference.assignment().deployment.namespace;
@@ -275,7 +276,13 @@ impl Consumer {
             Ok(to) => to,
             Err(allowed) => return tracing::warn!(allowed, "an answer may not go where it is wanted"),
         };
-        let reply = Reply::recorded(recorded, reply_to.json).within(MAX_REPLY_BYTES);
+        let as_document = reply_to.json;
+        let is_long = as_document && recorded.encoded_len() > INLINE_BYTES;
+        let write = move || Reply::recorded(&recorded, as_document).within(MAX_REPLY_BYTES);
+        let reply = match aside_if(is_long, write).await {
+            Ok(reply) => reply,
+            Err(refusal) => return tracing::error!(reason = refusal.message, "an answer could not be written"),
+        };
         if let Err(error) = self.bus.replies().send(&to, &reply.headers, reply.payload).await {
             tracing::debug!(%error, "an answer could not be sent");
         }

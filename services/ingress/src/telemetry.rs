@@ -53,6 +53,7 @@ pub struct IngressMetrics {
     durations: Family<RevisionLabels, Histogram>,
     identities: Family<OutcomeLabels, Counter>,
     captured: Family<CaptureLabels, Counter>,
+    left: Family<OutcomeLabels, Counter>,
     /// Requests inside.
     pub in_flight: Gauge,
     /// Workers that can be reached.
@@ -72,6 +73,30 @@ pub struct Subject {
     pub probe: bool,
 }
 
+/// What became of one delivery of a request that was left over NATS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOutcome {
+    /// It is in the queue of its revision.
+    Queued,
+    /// It came before, and its result is recorded.
+    Repeated,
+    /// It can never be handled, and is a dead letter.
+    Refused,
+    /// It cannot be handled now.
+    ComesAgain,
+}
+
+impl LeftOutcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Repeated => "repeated",
+            Self::Refused => "refused",
+            Self::ComesAgain => "comes-again",
+        }
+    }
+}
+
 impl IngressMetrics {
     /// Registers all of them.
     #[must_use]
@@ -81,6 +106,7 @@ impl IngressMetrics {
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             identities: Family::default(),
             captured: Family::default(),
+            left: Family::default(),
             in_flight: Gauge::default(),
             workers: Gauge::default(),
             applied: Gauge::default(),
@@ -103,6 +129,11 @@ impl IngressMetrics {
                 "ingress_captured_results",
                 "Results of answered requests, by whether they are on their way to the outputs or shed",
                 own.captured.clone(),
+            );
+            registry.register(
+                "ingress_left_requests",
+                "Requests left over NATS, by what became of a delivery: queued, answered before, refused, or to come again",
+                own.left.clone(),
             );
             registry.register(
                 "ingress_identities",
@@ -135,6 +166,11 @@ impl IngressMetrics {
             outcome: if kept { "kept" } else { "shed" },
         };
         self.captured.get_or_create(&labels).inc_by(results as u64);
+    }
+
+    /// Counts a delivery of a request that was left over NATS.
+    pub fn left(&self, outcome: LeftOutcome) {
+        self.left.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }).inc();
     }
 
     /// Counts a request for the own certificate.

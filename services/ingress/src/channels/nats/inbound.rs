@@ -11,13 +11,14 @@ use super::{
 use crate::{
     auth::{Caller, Shown, credential},
     error::RequestError,
-    limits::{INBOUND_AT_ONCE, INBOUND_GRACE, INBOUND_PAUSE},
+    limits::{DECODE_INLINE_BYTES, INBOUND_AT_ONCE, INBOUND_GRACE, INBOUND_PAUSE},
     observe, respond,
     routes::{
         enter::Before,
         infer::{self, Deadline, Left},
     },
     stack::Ingress,
+    telemetry::LeftOutcome,
     trail::Trail,
 };
 use http::{HeaderMap, HeaderName, StatusCode, Uri, header::AUTHORIZATION};
@@ -149,27 +150,34 @@ impl Door {
             Ok(headers) => observe::caught(&trail, self.work(request, &headers, &trail, &known)).await,
             Err(error) => Err(error),
         };
-        let status = match &done {
-            Err(error) if self.comes_again(error, request) => return Some(pause(error, request.attempt)),
+        let (outcome, status) = match &done {
+            Err(error) if self.comes_again(error, request) => return Some(self.later(error, request)),
             Err(error) => {
                 warn!(subject = request.subject, %error, "a request that was left is refused");
                 if !self.bury(request, error, &known).await {
-                    return Some(pause(error, request.attempt));
+                    return Some(self.later(error, request));
                 }
                 self.answer(&known, message::told(respond::reply(error), &trail)).await;
-                respond::verdict(error).status
+                (LeftOutcome::Refused, respond::verdict(error).status)
             }
-            Ok(Left::Queued) => StatusCode::ACCEPTED.as_u16(),
+            Ok(Left::Queued) => (LeftOutcome::Queued, StatusCode::ACCEPTED.as_u16()),
             Ok(Left::Recorded(recorded)) => {
                 self.repeat(&known, recorded).await;
-                StatusCode::OK.as_u16()
+                (LeftOutcome::Repeated, StatusCode::OK.as_u16())
             }
         };
         trail.record(status);
+        self.ingress.metrics.left(outcome);
         if let Some(subject) = trail.subject() {
             self.ingress.metrics.answered(&subject, status, begun.elapsed());
         }
         None
+    }
+
+    fn later(&self, error: &RequestError, request: &InboundRequest) -> Duration {
+        debug!(subject = request.subject, attempt = request.attempt, %error, "a request that was left comes again");
+        self.ingress.metrics.left(LeftOutcome::ComesAgain);
+        pause(error, request.attempt)
     }
 
     async fn work(
@@ -273,9 +281,17 @@ impl Door {
     /// Tells what was recorded when the request came before.
     async fn repeat(&self, known: &Known, recorded: &[u8]) {
         let Some(wanted) = known.reply.get() else { return };
-        match InferenceResult::decode(recorded) {
-            Ok(result) => self.answer(known, Reply::recorded(&result, wanted.as_document)).await,
-            Err(error) => error!(%error, "a recorded result cannot be read"),
+        let result = match InferenceResult::decode(recorded) {
+            Ok(result) => result,
+            Err(error) => return error!(%error, "a recorded result cannot be read"),
+        };
+        let as_document = wanted.as_document;
+        if !as_document || recorded.len() <= DECODE_INLINE_BYTES {
+            return self.answer(known, Reply::recorded(&result, as_document)).await;
+        }
+        match tokio::task::spawn_blocking(move || Reply::recorded(&result, as_document)).await {
+            Ok(reply) => self.answer(known, reply).await,
+            Err(error) => error!(%error, "an answer could not be written"),
         }
     }
 
