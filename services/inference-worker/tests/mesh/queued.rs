@@ -115,8 +115,11 @@ async fn a_request_delivered_again_is_run_alone_and_an_answered_one_is_not_run_a
     let (mesh, config) = Mesh::start("digits-v1").await;
     let (rows, _) = golden(1);
     mesh.queue("again", envelope("again", &rows).encode_to_vec()).await;
-    mesh.queue("answered", envelope("answered", &rows).encode_to_vec()).await;
-    // A worker that took both, answered one of them and gave both back.
+    let mut client = mesh.nats.model_client("default.shop").await;
+    let reply_to = Some(ReplyTo { subject: client.answers("answered"), json: true });
+    let answered = InferenceRequest { reply_to, ..envelope("answered", &rows) };
+    mesh.queue("answered", answered.encode_to_vec()).await;
+    // A worker that took both, answered one of them and gave both back before its sender had heard of it.
     let worker = mesh.nats.bus_as(slipway_kernel::Service::InferenceWorker).await;
     let queue = worker.requests().pull(&deployment(), revision()).await.unwrap();
     let mut taken = Vec::new();
@@ -142,6 +145,7 @@ async fn a_request_delivered_again_is_run_alone_and_an_answered_one_is_not_run_a
     eventually(PATIENCE, || async { mesh.ingress.requests().depth(&deployment(), revision()).await.unwrap() == 0 })
         .await;
     assert_eq!(mesh.result("answered").await.worker, "an earlier one");
+    assert_eq!(client.hear().await.header("slipway-request-id"), "answered");
     running.stop().await.unwrap();
 }
 

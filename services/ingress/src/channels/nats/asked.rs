@@ -5,7 +5,7 @@ use crate::{
     auth::Shown,
     error::RequestError,
     observe, respond,
-    routes::{enter, infer},
+    routes::{enter, head::Head, infer, wire::Wire},
     stack::Ingress,
     trail::Trail,
 };
@@ -91,7 +91,7 @@ async fn work(
 ) -> Result<Reply, RequestError> {
     let mut held = ingress.admission.bodies.share();
     held.cover(payload.len())?;
-    let incoming = Incoming::read(deployment, headers, payload)?;
+    let incoming = Incoming::read(deployment, headers, Head::of_message(headers)?, payload)?;
     let shown = Shown { headers, uri: &Uri::default(), peer: NO_ADDRESS, arrived: trail.arrived };
     let visit = enter::enter(ingress, &incoming.address, shown, trail).await?;
     if !visit.rules.nats {
@@ -101,7 +101,7 @@ async fn work(
         let allowed = "none here; leave the request at the subject that ends in `request`";
         return Err(RequestError::invalid("header.prefer", "respond-async", allowed));
     }
-    let is_document = incoming.is_document();
+    let is_document = matches!(incoming.wire, Wire::Body { .. });
     let (response, forms) = infer::now(ingress, trail, visit, incoming.head, incoming.wire).await?;
     Ok(if is_document { Reply::document(infer::written(&response, &forms).await?) } else { Reply::message(&response) })
 }

@@ -15,6 +15,7 @@ use crate::{
     observe, respond,
     routes::{
         enter::Before,
+        head::Head,
         infer::{self, Deadline, Left},
     },
     stack::Ingress,
@@ -153,7 +154,7 @@ impl Door {
         let (outcome, status) = match &done {
             Err(error) if self.comes_again(error, request) => return Some(self.later(error, request)),
             Err(error) => {
-                warn!(subject = request.subject, %error, "a request that was left is refused");
+                debug!(subject = request.subject, %error, "a request that was left is refused");
                 if !self.bury(request, error, &known).await {
                     return Some(self.later(error, request));
                 }
@@ -193,17 +194,20 @@ impl Door {
         let mut held = ingress.admission.bodies.share();
         held.cover(request.payload.len())?;
         let reply = reply_to(headers, deployment)?;
-        let read = Incoming::read(deployment, headers, request.payload.clone());
-        let as_document = read.as_ref().is_ok_and(Incoming::is_document);
         if let Some(at) = reply {
+            let as_document = message::is_document(headers).unwrap_or_default();
             // Set once: this is called once for each delivery.
             let _ = known.reply.set(Wanted { at, as_document });
         }
-        let mut incoming = read?;
-        let deadline = Deadline::of_left(&incoming.head, request.at, trail, ingress)?;
+        // Before the payload is looked at: one that ends the process would otherwise do so for as long as the stream keeps it.
+        let head = Head::of_message(headers)?;
+        let deadline = Deadline::of_left(&head, request.at, trail, ingress)?;
+        let mut incoming = Incoming::read(deployment, headers, head, request.payload.clone())?;
         let before = Before::find(ingress, &incoming.address, trail)?;
         let caller = self.caller(request, headers, deployment, &before, trail).await?;
-        let _ = known.principal.set(caller.principal.clone());
+        if caller.prober.is_none() {
+            let _ = known.principal.set(caller.principal.clone());
+        }
         if !before.rules.nats {
             return Err(RequestError::NatsClosed(deployment.clone()));
         }
@@ -256,12 +260,13 @@ impl Door {
             let is_secret = [AUTHORIZATION.as_str(), credential::API_KEY, credential::PROBE].contains(&name.as_str());
             // What steers the broker would steer the write by which it comes again.
             let steers = name.starts_with("nats-") && name != "nats-msg-id";
-            !is_secret && !steers && name != VOUCHED.as_str()
+            !is_secret && !steers
         };
         let mut headers: Vec<(String, String)> =
             request.headers.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
         if let (Some(deployment), Some(principal)) = (&request.deployment, known.principal.get()) {
             let vouch = self.ingress.tickets.vouch(deployment, principal, &request.payload);
+            headers.retain(|(name, _)| !name.eq_ignore_ascii_case(VOUCHED.as_str()));
             headers.push((VOUCHED.to_string(), vouch));
         }
         let letter = DeadLetter {

@@ -54,9 +54,13 @@ impl Incoming {
     ///
     /// # Errors
     /// [`RequestError::Invalid`] and what of the names is none.
-    pub(super) fn read(deployment: &DeploymentId, headers: &HeaderMap, payload: Bytes) -> Result<Self, RequestError> {
-        let head = Head::of_message(headers)?;
-        let wire = wire(headers, payload)?;
+    pub(super) fn read(
+        deployment: &DeploymentId,
+        headers: &HeaderMap,
+        head: Head,
+        payload: Bytes,
+    ) -> Result<Self, RequestError> {
+        let wire = if is_document(headers)? { body(headers, payload)? } else { message(&payload)? };
         let version = match &wire {
             Wire::Message(message) => {
                 let names = [String::new(), deployment.name.to_string(), deployment.to_string()];
@@ -72,14 +76,13 @@ impl Incoming {
         let address = Address::of(Some(namespace), name, version, headers)?;
         Ok(Self { address, head, wire })
     }
-
-    /// Whether it came as a document, and is answered by one.
-    pub(super) const fn is_document(&self) -> bool {
-        matches!(self.wire, Wire::Body { .. })
-    }
 }
 
-fn wire(headers: &HeaderMap, payload: Bytes) -> Result<Wire, RequestError> {
+/// Whether the payload is a document, and is answered by one; else it is a message.
+///
+/// # Errors
+/// [`RequestError::Invalid`] when the headers say something else.
+pub(super) fn is_document(headers: &HeaderMap) -> Result<bool, RequestError> {
     if let Some(encoding) = headers.get(CONTENT_ENCODING) {
         let found = String::from_utf8_lossy(encoding.as_bytes());
         return Err(RequestError::invalid("header.content-encoding", found, "none: payloads are read as they are"));
@@ -88,14 +91,12 @@ fn wire(headers: &HeaderMap, payload: Bytes) -> Result<Wire, RequestError> {
     let (kind, second) = (types.next(), types.next());
     let kind = kind.map(|kind| String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase());
     let essence = kind.as_deref().map(|kind| kind.split(';').next().unwrap_or_default().trim());
-    let has_document = headers.contains_key(reply::LENGTH_OF_DOCUMENT);
+    let ends_somewhere = headers.contains_key(reply::LENGTH_OF_DOCUMENT);
     match essence {
         _ if second.is_some() => Err(RequestError::invalid("header.content-type", "given twice", PAYLOADS)),
-        None | Some("application/json" | "application/octet-stream") if has_document => body(headers, payload),
-        Some("application/json") => body(headers, payload),
-        None | Some("application/protobuf" | "application/x-protobuf" | "application/octet-stream") => {
-            message(&payload).map(|message| Wire::Message(Box::new(message)))
-        }
+        Some("application/json") => Ok(true),
+        None | Some("application/octet-stream") => Ok(ends_somewhere),
+        Some("application/protobuf" | "application/x-protobuf") => Ok(false),
         Some(found) => Err(RequestError::invalid("header.content-type", found, PAYLOADS)),
     }
 }
@@ -106,10 +107,13 @@ fn body(headers: &HeaderMap, payload: Bytes) -> Result<Wire, RequestError> {
     Ok(Wire::Body { whole: payload, parts })
 }
 
-fn message(payload: &Bytes) -> Result<ModelInferRequest, RequestError> {
+fn message(payload: &Bytes) -> Result<Wire, RequestError> {
     let allowed = "a ModelInferRequest of the Open Inference Protocol; a document needs content-type: application/json";
     codec::check_fields(payload).map_err(|error| RequestError::invalid("payload", error, allowed))?;
-    ModelInferRequest::decode(payload.clone()).map_err(|error| RequestError::invalid("payload", error, allowed))
+    let message = ModelInferRequest::decode(payload.clone());
+    message
+        .map(|message| Wire::Message(Box::new(message)))
+        .map_err(|error| RequestError::invalid("payload", error, allowed))
 }
 
 /// The answer with what is known of its request beside it.
@@ -135,7 +139,9 @@ mod tests {
     }
 
     fn read(given: &[(&str, &str)], payload: impl Into<Bytes>) -> Result<Incoming, RequestError> {
-        Incoming::read(&"team.digits".parse().unwrap(), &headers(&pairs(given))?, payload.into())
+        let headers = headers(&pairs(given))?;
+        let head = Head::of_message(&headers)?;
+        Incoming::read(&"team.digits".parse().unwrap(), &headers, head, payload.into())
     }
 
     fn path(refused: Result<Incoming, RequestError>) -> String {
@@ -155,7 +161,7 @@ mod tests {
             &[("content-type", "Application/X-Protobuf; proto=x")],
             &[("content-type", "application/octet-stream")],
         ] {
-            assert!(!read(given, message.clone()).unwrap().is_document(), "{given:?}");
+            assert!(matches!(read(given, message.clone()).unwrap().wire, Wire::Message(_)), "{given:?}");
         }
         for given in [
             &[("content-type", "application/json; charset=utf-8")][..],
@@ -163,7 +169,7 @@ mod tests {
             &[("content-type", "application/octet-stream"), ("Inference-Header-Content-Length", "2")],
             &[("inference-header-content-length", "2")],
         ] {
-            assert!(read(given, "{}").unwrap().is_document(), "{given:?}");
+            assert!(matches!(read(given, "{}").unwrap().wire, Wire::Body { .. }), "{given:?}");
         }
     }
 
