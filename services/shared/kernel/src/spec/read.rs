@@ -181,6 +181,14 @@ mod tests {
     }
 
     #[test]
+    fn requests_over_nats_cannot_be_held_to_networks() {
+        let mut document = with("/spec/inputs", json!([{ "http": {} }, { "nats": {} }]));
+        assert!(ModelDeployment::read(&document).is_ok());
+        document["spec"]["access"] = json!({ "allowFrom": ["10.0.0.0/8"] });
+        assert_eq!(refused(&document)[0].path, "spec.access.allowFrom");
+    }
+
+    #[test]
     fn a_secret_written_into_the_spec_is_refused_and_not_repeated() {
         let document = with("/spec/outputs", json!([{ "postgres": { "url": "postgres://user:hunter2@host/db" } }]));
         let refusals = refused(&document);
