@@ -176,9 +176,9 @@ fn inbound(replicas: usize) -> Config {
         discard_new_per_subject: true,
         // Each has a deadline, and is refused with a reason when it is over; only where no ingress runs for a day is that said by nobody.
         max_age: DAY,
-        // A hundred and twenty-eight of the largest, or all there may be at the usual kilobyte. The broker has no bound in bytes per
-        // subject, so large requests for one deployment may take all of it.
-        max_bytes: 512 * MIB,
+        // Sixty of the largest, or all there may be at the usual kilobyte with its headers. The broker has no bound in bytes per subject,
+        // so large requests for one deployment may take all of it; and it sets all of it aside on the disk, so it is no more.
+        max_bytes: 256 * MIB,
         // Headers come on top of the payload.
         max_message_size: (4_096 + 64) * KIB,
         // The broker compares message ids over all deployments: two clients that both count from 1 would take each other's requests for
