@@ -1,5 +1,5 @@
-//! The AsyncAPI document of the intake, its answers and the log: generated from the slot table, the topology and the protobuf
-//! descriptors, so that it cannot say anything else than they do.
+//! The AsyncAPI document of the intake, its answers, the log and the doors for requests: generated from the slot table, the topology and
+//! the protobuf descriptors, so that it cannot say anything else than they do.
 
 use crate::golden::compare;
 use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor};
@@ -92,6 +92,102 @@ const SIGNATURE: [(&str, &str); 2] = [
         "base64url of its ed25519 signature over `<subject>\\n<hex SHA-256 of the payload>\\n<ce-source>\\n<ce-id>`",
     ),
 ];
+/// What a request over NATS may say beside its payload: name and meaning.
+const OF_REQUEST: [(&str, &str); 8] = [
+    ("content-type", "`application/protobuf` (also where nothing is said), `application/json`"),
+    ("inference-header-content-length", "bytes of the document in front of its tensors"),
+    ("slipway-request-id", "the id under which the effect happens once: 1 to 128 of `a-z A-Z 0-9 - _`"),
+    ("Nats-Msg-Id", "the same, where that is not given"),
+    ("slipway-timeout-ms", "deadline in milliseconds, 1 to 300000"),
+    ("slipway-api-key", "an API key"),
+    ("authorization", "`Bearer` and a JWT or an API key"),
+    ("traceparent", "W3C trace context"),
+];
+const REPLY_TO: (&str, &str) =
+    ("slipway-reply-to", "where the answer goes: a subject below the inbox prefix of its sender");
+const OF_REPLY: [(&str, &str); 6] = [
+    ("content-type", "that of the request; `application/json` for a refusal"),
+    ("slipway-request-id", "the id of the request"),
+    ("slipway-revision", "the revision that answered"),
+    ("Nats-Service-Error-Code", "of a refusal: its number in HTTP"),
+    ("Nats-Service-Error", "of a refusal: its sentence"),
+    ("slipway-failure", "of a refusal: its word"),
+];
+
+fn properties(headers: &[(&str, &str)]) -> Value {
+    let named = headers
+        .iter()
+        .map(|(name, description)| ((*name).to_owned(), json!({ "type": "string", "description": description })));
+    json!({ "type": "object", "properties": named.collect::<Map<String, Value>>() })
+}
+
+/// The doors for requests: channels, operations and messages.
+fn doors(channels: &mut Map<String, Value>, operations: &mut Map<String, Value>, messages: &mut Map<String, Value>) {
+    let id = DeploymentId { namespace: namespace(), name: "the-deployment".parse().unwrap() };
+    let payload = |message: &str| {
+        json!({
+            "schemaFormat": "application/vnd.google.protobuf;version=3",
+            "schema": format!("the message {message} of ../inference/open_inference_grpc.proto, or the same as a document of the Open Inference Protocol v2"),
+        })
+    };
+    let left: Vec<(&str, &str)> = OF_REQUEST.into_iter().chain([REPLY_TO]).collect();
+    for (name, title, headers, message) in [
+        ("inference-left", "a request that is left", &left[..], "inference.ModelInferRequest"),
+        ("inference-asked", "a request whose sender waits", &OF_REQUEST, "inference.ModelInferRequest"),
+        ("inference-reply", "the answer, or a refusal", &OF_REPLY, "inference.ModelInferResponse"),
+    ] {
+        messages.insert(
+            name.to_owned(),
+            json!({
+                "name": name,
+                "title": title,
+                "contentType": "application/protobuf",
+                "headers": properties(headers),
+                "payload": payload(message),
+            }),
+        );
+    }
+    let (infer, request) = (topology::asked(&id), topology::inbound(&id));
+    channels.insert(
+        "inference-infer".to_owned(),
+        channel(
+            &infer,
+            &["inference-asked".to_owned(), "inference-reply".to_owned()],
+            "requests that are answered on their reply subject",
+        ),
+    );
+    channels.insert(
+        "inference-request".to_owned(),
+        channel(
+            &request,
+            &["inference-left".to_owned()],
+            "requests that are left; the broker acknowledges that they are kept",
+        ),
+    );
+    operations.insert(
+        "infer".to_owned(),
+        json!({
+            "action": "send",
+            "channel": { "$ref": "#/channels/inference-infer" },
+            "messages": [{ "$ref": "#/channels/inference-infer/messages/inference-asked" }],
+            "reply": {
+                "channel": { "$ref": "#/channels/inference-infer" },
+                "messages": [{ "$ref": "#/channels/inference-infer/messages/inference-reply" }],
+            },
+            "description": "Core NATS: nothing is stored. Who asks while no ingress is there is told so by the broker.",
+        }),
+    );
+    operations.insert(
+        "leave".to_owned(),
+        json!({
+            "action": "send",
+            "channel": { "$ref": "#/channels/inference-request" },
+            "messages": [{ "$ref": "#/channels/inference-request/messages/inference-left" }],
+            "description": "JetStream: kept from its acknowledgement on. The reply subject belongs to the broker; the answer goes where `slipway-reply-to` says, and may come twice.",
+        }),
+    );
+}
+
 const LINEAGE: [(&str, &str); 3] = [
     ("ce-actor", "who answered, from the verified credential"),
     ("ce-correlationid", "what binds all facts of one demand together"),
@@ -156,6 +252,7 @@ fn document() -> Value {
             "payload": reference(&mut schemas, "slipway.v1.IntakeAnswer"),
         }),
     );
+    doors(&mut channels, &mut operations, &mut messages);
     let samples = samples::answers().unwrap();
     for slot in slots() {
         let name = slot_name(slot);
@@ -190,9 +287,9 @@ fn document() -> Value {
     json!({
         "asyncapi": "3.0.0",
         "info": {
-            "title": "Slipway: intake and log",
-            "version": "1.0.0",
-            "description": "Demands go to the intake; what came of them are facts in the log, each an answer to one question, each written once. Only services write facts.",
+            "title": "Slipway: intake, log and inference",
+            "version": "1.1.0",
+            "description": "Requests go to the doors of deployments. Demands go to the intake; what came of them are facts in the log, each an answer to one question, each written once. Only services write facts.",
             "license": { "name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0" },
         },
         "defaultContentType": "application/json",
@@ -252,7 +349,7 @@ fn the_published_asyncapi_document_is_that_of_the_slots_the_topology_and_the_mes
 fn every_channel_of_the_document_is_a_subject_with_named_parameters() {
     let document = document();
     let channels = document["channels"].as_object().unwrap();
-    assert_eq!(channels.len(), Verb::ALL.len() + 1 + slots().len());
+    assert_eq!(channels.len(), Verb::ALL.len() + 1 + slots().len() + 2);
     for (name, channel) in channels {
         let address = channel["address"].as_str().unwrap();
         let named: Vec<&str> = address.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
@@ -274,6 +371,8 @@ fn every_channel_of_the_document_is_a_subject_with_named_parameters() {
         "slipway.lifecycle.{namespace}.{deployment}.{generation}.0.removal-{service}.{attempt}"
     );
     assert_eq!(channels["intake-answers"]["address"], "slipway.intake-answers.{namespace}.{token}");
+    assert_eq!(channels["inference-infer"]["address"], "slipway.inference.{namespace}.{deployment}.infer");
+    assert_eq!(channels["inference-request"]["address"], "slipway.inference.{namespace}.{deployment}.request");
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use crate::golden::compare;
 use serde_json::Value;
-use slipway_kernel::{Answer, spec::ModelDeployment};
+use slipway_kernel::{
+    Answer,
+    spec::{Input, ModelDeployment, NatsInput},
+};
 use slipway_proto::json::{Unknown, bytes_to_json, json_to_bytes};
 use slipway_proto::lifecycle::message_of;
 use slipway_tests::samples;
@@ -63,9 +66,14 @@ fn the_published_json_schema_is_that_of_the_types() {
 
 #[test]
 fn a_document_is_the_same_as_json_and_as_protobuf() {
-    let document = samples::document().unwrap();
-    let json = serde_json::to_value(&document).unwrap();
-    let bytes = json_to_bytes("slipway.v1.ModelDeployment", &json, Unknown::Refuse).unwrap();
-    let back = bytes_to_json("slipway.v1.ModelDeployment", &bytes, Unknown::Refuse).unwrap();
-    assert_eq!(ModelDeployment::read(&back).unwrap(), document);
+    let whole = samples::document().unwrap();
+    let mut over_nats = whole.clone();
+    over_nats.spec.inputs.push(Input::Nats(NatsInput {}));
+    over_nats.spec.access.allow_from.clear();
+    for document in [whole, over_nats] {
+        let json = serde_json::to_value(&document).unwrap();
+        let bytes = json_to_bytes("slipway.v1.ModelDeployment", &json, Unknown::Refuse).unwrap();
+        let back = bytes_to_json("slipway.v1.ModelDeployment", &bytes, Unknown::Refuse).unwrap();
+        assert_eq!(ModelDeployment::read(&back).unwrap(), document);
+    }
 }

@@ -2,24 +2,27 @@
 //!
 //! A request is acknowledged only after its result is recorded, so that neither a crash nor a lost connection loses one. It may
 //! then be delivered twice; the second time it runs alone (it may be what brought the first worker down), and when its result is
-//! there already it is not run at all.
+//! there already it is not run at all. Where its sender wants to hear the answer, it is sent what was recorded, before the request is
+//! acknowledged: a worker that ends between the two leaves that to the next one, so an answer may come twice.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
-use slipway_bus::topology::request_queue;
-use slipway_bus::{Bus, DeadLetter, QueueError, QueuedRequest, Recorded, RequestQueue};
+use slipway_bus::topology::{MAX_REPLY_BYTES, request_queue};
+use slipway_bus::{Bus, DeadLetter, QueueError, QueuedRequest, Recorded, ReplySubject, RequestQueue};
 use slipway_kernel::{Service, Timestamp};
+use slipway_oip::reply::Reply;
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::ModelInferRequest;
 use slipway_proto::slipway::inference::v1::inference_result::Outcome;
-use slipway_proto::slipway::inference::v1::{InferenceRequest, InferenceResult};
+use slipway_proto::slipway::inference::v1::{InferenceRequest, InferenceResult, ReplyTo};
 use slipway_runtime::{CancellationToken, trace};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 
+use crate::front::{INLINE_BYTES, aside_if};
 use crate::inference::{Call, Inference};
 use crate::refusal::Refusal;
 use crate::telemetry::Path;
@@ -43,6 +46,14 @@ pub struct Consumer {
     bus: Bus,
     inference: Arc<Inference>,
     in_hand: usize,
+}
+
+/// A request as it stands in the queue.
+#[derive(Debug)]
+struct Asked {
+    call: Call,
+    message: ModelInferRequest,
+    reply_to: Option<ReplyTo>,
 }
 
 /// What becomes of a delivery.
@@ -178,11 +189,14 @@ impl Consumer {
     }
 
     async fn work(&self, request: &QueuedRequest, stop: &CancellationToken) -> Settled {
-        let (call, message) = match self.read(request) {
-            Ok(read) => read,
+        let Asked { call, message, reply_to } = match self.read(request) {
+            Ok(asked) => asked,
             Err(reason) => return self.bury(request, &reason).await,
         };
-        if request.attempt > 1 && self.is_recorded(&call).await {
+        if request.attempt > 1
+            && let Some(recorded) = self.recorded(request).await
+        {
+            self.answer(reply_to, recorded).await;
             return Settled::Done;
         }
         let outcome = if request.attempt > MAX_ATTEMPTS {
@@ -195,10 +209,14 @@ impl Consumer {
                 None => return Settled::GivenBack,
             }
         };
-        self.record(request, self.inference.result(&call, outcome), stop).await
+        let Some(recorded) = self.record(request, self.inference.result(&call, outcome), stop).await else {
+            return Settled::GivenBack;
+        };
+        self.answer(reply_to, recorded).await;
+        Settled::Done
     }
 
-    fn read(&self, request: &QueuedRequest) -> Result<(Call, ModelInferRequest), String> {
+    fn read(&self, request: &QueuedRequest) -> Result<Asked, String> {
         let envelope = InferenceRequest::decode(request.payload.clone())
             .map_err(|error| format!("not an inference request: {error}"))?;
         let own = &self.inference.assignment().deployment;
@@ -219,7 +237,7 @@ impl Consumer {
             attempt: u32::try_from(request.attempt).unwrap_or(u32::MAX),
             trace_id: request.traceparent.as_deref().and_then(trace::id_of).unwrap_or_default().to_owned(),
         };
-        Ok((call, body))
+        Ok(Asked { call, message: body, reply_to: envelope.reply_to })
     }
 
     /// The final outcome; `None` when the worker is to stop before there is one.
@@ -241,13 +259,42 @@ impl Consumer {
         }
     }
 
-    async fn is_recorded(&self, call: &Call) -> bool {
+    /// What was recorded of the request by an earlier try, or by whoever took it back.
+    async fn recorded(&self, request: &QueuedRequest) -> Option<InferenceResult> {
         let deployment = &self.inference.assignment().deployment;
         // When it cannot be known, the request is run again: recording is what decides, and it is write-once.
-        matches!(self.bus.results().get(deployment, &call.request_id).await, Ok(Some(_)))
+        let recorded = self.bus.results().get(deployment, &request.request_id).await.ok()??;
+        InferenceResult::decode(recorded).ok()
     }
 
-    async fn record(&self, request: &QueuedRequest, mut result: InferenceResult, stop: &CancellationToken) -> Settled {
+    /// Sends what was recorded to where it is wanted. Whoever misses it can ask for it.
+    async fn answer(&self, reply_to: Option<ReplyTo>, recorded: InferenceResult) {
+        let Some(reply_to) = reply_to else { return };
+        // It was read before, at the door; read again, no mistake there can make this publish anywhere else.
+        let namespace = &self.inference.assignment().deployment.namespace;
+        let to = match ReplySubject::read(&reply_to.subject, namespace) {
+            Ok(to) => to,
+            Err(allowed) => return tracing::warn!(allowed, "an answer may not go where it is wanted"),
+        };
+        let as_document = reply_to.json;
+        let is_long = as_document && recorded.encoded_len() > INLINE_BYTES;
+        let write = move || Reply::recorded(&recorded, as_document).within(MAX_REPLY_BYTES);
+        let reply = match aside_if(is_long, write).await {
+            Ok(reply) => reply,
+            Err(refusal) => return tracing::error!(reason = refusal.message, "an answer could not be written"),
+        };
+        if let Err(error) = self.bus.replies().send(&to, &reply.headers, reply.payload).await {
+            tracing::debug!(%error, "an answer could not be sent");
+        }
+    }
+
+    /// Records the result; what counts from then on, or none when it is time to stop before that is known.
+    async fn record(
+        &self,
+        request: &QueuedRequest,
+        mut result: InferenceResult,
+        stop: &CancellationToken,
+    ) -> Option<InferenceResult> {
         let deployment = &self.inference.assignment().deployment;
         // The row hangs on the span of this work, if there is one.
         let own = trace::current_traceparent();
@@ -256,8 +303,9 @@ impl Consumer {
         loop {
             let payload = result.encode_to_vec().into();
             match self.bus.results().publish(deployment, &request.request_id, payload, traceparent).await {
+                Ok(Recorded::Stored) => return Some(result),
                 // A result that was there before is the one that counts: this request was answered by an earlier try.
-                Ok(Recorded::Stored | Recorded::Already) => return Settled::Done,
+                Ok(Recorded::Already) => return Some(self.recorded(request).await.unwrap_or(result)),
                 Err(error @ QueueError::TooLarge { .. }) => {
                     let message = format!("the result is too large to be recorded: {error}");
                     result.outcome = Some(Outcome::Failure(FailureCode::PayloadTooLarge.with(message)));
@@ -266,7 +314,7 @@ impl Consumer {
                     self.inference.telemetry().record_failures.inc();
                     tracing::warn!(%error, "a result could not be recorded; trying again");
                     if !rest(self.inference.clock(), &mut pause, stop).await {
-                        return Settled::GivenBack;
+                        return None;
                     }
                 }
             }

@@ -69,6 +69,9 @@ pub enum RequestError {
     /// The address is in none of the networks that may come in.
     #[error("requests from this address are not accepted")]
     SourceAddress,
+    /// The deployment takes no requests over NATS.
+    #[error("deployment `{0}` takes no requests over NATS (spec.inputs: nats)")]
+    NatsClosed(DeploymentId),
     /// The caller sends more than its rate limit.
     #[error("more requests than the rate limit of this deployment allows a caller")]
     RateLimited {

@@ -1,6 +1,6 @@
 //! Ingress: the public door of every deployment.
 //!
-//! What it does: takes Open Inference Protocol v2 over HTTP (JSON), knows who asks, holds requests to the limits of the spec and
+//! What it does: takes Open Inference Protocol v2 over HTTP, gRPC, WebSockets and NATS, knows who asks, holds requests to the limits of the spec and
 //! to the signature of the model, routes each to a worker of one revision by the shares the log says, answers now or later, and
 //! sees to it that what was answered is recorded.
 //! On `deployed` it opens the door to the new revision for marked traffic, proves that, and answers `ingress-ready`.
@@ -47,11 +47,11 @@ use actor::{IngressActor, OwnDoor};
 use admission::Admission;
 use auth::{Authenticator, api_key::ApiKeys, issuers::Issuers, outbound::Outbound, probe::Probes};
 use capture::Capture;
-use channels::http::HttpDoor;
+use channels::{http::HttpDoor, nats};
 use error::IngressError;
 use slipway_bus::{Bus, Principal};
 use slipway_kernel::Service;
-use slipway_runtime::{Frame, drain, websocket::WebSockets};
+use slipway_runtime::{CancellationToken, Frame, drain, websocket::WebSockets};
 use stack::Ingress;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -101,6 +101,13 @@ pub async fn run_with(config: Config, frame: Frame, effects: Arc<dyn Effects>) -
     }
     routes_known.set_ready();
     let serving = http.serve(stack::stack(Arc::clone(&ingress)), shutdown());
+    let nats_closed = CancellationToken::new();
+    let (over_nats, closed) =
+        (nats::serve(Arc::clone(&ingress), bus.clone(), shutdown()), nats_closed.clone().drop_guard());
+    frame.tasks.spawn("nats", async move {
+        let _closed = closed;
+        over_nats.await
+    });
     let served = Arc::clone(&ingress);
     let bound = config.common.drain.0;
     let closing = frame.shutdown.clone();
@@ -112,6 +119,9 @@ pub async fn run_with(config: Config, frame: Frame, effects: Arc<dyn Effects>) -
             }
         };
         let (ended, ()) = tokio::join!(serving, talks);
+        if ended.is_ok() {
+            nats_closed.cancelled().await;
+        }
         // The last answers are given; their results are the last.
         served.capture.close();
         ended
@@ -125,10 +135,7 @@ pub async fn run_with(config: Config, frame: Frame, effects: Arc<dyn Effects>) -
 }
 
 /// What follows something for ever ends with the shutdown; that it ends before is an error.
-async fn until(
-    shutdown: slipway_runtime::CancellationToken,
-    following: impl Future<Output = anyhow::Result<()>>,
-) -> anyhow::Result<()> {
+async fn until(shutdown: CancellationToken, following: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         followed = following => followed.and_then(|()| anyhow::bail!("the broker's connection was closed")),

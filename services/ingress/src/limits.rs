@@ -71,6 +71,18 @@ pub const INDEX: Duration = Duration::from_secs(10);
 /// Most bytes of what is asked of the index: a wish in a few words.
 pub const INDEX_BYTES: usize = 4 * 1024;
 
+/// Requests left over NATS that one replica has in hand: of the largest, 128 MiB, besides what `limits.body_memory` counts. Each takes two
+/// round trips to the broker, so that at a millisecond a trip 16,000 a second are passed on.
+pub const INBOUND_AT_ONCE: usize = 32;
+
+/// How long a request left over NATS waits before it is tried again, doubled each time up to the second figure. A door full of requests for a
+/// deployment that stands still is then read every half minute: 330 messages a second.
+pub const INBOUND_PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// How old a request left over NATS must be before it is believed that its deployment is not there: replicas learn of a deployment within
+/// milliseconds, or after a reconnect within a few seconds.
+pub const INBOUND_GRACE: Duration = Duration::from_secs(10);
+
 /// Results that leave in one batch: at a few microseconds each to write, a few milliseconds for the sink-writer.
 pub const CAPTURE_RESULTS: usize = 1_000;
 

@@ -14,7 +14,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::{HeaderValue, Version, header::CONNECTION};
+use http::{HeaderMap, HeaderValue, Version, header::CONNECTION};
 use http_body::{Body as _, Frame, SizeHint};
 use slipway_runtime::trace;
 use std::{
@@ -61,15 +61,28 @@ pub(crate) async fn observe(State(metrics): State<IngressMetrics>, mut request: 
 
 /// The begin of a trail. What is not recorded has no span, and what its client gave is passed on as it came.
 fn trail(request: &Request) -> Trail {
-    let given = given_traceparent(request);
+    trail_of(request.headers(), |span| {
+        span.record("http.request.method", request.method().as_str());
+        span.record("url.path", request.uri().path().chars().take(256).collect::<String>());
+    })
+}
+
+/// The begin of the trail of a message of NATS.
+pub(crate) fn trail_of_message(headers: &HeaderMap, subject: &str) -> Trail {
+    trail_of(headers, |span| {
+        span.record("messaging.destination.name", subject);
+    })
+}
+
+fn trail_of(headers: &HeaderMap, describe: impl FnOnce(&Span)) -> Trail {
+    let given = given_traceparent(headers);
     let is_given = given.is_some();
     let (traceparent, recorded) = trace::of_request(given);
     if !recorded {
         return Trail::new(traceparent, Span::none());
     }
     let span = span();
-    span.record("http.request.method", request.method().as_str());
-    span.record("url.path", request.uri().path().chars().take(256).collect::<String>());
+    describe(&span);
     begun(span, traceparent, is_given)
 }
 
@@ -96,6 +109,7 @@ fn span() -> Span {
         otel.status_code = Empty,
         http.request.method = Empty,
         url.path = Empty,
+        messaging.destination.name = Empty,
         http.response.status_code = Empty,
         slipway.deployment = Empty,
         slipway.revision = Empty,
@@ -105,8 +119,8 @@ fn span() -> Span {
 }
 
 /// The client's trace context, if it is one and only one.
-fn given_traceparent(request: &Request) -> Option<String> {
-    let mut values = request.headers().get_all(TRACEPARENT).iter();
+fn given_traceparent(headers: &HeaderMap) -> Option<String> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
     let (value, second) = (values.next()?, values.next());
     let text = value.to_str().ok().filter(|text| second.is_none() && is_traceparent(text))?;
     Some(text.to_owned())
@@ -203,16 +217,27 @@ pub(crate) async fn one<T>(
 ) -> Result<T, RequestError> {
     trail.is_inference();
     let mut inside = Inside::enter(metrics.clone(), Arc::clone(trail));
-    // A panic is the failure of this request, not of its neighbours.
-    let done = AssertUnwindSafe(work.instrument(trail.span.clone())).catch_unwind().await;
-    let done = done.unwrap_or_else(|panic| Err(panic_of(panic.as_ref())));
-    if let Some(fault) = done.as_ref().err().and_then(Fault::of) {
-        trail.fault(&fault);
-    }
+    let done = caught(trail, work).await;
     let status = done.as_ref().map_or_else(|error| respond::verdict(error).status, |_| 200);
     trail.record(status);
     inside.answered = Some(status);
     done
+}
+
+/// Does the work of one request inside its span.
+// Not `async`, which would keep a second place for the work.
+pub(crate) fn caught<T>(
+    trail: &Trail,
+    work: impl Future<Output = Result<T, RequestError>>,
+) -> impl Future<Output = Result<T, RequestError>> {
+    // A panic is the failure of this request, not of its neighbours.
+    AssertUnwindSafe(work.instrument(trail.span.clone())).catch_unwind().map(|done| {
+        let done = done.unwrap_or_else(|panic| Err(panic_of(panic.as_ref())));
+        if let Some(fault) = done.as_ref().err().and_then(Fault::of) {
+            trail.fault(&fault);
+        }
+        done
+    })
 }
 
 /// What becomes of a panic in a handler.

@@ -13,7 +13,7 @@ use http::{
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
-use slipway_oip::{documents::Refused, http::JSON, json::Written};
+use slipway_oip::{documents::Refused, http::JSON, json::Written, reply::Reply};
 use slipway_proto::failure::{FailureCode, retry_after_s};
 use std::{error::Error as _, time::Duration};
 
@@ -53,7 +53,7 @@ pub fn verdict(error: &RequestError) -> Verdict {
             of(FailureCode::PayloadTooLarge, None)
         }
         RequestError::Unauthenticated => of(FailureCode::Unauthenticated, None),
-        RequestError::SourceAddress => of(FailureCode::PermissionDenied, None),
+        RequestError::SourceAddress | RequestError::NatsClosed(_) => of(FailureCode::PermissionDenied, None),
         RequestError::RateLimited { retry_after } => of(FailureCode::RateLimited, Some(*retry_after)),
         RequestError::Overloaded { .. } | RequestError::QueueFull(_) => of(FailureCode::Overloaded, soon),
         RequestError::NothingServes(_)
@@ -101,6 +101,14 @@ pub fn failure(error: &RequestError) -> Response {
 pub fn status(error: &RequestError) -> tonic::Status {
     let (code, sentence) = word(error);
     slipway_oip::grpc::status(code, sentence, verdict(error).retry_after)
+}
+
+/// The same to a request of NATS.
+#[must_use]
+pub fn reply(error: &RequestError) -> Reply {
+    let verdict = verdict(error);
+    let refusals = if let RequestError::Invalid(refusals) = error { &refusals.0[..] } else { &[] };
+    Reply::refusal(verdict.code, verdict.status, &error.to_string(), refusals, verdict.retry_after)
 }
 
 /// The same in a word and a sentence, to a request among others on a stream.
@@ -167,6 +175,7 @@ mod tests {
             (RequestError::BodyCut, 400, "invalid-argument", false),
             (RequestError::Unauthenticated, 401, "unauthenticated", false),
             (RequestError::SourceAddress, 403, "permission-denied", false),
+            (RequestError::NatsClosed(id.clone()), 403, "permission-denied", false),
             (RequestError::UnknownPath, 404, "not-found", false),
             (RequestError::UnknownDeployment("x".to_owned()), 404, "not-found", false),
             (RequestError::UnknownRevision { deployment: id.clone(), revision }, 404, "not-found", false),

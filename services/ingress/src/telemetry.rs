@@ -63,6 +63,7 @@ pub struct IngressMetrics {
     identities: Family<OutcomeLabels, Counter>,
     captured: Family<CaptureLabels, Counter>,
     hedged: Family<HedgeLabels, Counter>,
+    left: Family<OutcomeLabels, Counter>,
     /// Requests inside.
     pub in_flight: Gauge,
     /// Workers that can be reached.
@@ -82,6 +83,30 @@ pub struct Subject {
     pub probe: bool,
 }
 
+/// What became of one delivery of a request that was left over NATS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOutcome {
+    /// It is in the queue of its revision.
+    Queued,
+    /// It came before, and its result is recorded.
+    Repeated,
+    /// It can never be handled, and is a dead letter.
+    Refused,
+    /// It cannot be handled now.
+    ComesAgain,
+}
+
+impl LeftOutcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Repeated => "repeated",
+            Self::Refused => "refused",
+            Self::ComesAgain => "comes-again",
+        }
+    }
+}
+
 impl IngressMetrics {
     /// Registers all of them.
     #[must_use]
@@ -92,6 +117,7 @@ impl IngressMetrics {
             identities: Family::default(),
             captured: Family::default(),
             hedged: Family::default(),
+            left: Family::default(),
             in_flight: Gauge::default(),
             workers: Gauge::default(),
             applied: Gauge::default(),
@@ -119,6 +145,11 @@ impl IngressMetrics {
                 "ingress_hedged_requests",
                 "Requests that were sent to a second worker too, by whose answer was the first",
                 own.hedged.clone(),
+            );
+            registry.register(
+                "ingress_left_requests",
+                "Requests left over NATS, by what became of a delivery: queued, answered before, refused, or to come again",
+                own.left.clone(),
             );
             registry.register(
                 "ingress_identities",
@@ -162,6 +193,11 @@ impl IngressMetrics {
         };
         let (namespace, deployment) = (id.namespace.to_string(), id.name.to_string());
         self.hedged.get_or_create(&HedgeLabels { namespace, deployment, answered }).inc();
+    }
+
+    /// Counts a delivery of a request that was left over NATS.
+    pub fn left(&self, outcome: LeftOutcome) {
+        self.left.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }).inc();
     }
 
     /// Counts a request for the own certificate.

@@ -5,7 +5,7 @@
 //! same key, derived from the credential that they share; when that is replaced, the ids given before are not known any more.
 
 use ring::hmac;
-use slipway_kernel::{DeploymentId, RequestId, Timestamp};
+use slipway_kernel::{DeploymentId, Digest, RequestId, Timestamp};
 use std::fmt::Write as _;
 use uuid::Uuid;
 
@@ -28,7 +28,39 @@ impl Tickets {
     /// A new id for a request of `principal`.
     #[must_use]
     pub fn issue(&self, deployment: &DeploymentId, principal: &str) -> RequestId {
-        let id = Uuid::now_v7();
+        self.signed(Uuid::now_v7(), deployment, principal)
+    }
+
+    /// The id of the request that was left at `place` of a stream: the same whenever it is delivered, and whoever asks for it.
+    #[must_use]
+    pub fn of_place(&self, place: u64, at: Timestamp, deployment: &DeploymentId, principal: &str) -> RequestId {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(b"place\n");
+        context.update(&place.to_be_bytes());
+        context.update(&at.0.to_be_bytes());
+        let (mut random, digest) = ([0; 10], context.sign());
+        random.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        let id = uuid::Builder::from_unix_timestamp_millis(at.0, &random).into_uuid();
+        self.signed(id, deployment, principal)
+    }
+
+    /// What says to all replicas that `principal` sent `payload` to a deployment and was let in: for a request that is put aside without its
+    /// credential, and comes again.
+    #[must_use]
+    pub fn vouch(&self, deployment: &DeploymentId, principal: &str, payload: &[u8]) -> String {
+        let proof = hmac::sign(&self.key, &vouched(deployment, principal, payload));
+        format!("{}.{principal}", hex::encode(proof))
+    }
+
+    /// Who sent `payload` to a deployment, if one of us vouched for it.
+    #[must_use]
+    pub fn vouched<'a>(&self, vouch: &'a str, deployment: &DeploymentId, payload: &[u8]) -> Option<&'a str> {
+        let (proof, principal) = vouch.split_once('.')?;
+        let proof = hex::decode(proof).ok()?;
+        hmac::verify(&self.key, &vouched(deployment, principal, payload), &proof).ok().map(|()| principal)
+    }
+
+    fn signed(&self, id: Uuid, deployment: &DeploymentId, principal: &str) -> RequestId {
         let mut text = id.simple().to_string();
         text.push('-');
         for byte in self.proof(id, deployment, principal) {
@@ -67,6 +99,11 @@ impl Tickets {
     }
 }
 
+/// What is signed for a payload. An id begins with 16 bytes of a UUID where this has a word, so that neither is taken for the other.
+fn vouched(deployment: &DeploymentId, principal: &str, payload: &[u8]) -> Vec<u8> {
+    format!("a payload was let in\n{deployment}\n{principal}\n{}", Digest::of(payload)).into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +120,31 @@ mod tests {
         assert_eq!(tickets.accepted_at(&id, &cats, "ann"), None);
         assert_eq!(other.accepted_at(&id, &digits, "ann"), None);
         assert_ne!(tickets.issue(&digits, "ann"), id);
+    }
+
+    #[test]
+    fn a_request_at_a_place_has_one_id_by_which_its_sender_is_known() {
+        let (tickets, digits) = (Tickets::new(b"a"), "default.digits".parse().unwrap());
+        let at = Timestamp(1_800_000_000_000);
+        let id = tickets.of_place(7, at, &digits, "ann");
+        assert_eq!(Tickets::new(b"a").of_place(7, at, &digits, "ann"), id);
+        assert_eq!(tickets.accepted_at(&id, &digits, "ann"), Some(at));
+        assert_eq!(tickets.accepted_at(&id, &digits, "bob"), None);
+        assert_ne!(tickets.of_place(8, at, &digits, "ann"), id);
+        assert_ne!(tickets.of_place(7, Timestamp(at.0 + 1), &digits, "ann"), id);
+    }
+
+    #[test]
+    fn a_payload_is_vouched_for_as_it_is_from_whom_it_is_and_for_whom_it_is() {
+        let (tickets, digits) = (Tickets::new(b"a"), "default.digits".parse().unwrap());
+        let vouch = tickets.vouch(&digits, "jwt:a.b", b"x");
+        assert_eq!(Tickets::new(b"a").vouched(&vouch, &digits, b"x"), Some("jwt:a.b"));
+        assert_eq!(tickets.vouched(&vouch, &digits, b"y"), None);
+        assert_eq!(tickets.vouched(&vouch, &"default.cats".parse().unwrap(), b"x"), None);
+        assert_eq!(Tickets::new(b"b").vouched(&vouch, &digits, b"x"), None);
+        for changed in [vouch.replace("jwt:a", "jwt:b"), vouch[1..].to_owned(), String::new(), ".".to_owned()] {
+            assert_eq!(tickets.vouched(&changed, &digits, b"x"), None, "{changed}");
+        }
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub enum Command {
     Annul(AnnulArgs),
     /// Look at messages that could not be handled, and send them again.
     Dead(DeadArgs),
+    /// Make the key of a program that asks the models of the namespace over NATS, and show how it connects.
+    NatsClient(NatsClientArgs),
     /// Run one inference worker. Started by the controller, not by people.
     #[command(hide = true)]
     InferenceWorker(WorkerArgs),
@@ -354,6 +356,13 @@ pub struct DeadArgs {
     /// What to do.
     #[command(subcommand)]
     pub command: DeadCommand,
+}
+
+/// Flags of `nats-client`.
+#[derive(Debug, Args)]
+pub struct NatsClientArgs {
+    /// The program. Called again for the same one, the command shows what is there.
+    pub name: Label,
 }
 
 /// What to do with dead letters.

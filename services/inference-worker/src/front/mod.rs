@@ -205,13 +205,16 @@ impl Front {
 
 /// Text is read and written on the async threads up to this size, above it on a thread that may block: below, it takes less than a
 /// millisecond, which is what a neighbour may have to wait.
-const INLINE_BYTES: usize = 256 * 1024;
+pub(crate) const INLINE_BYTES: usize = 256 * 1024;
 
 /// Most bytes of what is asked of the index: a wish in a few words.
 const INDEX_BYTES: usize = 4 * 1024;
 
 /// Does work here, or aside if it is long.
-async fn aside_if<T: Send + 'static>(is_long: bool, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+pub(crate) async fn aside_if<T: Send + 'static>(
+    is_long: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
     if !is_long {
         return Ok(work());
     }

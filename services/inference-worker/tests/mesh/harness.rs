@@ -44,7 +44,7 @@ impl Mesh {
 
     pub async fn with(artifact: Vec<u8>) -> (Self, Config) {
         slipway_runtime::tls::install_provider();
-        let nats = NatsServer::secured().await;
+        let nats = NatsServer::secured_for(&["default.shop"]).await;
         let selector = nats.bus_as(Service::PlatformSelector).await;
         let digest = Digest::of(&artifact);
         selector.blobs().put(artifact, "application/octet-stream").await.unwrap();

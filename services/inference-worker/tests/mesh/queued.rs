@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use slipway_bus::{Principal, WorkerState};
+use slipway_bus::{Principal, WorkerState, topology};
 use slipway_kernel::RequestId;
+use slipway_proto::failure::FailureCode;
+use slipway_proto::inference::ModelInferResponse;
 use slipway_proto::oip::response_tensors;
 use slipway_proto::slipway::inference::v1::inference_result::Outcome;
-use slipway_proto::slipway::inference::v1::{InferenceRequest, InferenceResult};
+use slipway_proto::slipway::inference::v1::{InferenceRequest, InferenceResult, ReplyTo};
 use slipway_testkit::eventually;
 
 use crate::harness::{Mesh, PATIENCE, body, deployment, golden, revision};
@@ -113,8 +115,11 @@ async fn a_request_delivered_again_is_run_alone_and_an_answered_one_is_not_run_a
     let (mesh, config) = Mesh::start("digits-v1").await;
     let (rows, _) = golden(1);
     mesh.queue("again", envelope("again", &rows).encode_to_vec()).await;
-    mesh.queue("answered", envelope("answered", &rows).encode_to_vec()).await;
-    // A worker that took both, answered one of them and gave both back.
+    let mut client = mesh.nats.model_client("default.shop").await;
+    let reply_to = Some(ReplyTo { subject: client.answers("answered"), json: true });
+    let answered = InferenceRequest { reply_to, ..envelope("answered", &rows) };
+    mesh.queue("answered", answered.encode_to_vec()).await;
+    // A worker that took both, answered one of them and gave both back before its sender had heard of it.
     let worker = mesh.nats.bus_as(slipway_kernel::Service::InferenceWorker).await;
     let queue = worker.requests().pull(&deployment(), revision()).await.unwrap();
     let mut taken = Vec::new();
@@ -140,5 +145,55 @@ async fn a_request_delivered_again_is_run_alone_and_an_answered_one_is_not_run_a
     eventually(PATIENCE, || async { mesh.ingress.requests().depth(&deployment(), revision()).await.unwrap() == 0 })
         .await;
     assert_eq!(mesh.result("answered").await.worker, "an earlier one");
+    assert_eq!(client.hear().await.header("slipway-request-id"), "answered");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_wants_to_hear_the_answer_hears_what_was_recorded_in_the_form_of_the_question() {
+    let (mesh, config) = Mesh::start("digits-v1").await;
+    let (rows, labels) = golden(1);
+    let mut client = mesh.nats.model_client("default.shop").await;
+    let wanting = |id: &str, subject: String, json: bool| {
+        let reply_to = Some(ReplyTo { subject, json });
+        InferenceRequest { reply_to, ..envelope(id, &rows) }
+    };
+    let (message, document) = (client.answers("message"), client.answers("document"));
+    mesh.queue("a", wanting("a", message.clone(), false).encode_to_vec()).await;
+    mesh.queue("b", wanting("b", document, true).encode_to_vec()).await;
+    let late = InferenceRequest { deadline_unix_ms: 1_000, ..wanting("late", message.clone(), true) };
+    mesh.queue("late", late.encode_to_vec()).await;
+    // Answered by an earlier try, which ended before it could say so.
+    mesh.queue("answered", wanting("answered", message, true).encode_to_vec()).await;
+    let failure = FailureCode::Cancelled.with("taken back by its sender");
+    let earlier = InferenceResult {
+        request_id: "answered".into(),
+        outcome: Some(Outcome::Failure(failure)),
+        ..InferenceResult::default()
+    };
+    let worker = mesh.nats.bus_as(slipway_kernel::Service::InferenceWorker).await;
+    let id: RequestId = "answered".parse().unwrap();
+    worker.results().publish(&deployment(), &id, earlier.encode_to_vec().into(), None).await.unwrap();
+    // No mistake at the door makes a worker publish anywhere else.
+    let intake = topology::intake(&deployment().namespace, "deploy");
+    mesh.queue("astray", wanting("astray", intake, true).encode_to_vec()).await;
+
+    let running = mesh.run(config);
+    mesh.grant();
+    let mut heard = std::collections::BTreeMap::new();
+    while heard.len() < 4 {
+        let answer = client.hear().await;
+        heard.insert(answer.header("slipway-request-id").to_owned(), answer);
+    }
+    let response = ModelInferResponse::decode(heard["a"].payload.clone()).unwrap();
+    assert_eq!(response_tensors(&response).unwrap()[0].as_i64().unwrap(), labels);
+    assert_eq!(heard["b"].json()["outputs"][0]["data"], serde_json::json!(labels));
+    assert_eq!(heard["b"].header("slipway-revision"), "1-1");
+    assert_eq!(heard["late"].header("slipway-failure"), "deadline-exceeded");
+    assert_eq!(heard["answered"].header("slipway-failure"), "cancelled", "what counts, not what was computed");
+    mesh.result("astray").await;
+    eventually(PATIENCE, || async { mesh.ingress.requests().depth(&deployment(), revision()).await.unwrap() == 0 })
+        .await;
+    assert_eq!(mesh.nats.messages("INTAKE").await, 0);
     running.stop().await.unwrap();
 }

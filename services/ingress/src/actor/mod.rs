@@ -13,7 +13,7 @@ use crate::{
     table::{Door, Target},
 };
 use async_trait::async_trait;
-use slipway_bus::{Actor, Bus, Done, DutyError, RouteError, Scene};
+use slipway_bus::{Actor, Bus, Done, DutyError, RouteError, Scene, topology};
 use slipway_kernel::{
     Answer, Attempt, Deployment, Due, Failed, Finding, FindingKind, Generation, Item, Proof, Ready, Removed, Revision,
     RevisionId, Service, Slot, Step, Timestamp,
@@ -114,6 +114,10 @@ impl IngressActor {
             ("timeout", slipway_kernel::Span(rules.timeout).to_string()),
             ("in-flight", limits.in_flight_per_deployment.to_string()),
         ];
+        if rules.nats {
+            items.push(("nats-request", topology::inbound(id)));
+            items.push(("nats-infer", topology::asked(id)));
+        }
         if let Ok(signature) = &target.signature {
             let ports = |ports: &[slipway_oip::TensorSpec]| {
                 let port = |p: &slipway_oip::TensorSpec| format!("{}: {} {:?}", p.name, p.data_type, p.shape);

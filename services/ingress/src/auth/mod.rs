@@ -195,6 +195,7 @@ mod tests {
                 record: Record::default(),
                 cache: None,
                 hedge_after: None,
+                nats: false,
             };
             let authenticator = Authenticator {
                 api_keys: keys(&id, KEY, None),

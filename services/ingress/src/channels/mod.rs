@@ -4,6 +4,7 @@ pub mod http;
 mod linger;
 pub mod messages;
 pub mod metered;
+pub mod nats;
 mod stall;
 mod tls;
 

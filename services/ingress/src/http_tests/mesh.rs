@@ -11,12 +11,13 @@ use crate::{
     auth::api_key::tests::KEY,
     config::{AuthConfig, HttpConfig},
     run_with,
-    table::build::tests::History,
+    table::build::{build, tests::History},
 };
 use prost::Message as _;
 use serde_json::json;
 use slipway_bus::{
     ApiKeyRecord, Bus, BusConfig, Draft, Granted, Principal, ProbeToken, Registration, View, WorkerRecord, WorkerState,
+    topology,
 };
 use slipway_kernel::{Answer as Said, Digest, RequestId, RevisionId, Service, Slot, Timestamp};
 use slipway_proto::{
@@ -47,9 +48,10 @@ struct Mesh {
 impl Mesh {
     async fn start() -> Self {
         slipway_runtime::tls::install_provider();
-        let nats = NatsServer::secured().await;
+        let nats = NatsServer::secured_for(&["default.shop"]).await;
         let mut buses = BTreeMap::new();
         for service in [
+            Service::Ingress,
             Service::Provisioner,
             Service::PlatformSelector,
             Service::Controller,
@@ -343,4 +345,43 @@ async fn two_replicas_open_a_door_once_and_both_serve_it() {
         mesh.address = address;
         eventually(LONG, || async { mesh.infer(&[KEYED]).await.status == 200 }).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_share_what_is_left_over_nats_and_one_that_ends_loses_nothing() {
+    const COUNT: usize = 400;
+    let mut mesh = Mesh::start().await;
+    let (_, leaving, left) = mesh.replica();
+    let id = mesh.history.id.clone();
+    mesh.history.nats = true;
+    mesh.history.access = json!({ "anonymous": true });
+    mesh.history.release(1, 1);
+    mesh.history.deploy(2, 1);
+    mesh.history.shift(2, 1, 25);
+    mesh.write().await;
+    let client = mesh.nats.model_client("default.shop").await;
+    let body = body().to_string();
+    for n in 0..COUNT {
+        let request_id = format!("request-{n}");
+        let headers = [("slipway-request-id", request_id.as_str()), ("content-type", "application/json")];
+        client.leave(&topology::inbound(&id), &headers, body.clone()).await.unwrap();
+        if n == COUNT / 2 {
+            leaving.shutdown.cancel();
+        }
+    }
+    left.await.unwrap().unwrap();
+    // The same once more, as a client does that heard no acknowledgement: nothing is queued twice.
+    let headers = [("slipway-request-id", "request-0"), ("content-type", "application/json")];
+    client.leave(&topology::inbound(&id), &headers, body).await.unwrap();
+    eventually(LONG, || async { mesh.nats.messages("INBOUND").await == 0 }).await;
+    let depth = async |revision| mesh.bus(Service::Ingress).requests().depth(&id, revision).await.unwrap();
+    let (first, second) = (depth(FIRST).await, depth(SECOND).await);
+    assert_eq!(first + second, COUNT as u64, "{first} and {second}");
+    let entry = build(&mesh.history.fold()).unwrap();
+    let to_second = (0..COUNT).filter(|n| {
+        let id: RequestId = format!("request-{n}").parse().unwrap();
+        entry.pick(&id).unwrap().revision == SECOND
+    });
+    assert_eq!(second, to_second.count() as u64, "each id meets the revision that it meets over HTTP");
+    assert!(client.complaints().is_empty());
 }

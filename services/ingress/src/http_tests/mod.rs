@@ -14,6 +14,7 @@ mod issuers;
 mod later;
 pub(crate) mod mailbox;
 mod mesh;
+mod over_nats;
 mod recording;
 mod resilience;
 mod routing;

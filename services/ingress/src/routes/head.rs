@@ -14,6 +14,8 @@ use std::{fmt::Write as _, str::FromStr, time::Duration};
 const TIMEOUT_MS: HeaderName = HeaderName::from_static("slipway-timeout-ms");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The id by which brokers and libraries of NATS know a message again.
+const NATS_MSG_ID: HeaderName = HeaderName::from_static("nats-msg-id");
 /// What proxies write.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -60,6 +62,23 @@ impl Head {
             respond_async: prefers_async(headers),
             idempotency_key,
             ticket: None,
+        })
+    }
+
+    /// Reads the headers of a message of NATS, whose own id for it is second to ours. One that is no id of ours is a key under which it may
+    /// come again.
+    ///
+    /// # Errors
+    /// As [`Head::read`].
+    pub fn of_message(headers: &HeaderMap) -> Result<Self, RequestError> {
+        let head = Self { request_id: parsed(headers, &REQUEST_ID)?, ..Self::read(headers)? };
+        let Some(given) = text(headers, &NATS_MSG_ID)? else { return Ok(head) };
+        if head.request_id.is_some() || head.idempotency_key.is_some() {
+            return Ok(head);
+        }
+        Ok(match given.parse() {
+            Ok(id) => Self { request_id: Some(id), ..head },
+            Err(_) => Self { idempotency_key: Some(given.to_owned()), ..head },
         })
     }
 
@@ -163,6 +182,25 @@ mod tests {
             assert_ne!(id, other);
         }
         assert!(read(&[("idempotency-key", "a"), ("slipway-request-id", "b")]).is_err());
+    }
+
+    #[test]
+    fn the_id_of_a_message_is_ours_then_that_of_its_library() {
+        let of = |headers: &[(&'static str, &str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(*name, HeaderValue::from_str(value).unwrap());
+            }
+            Head::of_message(&map).map(|head| (head.request_id.map(String::from), head.idempotency_key))
+        };
+        let id = |id: &str| (Some(id.to_owned()), None);
+        let key = |key: &str| (None, Some(key.to_owned()));
+        assert_eq!(of(&[("slipway-request-id", "a"), ("nats-msg-id", "b"), ("x-request-id", "c")]).unwrap(), id("a"));
+        assert_eq!(of(&[("nats-msg-id", "b"), ("x-request-id", "c")]).unwrap(), id("b"));
+        assert_eq!(of(&[("nats-msg-id", "order.7")]).unwrap(), key("order.7"));
+        assert_eq!(of(&[("nats-msg-id", "b"), ("idempotency-key", "k")]).unwrap(), key("k"));
+        assert_eq!(of(&[("x-request-id", "c")]).unwrap(), (None, None));
+        assert!(of(&[("nats-msg-id", "a"), ("nats-msg-id", "b")]).is_err());
     }
 
     #[test]

@@ -24,12 +24,13 @@ use axum::{
     extract::{ConnectInfo, RawPathParams, Request, State, rejection::RawPathParamsRejection},
     response::Response,
 };
+use bytes::Bytes;
 use slipway_kernel::{Refusals, RequestId, Timestamp, spec::Record};
 use slipway_oip::{
     events,
     json::{self, Written},
 };
-use slipway_proto::inference::ModelInferResponse;
+use slipway_proto::{inference::ModelInferResponse, slipway::inference::v1::ReplyTo};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -104,23 +105,74 @@ pub async fn message(
     let visit = enter(ingress, address, shown, trail).await?;
     let mut head = Head::read(shown.headers)?;
     head.timeout = head.timeout.or(timeout);
-    let limit = visit.rules.max_body;
-    if wire.bytes() > limit {
-        return Err(RequestError::BodyTooLarge { limit });
-    }
+    now(ingress, trail, visit, head, wire).await.map(|(response, _)| response)
+}
+
+/// Answers a request that was let in, with the forms in which its outputs are wanted.
+///
+/// # Errors
+/// Why it has no answer.
+pub async fn now(
+    ingress: &Ingress,
+    trail: &Trail,
+    visit: Visit,
+    head: Head,
+    wire: Wire,
+) -> Result<(ModelInferResponse, Vec<bool>), RequestError> {
+    check_size(&wire, &visit)?;
     let deadline = Deadline::of(&head, &visit, trail, ingress);
     let prepared = prepare(&visit, &head, None, &wire).await?;
     let request = Admitted { ingress, trail, visit, head, deadline, wire };
     request.learn(&prepared);
     if let Some(recorded) = later::replay(&request, &prepared).await? {
-        return later::recorded_response(trail, &recorded);
+        return Ok((later::recorded_response(trail, &recorded)?, Vec::new()));
     }
-    Ok(request.answer(prepared).await?.0)
+    request.answer(prepared).await
+}
+
+/// What became of a request that its client left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It is in the queue of its revision.
+    Queued,
+    /// It came before, and this is what was recorded then.
+    Recorded(Bytes),
+}
+
+/// Puts a request that was let in into the queue of the revision that it leads to.
+///
+/// # Errors
+/// Why it is not there.
+pub async fn left(
+    ingress: &Ingress,
+    trail: &Trail,
+    visit: Visit,
+    head: Head,
+    deadline: Deadline,
+    wire: Wire,
+    reply_to: Option<ReplyTo>,
+) -> Result<Left, RequestError> {
+    check_size(&wire, &visit)?;
+    let prepared = prepare(&visit, &head, None, &wire).await?;
+    let request = Admitted { ingress, trail, visit, head, deadline, wire };
+    request.learn(&prepared);
+    let standing = later::standing(&request, &prepared.request_id).await?;
+    if standing == later::Standing::Known
+        && let Some(recorded) = later::recorded(&request, &prepared.request_id).await?
+    {
+        return Ok(Left::Recorded(recorded));
+    }
+    later::queue(&request, prepared, standing, reply_to).await.map(|()| Left::Queued)
+}
+
+fn check_size(wire: &Wire, visit: &Visit) -> Result<(), RequestError> {
+    let limit = visit.rules.max_body;
+    if wire.bytes() > limit { Err(RequestError::BodyTooLarge { limit }) } else { Ok(()) }
 }
 
 /// Until when an answer is of use.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline {
+pub struct Deadline {
     pub(super) at: Instant,
     pub(super) unix_ms: u64,
     pub(super) accepted: Timestamp,
@@ -134,6 +186,18 @@ impl Deadline {
         // A queued request is read in the usual time, whatever time it has to be answered.
         let reading = if head.respond_async { visit.rules.timeout } else { timeout };
         Self { at: trail.arrived + reading, unix_ms: accepted.after(timeout).0, accepted }
+    }
+
+    /// That of a request which was left at `accepted`, however late it is looked at.
+    ///
+    /// # Errors
+    /// [`RequestError::DeadlineExceeded`].
+    pub fn of_left(head: &Head, accepted: Timestamp, trail: &Trail, ingress: &Ingress) -> Result<Self, RequestError> {
+        let ends = accepted.after(head.timeout.unwrap_or(ingress.limits.async_timeout.0));
+        match ends.since(ingress.clock.now()) {
+            Duration::ZERO => Err(RequestError::DeadlineExceeded),
+            left => Ok(Self { at: trail.arrived + left, unix_ms: ends.0, accepted }),
+        }
     }
 }
 
@@ -284,7 +348,7 @@ impl Lookup {
 }
 
 /// The answer in the form that was asked for; a large document is written on a thread that may block.
-pub(super) async fn written(response: &ModelInferResponse, forms: &[bool]) -> Result<Written, RequestError> {
+pub(crate) async fn written(response: &ModelInferResponse, forms: &[bool]) -> Result<Written, RequestError> {
     let answer = slipway_oip::Response::of(response).map_err(|error| RequestError::BadAnswer(error.into()))?;
     let write = |answer: &slipway_oip::Response, forms: &[bool]| {
         json::write(answer, forms).map_err(|error| RequestError::BadAnswer(error.into()))

@@ -12,7 +12,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 use slipway_bus::{Accepted, AcceptedRequest, QueueError};
 use slipway_kernel::RequestId;
-use slipway_proto::slipway::inference::v1::{InferenceRequest, InferenceResult, inference_result::Outcome};
+use slipway_proto::slipway::inference::v1::{InferenceRequest, InferenceResult, ReplyTo, inference_result::Outcome};
 use slipway_proto::{failure::FailureCode, inference::ModelInferResponse};
 
 /// Says that the preference was followed (RFC 7240).
@@ -22,11 +22,42 @@ const REPLAYED: HeaderName = HeaderName::from_static("slipway-replayed");
 
 /// Leaves the request in the queue of its revision and says where its result will be.
 pub(super) async fn leave(request: &Admitted<'_>, prepared: Prepared) -> Result<Response, RequestError> {
+    let (id, request_id) = (&request.visit.door.entry.id, prepared.request_id.clone());
+    let standing = standing(request, &request_id).await?;
+    // One that is known may have failed to be queued the first time; queued twice, it is still answered once.
+    queue(request, prepared, standing, None).await?;
+    Ok(pending(&format!("{id}.{request_id}"), &request_id))
+}
+
+/// What is known of a request under its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The id is of our making and proves whose it is; nothing is kept.
+    Proved,
+    /// It came for the first time.
+    New,
+    /// It came before, from the same caller and with the same body.
+    Known,
+}
+
+/// Registers the request, unless its id is of our making: one that was given must not be somebody else's.
+pub(super) async fn standing(request: &Admitted<'_>, request_id: &RequestId) -> Result<Standing, RequestError> {
+    if request.head.ticket.as_ref() == Some(request_id) {
+        return Ok(Standing::Proved);
+    }
+    Ok(if register(request, request_id).await? { Standing::New } else { Standing::Known })
+}
+
+/// Puts the request into the queue of its revision. Its worker sends the answer to `reply_to`, beside recording it.
+pub(super) async fn queue(
+    request: &Admitted<'_>,
+    prepared: Prepared,
+    standing: Standing,
+    reply_to: Option<ReplyTo>,
+) -> Result<(), RequestError> {
     let (id, mailbox) = (&request.visit.door.entry.id, &request.ingress.mailbox);
     let Prepared { request_id, target, message, .. } = prepared;
     let revision = target.revision;
-    // An id of our own is new and proves whose it is; one that was given must not be somebody else's.
-    let new = request.head.ticket.as_ref() != Some(&request_id) && register(request, &request_id).await?;
     let traceparent = &request.trail.traceparent;
     let queued = InferenceRequest {
         namespace: id.namespace.to_string(),
@@ -40,23 +71,19 @@ pub(super) async fn leave(request: &Admitted<'_>, prepared: Prepared) -> Result<
         probe: request.visit.caller.prober.is_some(),
         traceparent: traceparent.clone(),
         body: Some(message),
+        reply_to,
     };
-    // One that is known may have failed to be queued the first time; queued twice, it is still answered once.
     let payload = Bytes::from(queued.encode_to_vec());
-    if let Err(error) = mailbox.leave(id, revision, &request_id, payload, Some(traceparent)).await {
-        let full = matches!(error, QueueError::Full);
-        let error = match error {
-            QueueError::Full => RequestError::QueueFull(revision),
-            QueueError::TooLarge { limit, .. } => RequestError::BodyTooLarge { limit },
-            other => RequestError::QueueUnavailable(other.into()),
-        };
-        // Refused for certain: the id is free again. What is unknown stays registered, for the client to repeat.
-        if new && full {
-            mailbox.forget(id, &request_id).await.map_err(|error| RequestError::QueueUnavailable(error.into()))?;
-        }
-        return Err(error);
+    let Err(error) = mailbox.leave(id, revision, &request_id, payload, Some(traceparent)).await else { return Ok(()) };
+    // Refused for certain: the id is free again. What is unknown stays registered, for the client to repeat.
+    if standing == Standing::New && matches!(error, QueueError::Full) {
+        mailbox.forget(id, &request_id).await.map_err(|error| RequestError::QueueUnavailable(error.into()))?;
     }
-    Ok(pending(&format!("{id}.{request_id}"), &request_id))
+    Err(match error {
+        QueueError::Full => RequestError::QueueFull(revision),
+        QueueError::TooLarge { limit, .. } => RequestError::BodyTooLarge { limit },
+        other => RequestError::QueueUnavailable(other.into()),
+    })
 }
 
 /// The answer to a request that is not answered yet. `place` is its name under `/v2/requests/`.
@@ -77,10 +104,14 @@ pub(super) async fn replay(request: &Admitted<'_>, prepared: &Prepared) -> Resul
     if request.head.idempotency_key.is_none() || register(request, &prepared.request_id).await? {
         return Ok(None);
     }
-    let (id, mailbox) = (&request.visit.door.entry.id, &request.ingress.mailbox);
     // If there is none it is still under way, or it failed: tried again under the same id, its effect still happens once.
-    let recorded = mailbox.result(id, &prepared.request_id).await;
-    recorded.map_err(|error: slipway_bus::BusError| RequestError::QueueUnavailable(error.into()))
+    recorded(request, &prepared.request_id).await
+}
+
+/// The recorded result of the request of this id.
+pub(super) async fn recorded(request: &Admitted<'_>, request_id: &RequestId) -> Result<Option<Bytes>, RequestError> {
+    let result = request.ingress.mailbox.result(&request.visit.door.entry.id, request_id).await;
+    result.map_err(|error| RequestError::QueueUnavailable(error.into()))
 }
 
 /// A recorded result as the answer of a request that came again.

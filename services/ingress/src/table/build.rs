@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 use slipway_kernel::{
     ByteSize, Deployment, DeploymentId, Digest, GenerationState, RequestId, RevisionId, Routes,
-    spec::{Access, Input, Record},
+    spec::{Access, Record},
 };
 use slipway_oip::Signature;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -55,6 +55,8 @@ pub struct Rules {
     pub cache: Option<ByteSize>,
     /// After how long a second worker is asked too; never without.
     pub hedge_after: Option<Duration>,
+    /// Whether requests may come over NATS.
+    pub nats: bool,
 }
 
 impl Entry {
@@ -119,7 +121,7 @@ pub fn build(deployment: &Deployment) -> Option<Entry> {
 
 fn rules_of(generation: &GenerationState) -> Rules {
     let spec = generation.spec();
-    let http = spec.inputs.iter().map(|Input::Http(http)| *http).next().unwrap_or_default();
+    let http = spec.http();
     Rules {
         // The gate has checked each; one that is none must not open the door to everybody, so it matches nobody.
         allow_from: spec.access.allow_from.iter().map(|cidr| cidr.parse().unwrap_or(NOWHERE)).collect(),
@@ -129,6 +131,7 @@ fn rules_of(generation: &GenerationState) -> Rules {
         record: spec.record,
         cache: spec.serving.cache.map(|cache| cache.max_bytes),
         hedge_after: spec.serving.hedging.map(|hedging| hedging.after.0),
+        nats: spec.is_open_over_nats(),
     }
 }
 
@@ -152,6 +155,7 @@ pub(crate) mod tests {
         pub(crate) facts: Vec<Arc<Fact>>,
         pub(crate) access: Value,
         pub(crate) http: Value,
+        pub(crate) nats: bool,
         pub(crate) record: Value,
         pub(crate) serving: Value,
         pub(crate) model: ModelFacts,
@@ -164,6 +168,7 @@ pub(crate) mod tests {
                 facts: Vec::new(),
                 access: json!({ "anonymous": true }),
                 http: json!({}),
+                nats: false,
                 record: json!("after-reply"),
                 serving: json!({}),
                 model: facts(&[("x", "FP32", &[-1, 2])], &[("y", "FP32", &[-1, 2])]),
@@ -195,10 +200,12 @@ pub(crate) mod tests {
             let (before, id) = (RevisionId::new(generation, 0), RevisionId::new(generation, revision));
             let intake = IntakeReference { source: "test".to_owned(), id: id.to_string() };
             if revision == 1 {
+                let mut inputs = vec![json!({ "http": self.http })];
+                inputs.extend(self.nats.then(|| json!({ "nats": {} })));
                 let deployment = ModelDeployment::read(&json!({
                     "metadata": { "name": self.id.name, "namespace": self.id.namespace },
                     "spec": {
-                        "model": { "uri": "file:///m.onnx" }, "access": self.access, "inputs": [{ "http": self.http }],
+                        "model": { "uri": "file:///m.onnx" }, "access": self.access, "inputs": inputs,
                         "record": self.record, "serving": self.serving
                     }
                 }))

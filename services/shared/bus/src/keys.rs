@@ -1,6 +1,6 @@
 //! The keys of the principals: ed25519 pairs as NATS writes them. A seed never leaves its file.
 
-use crate::principal::Principal;
+use crate::principal::{InferenceClient, Principal};
 use nkeys::KeyPair;
 use std::{
     collections::BTreeMap,
@@ -26,6 +26,14 @@ pub enum KeyError {
         /// Where.
         path: PathBuf,
     },
+    /// A file among those of clients is called by no name of one.
+    #[error("`{}` is called by no client: {allowed}", path.display())]
+    Client {
+        /// Where.
+        path: PathBuf,
+        /// What it may be called.
+        allowed: String,
+    },
     /// The pair just made has no seed.
     #[error("making a key failed: {0}")]
     Make(String),
@@ -36,6 +44,7 @@ pub enum KeyError {
 pub struct KeyRing {
     dir: PathBuf,
     public: BTreeMap<Principal, String>,
+    clients: BTreeMap<InferenceClient, String>,
 }
 
 impl KeyRing {
@@ -55,39 +64,87 @@ impl KeyRing {
     pub fn iter(&self) -> impl Iterator<Item = (Principal, &str)> {
         self.public.iter().map(|(principal, key)| (*principal, key.as_str()))
     }
+
+    /// Every client of models with its public key.
+    pub fn clients(&self) -> impl Iterator<Item = (&InferenceClient, &str)> {
+        self.clients.iter().map(|(client, key)| (client, key.as_str()))
+    }
 }
+
+/// The folder of the seeds of clients, beside those of the principals.
+const CLIENTS: &str = "clients";
+/// How a file of a seed ends.
+const ENDING: &str = "nk";
 
 fn seed_file(dir: &Path, principal: Principal) -> PathBuf {
-    dir.join(format!("{principal}.nk"))
+    dir.join(format!("{principal}.{ENDING}"))
 }
 
-/// Makes a key for every principal that has none in `dir`, readable by the owner only, and reads the others.
+/// Makes a key for every principal that has none in `dir`, readable by the owner only, and reads the others, with those of the clients of
+/// models that were made there.
 ///
 /// # Errors
 /// When the folder cannot be written, or a file there is no seed.
 pub fn make_all(dir: &Path) -> Result<KeyRing, KeyError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| KeyError::Io { path, source }
-    };
-    fs::create_dir_all(dir).map_err(failed(dir))?;
-    restrict(dir, 0o700).map_err(failed(dir))?;
+    private_folder(dir)?;
     let mut public = BTreeMap::new();
     for principal in Principal::ALL {
-        let path = seed_file(dir, principal);
-        let pair = match fs::read_to_string(&path) {
-            Ok(seed) => KeyPair::from_seed(seed.trim()).map_err(|_| KeyError::Seed { path })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let pair = KeyPair::new_user();
-                let seed = pair.seed().map_err(|error| KeyError::Make(error.to_string()))?;
-                write_private(&path, &seed).map_err(failed(&path))?;
-                pair
-            }
-            Err(source) => return Err(KeyError::Io { path, source }),
-        };
-        public.insert(principal, pair.public_key());
+        public.insert(principal, read_or_make(seed_file(dir, principal))?);
     }
-    Ok(KeyRing { dir: dir.to_owned(), public })
+    Ok(KeyRing { dir: dir.to_owned(), public, clients: clients(&dir.join(CLIENTS))? })
+}
+
+/// Makes the key of a client of models, if it has none, and says in which file its seed is. The broker knows it once it has the configuration
+/// that [`server_config`](crate::permissions::server_config) writes then.
+///
+/// # Errors
+/// As [`make_all`].
+pub fn make_client(dir: &Path, client: &InferenceClient) -> Result<PathBuf, KeyError> {
+    let folder = dir.join(CLIENTS);
+    private_folder(dir)?;
+    private_folder(&folder)?;
+    let path = folder.join(format!("{client}.{ENDING}"));
+    read_or_make(path.clone()).map(|_| path)
+}
+
+fn clients(folder: &Path) -> Result<BTreeMap<InferenceClient, String>, KeyError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(source) => return Err(KeyError::Io { path: folder.to_owned(), source }),
+    };
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let path = entry.map_err(|source| KeyError::Io { path: folder.to_owned(), source })?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(name) = name.strip_suffix(ENDING).and_then(|name| name.strip_suffix('.')) else { continue };
+        match name.parse() {
+            Ok(client) => found.insert(client, read_or_make(path)?),
+            // Left out in silence, the key would be refused and nobody would know why.
+            Err(allowed) => return Err(KeyError::Client { path, allowed }),
+        };
+    }
+    Ok(found)
+}
+
+fn private_folder(dir: &Path) -> Result<(), KeyError> {
+    let made = fs::create_dir_all(dir).and_then(|()| restrict(dir, 0o700));
+    made.map_err(|source| KeyError::Io { path: dir.to_owned(), source })
+}
+
+/// The public key of the seed in a file, which is made if it is not there.
+fn read_or_make(path: PathBuf) -> Result<String, KeyError> {
+    let pair = match fs::read_to_string(&path) {
+        Ok(seed) => KeyPair::from_seed(seed.trim()).map_err(|_| KeyError::Seed { path })?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let pair = KeyPair::new_user();
+            let seed = pair.seed().map_err(|error| KeyError::Make(error.to_string()))?;
+            write_private(&path, &seed).map_err(|source| KeyError::Io { path, source })?;
+            pair
+        }
+        Err(source) => return Err(KeyError::Io { path, source }),
+    };
+    Ok(pair.public_key())
 }
 
 /// Reads a seed from its file.
@@ -131,6 +188,20 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
         }
         assert_eq!(first.iter().map(|(_, key)| key).collect::<std::collections::BTreeSet<_>>().len(), 12);
+    }
+
+    #[test]
+    fn the_clients_of_models_are_those_that_have_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(make_all(dir.path()).unwrap().clients().count(), 0);
+        let client: InferenceClient = "default.shop".parse().unwrap();
+        let file = make_client(dir.path(), &client).unwrap();
+        assert_eq!(make_client(dir.path(), &client).unwrap(), file);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let keys = make_all(dir.path()).unwrap();
+        assert_eq!(keys.clients().map(|(client, _)| client).collect::<Vec<_>>(), [&client]);
+        fs::write(file.with_file_name("Shop.nk"), "x").unwrap();
+        assert!(matches!(make_all(dir.path()), Err(KeyError::Client { .. })));
     }
 
     #[test]

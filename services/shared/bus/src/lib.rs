@@ -5,8 +5,8 @@
 //! - [`Log`] writes facts once, or against a sequence; [`View`] holds what was read of it, folded.
 //! - [`react`] is how a service lives: an event, a sweep, a nudge and a start all ask what is due, and do it.
 //! - [`Leases`] fence effects, [`Blobs`] carry what is too large for a fact, [`DeadLetters`] keep what could not be handled.
-//! - [`Intake`] is the door for people, CI and custom resources; [`Requests`] and [`Results`] carry queued inference,
-//!   [`Captures`] the results of what was answered at once.
+//! - [`Intake`] is the door for people, CI and custom resources; [`Inbound`] and [`Asks`] are those for clients of models, [`Replies`]
+//!   carries their answers; [`Requests`] and [`Results`] carry queued inference, [`Captures`] the results of what was answered at once.
 //! - [`Workers`], [`RouteReports`], [`Identities`], [`ApiKeys`], [`Flags`] are small shared tables with a lifetime.
 //!
 //! What holds throughout: a timeout means *unknown*, never *no*; a negative read decides nothing, only a write does; a stream
@@ -59,11 +59,12 @@ pub use log::{
     AppendError, Change, Changes, Content, Draft, Entry, Folded, Log, LogState, RawFact, Tail, TailEvent, View,
     Written, WrittenAgainst,
 };
-pub use principal::Principal;
+pub use principal::{InferenceClient, Principal};
 pub use probe_token::{ProbeClaims, ProbeToken, ProbeTokenError};
 pub use queue::{
-    Accepted, AcceptedRequest, AcceptedRequests, CaptureBatch, CaptureQueue, Captures, QueueError, QueuedRequest,
-    Recorded, RecordedResult, RequestQueue, Requests, ResultQueue, Results,
+    Accepted, AcceptedRequest, AcceptedRequests, Ask, Asks, CaptureBatch, CaptureQueue, Captures, Inbound,
+    InboundQueue, InboundRequest, QueueError, QueuedRequest, Recorded, RecordedResult, Replies, ReplySubject,
+    RequestQueue, Requests, ResultQueue, Results,
 };
 pub use react::{Actor, Done, DutyError, Scene, react};
 pub use routes::{RevisionStats, RouteError, RouteReport, RouteReports};

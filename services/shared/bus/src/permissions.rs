@@ -11,10 +11,11 @@ pub use config::{ClusterConfig, ServerConfig, open_config, server_config};
 pub use rules::{Permissions, Rules};
 
 use crate::{
-    principal::Principal,
+    principal::{InferenceClient, Principal},
     topology::{
-        self, API, BLOBS, Bucket, CAPTURES, FENCES, INTAKE, INTAKE_ANSWERS, LIFECYCLE, REQUESTS, RESULTS,
-        RESULTS_BELOW, StreamName, WorkConsumer, blobs_stream, facts_in_slot, inbox, nudges,
+        self, API, ASKED, BLOBS, Bucket, CAPTURES, CLIENT_INBOXES, DEFAULT_INBOXES, FENCES, INBOUND, INTAKE,
+        INTAKE_ANSWERS, LIFECYCLE, REQUESTS, RESULTS, RESULTS_BELOW, StreamName, WorkConsumer, blobs_stream,
+        client_inbox, facts_in_slot, inbox, nudges,
     },
 };
 use slipway_kernel::{Service, Slot};
@@ -29,6 +30,17 @@ pub fn of(principal: Principal) -> Permissions {
         Principal::Operator => of_operator(&mut permissions),
         Principal::Client => demands(&mut permissions),
         Principal::Bootstrap => permissions.say(format!("{API}.>")),
+    }
+    permissions
+}
+
+/// What a client of models may say and hear: requests to the models of its namespace, answers below a prefix that is its own.
+#[must_use]
+pub fn of_inference_client(client: &InferenceClient) -> Permissions {
+    let mut permissions = Permissions::default();
+    permissions.hear(format!("{}.>", client_inbox(client)));
+    for requests in topology::of_namespace(&client.namespace) {
+        permissions.say(requests);
     }
     permissions
 }
@@ -105,6 +117,7 @@ fn of_operator(permissions: &mut Permissions) {
     permissions.say(format!("{API}.STREAM.MSG.DELETE.{dead}"));
     read_stream(permissions, dead, topology::DEAD);
     permissions.say(topology::NUDGES);
+    permissions.say(INBOUND);
     permissions.say(REQUESTS);
     permissions.say(CAPTURES);
 }
@@ -210,6 +223,7 @@ fn foreign_objects(permissions: &mut Permissions) {
     let others = [
         StreamName::Intake,
         StreamName::IntakeAnswers,
+        StreamName::Inbound,
         StreamName::Requests,
         StreamName::Results,
         StreamName::Captures,
@@ -257,7 +271,15 @@ fn controller(permissions: &mut Permissions) {
     permissions.say(format!("{API}.STREAM.PURGE.{}", StreamName::Results.as_str()));
 }
 
+/// Answers to clients, at their inboxes and nowhere else: not wherever a request says, which `allow_responses` would let happen.
+fn answer_clients(permissions: &mut Permissions) {
+    permissions.say(CLIENT_INBOXES);
+    permissions.say(DEFAULT_INBOXES);
+}
+
 fn ingress(permissions: &mut Permissions) {
+    permissions.hear(ASKED);
+    answer_clients(permissions);
     permissions.say(REQUESTS);
     permissions.say(format!("{API}.STREAM.INFO.{}", StreamName::Requests.as_str()));
     permissions.say(RESULTS);
@@ -273,6 +295,7 @@ fn worker(permissions: &mut Permissions) {
     bucket_write(permissions, Bucket::Workers, ">");
     request_queues(permissions);
     permissions.say(RESULTS);
+    answer_clients(permissions);
     // A request that is delivered again may be answered already.
     results_by_subject(permissions);
 }
@@ -343,6 +366,46 @@ mod tests {
         }
         assert!(!client.may_hear("slipway.lifecycle.a.b.1.0.request.0"));
         assert!(!client.may_hear("_SLIPWAY_INBOX.controller.x"));
+    }
+
+    #[test]
+    fn a_client_of_models_reaches_those_of_its_namespace_and_hears_nobody_elses_answers() {
+        let shop: InferenceClient = "team-b.shop".parse().unwrap();
+        let permissions = of_inference_client(&shop);
+        assert!(permissions.may_say("slipway.inference.team-b.digits.request"));
+        assert!(permissions.may_say("slipway.inference.team-b.digits.infer"));
+        assert!(permissions.may_hear("_SLIPWAY_CLIENT.team-b.shop.x.1"));
+        for subject in [
+            "slipway.inference.default.digits.request",
+            "slipway.inference.team-b.digits.1-1.request",
+            "slipway.intake.team-b.deploy",
+            "slipway.results.team-b.digits.x",
+            "slipway.captures.team-b.digits",
+            "slipway.dead.ingress",
+            "slipway.nudge.ingress.team-b.digits",
+            "_SLIPWAY_CLIENT.team-b.shop.x",
+            "$JS.API.STREAM.INFO.INBOUND",
+            "$JS.API.CONSUMER.MSG.NEXT.INBOUND.ingress",
+            "$JS.ACK.INBOUND.ingress.1.1.1.1.1",
+            "$KV.slipway-requests.team-b.digits.x",
+        ] {
+            assert!(!permissions.may_say(subject), "{subject}");
+        }
+        for subject in ["_SLIPWAY_CLIENT.team-b.other.x", "_INBOX.x", "slipway.inference.team-b.digits.request"] {
+            assert!(!permissions.may_hear(subject), "{subject}");
+        }
+    }
+
+    #[test]
+    fn who_answers_clients_does_so_at_their_inboxes_only() {
+        for service in [Service::Ingress, Service::InferenceWorker] {
+            let permissions = of(service.into());
+            assert!(!permissions.respond, "{service}");
+            assert!(permissions.may_say("_SLIPWAY_CLIENT.a.b.c") && permissions.may_say("_INBOX.x.1"), "{service}");
+            for subject in ["_SLIPWAY_INBOX.operator.x", "slipway.intake.default.deploy", "$SYS.REQ.SERVER.PING"] {
+                assert!(!permissions.may_say(subject), "{service}: {subject}");
+            }
+        }
     }
 
     #[test]

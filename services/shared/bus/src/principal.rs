@@ -1,6 +1,6 @@
 //! Who connects to the broker. Each has its own key and its own permissions.
 
-use slipway_kernel::Service;
+use slipway_kernel::{Label, Namespace, Service};
 use std::{fmt, str::FromStr};
 
 /// A holder of a key to the broker.
@@ -77,6 +77,31 @@ impl From<Service> for Principal {
     }
 }
 
+/// A program that asks the models of one namespace over NATS. An operator makes as many as there are programs, each with a key of its own.
+/// The broker lets it send requests and hear its answers, nothing else; whether a model answers it, that model's `spec.access` decides.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InferenceClient {
+    /// Whose models it may ask.
+    pub namespace: Namespace,
+    /// Its name there.
+    pub name: Label,
+}
+
+impl fmt::Display for InferenceClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.namespace, self.name)
+    }
+}
+
+impl FromStr for InferenceClient {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (namespace, name) = text.split_once('.').ok_or("<namespace>.<name>, two DNS labels")?;
+        Ok(Self { namespace: namespace.parse()?, name: name.parse()? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +113,16 @@ mod tests {
         }
         for principal in Principal::ALL {
             assert_eq!(principal.name().parse::<Principal>().unwrap(), principal);
+        }
+    }
+
+    #[test]
+    fn a_client_of_models_is_a_namespace_and_a_name() {
+        let client: InferenceClient = "team-b.shop".parse().unwrap();
+        assert_eq!((client.namespace.as_str(), client.name.as_str()), ("team-b", "shop"));
+        assert_eq!(client.to_string().parse::<InferenceClient>().unwrap(), client);
+        for text in ["", "shop", "a.b.c", "A.b", "a.*", "a.>", ".b", "a."] {
+            assert!(text.parse::<InferenceClient>().is_err(), "{text}");
         }
     }
 }

@@ -1,13 +1,20 @@
-//! Inference that waits: queues of requests per revision, accepted asynchronous requests, recorded results.
+//! Inference over the broker: requests that clients leave or wait with, queues of requests per revision, accepted asynchronous requests,
+//! recorded results, and answers at the inboxes of clients.
 
 mod accepted;
+mod asks;
 mod captures;
 mod fences;
+mod inbound;
+mod replies;
 mod requests;
 mod results;
 
 pub use accepted::{Accepted, AcceptedRequest, AcceptedRequests};
+pub use asks::{Ask, Asks};
 pub use captures::{CaptureBatch, CaptureQueue, Captures};
+pub use inbound::{Inbound, InboundQueue, InboundRequest};
+pub use replies::{Replies, ReplySubject};
 pub use requests::{QueuedRequest, RequestQueue, Requests};
 pub use results::{Recorded, RecordedResult, ResultQueue, Results};
 

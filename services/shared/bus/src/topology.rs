@@ -11,7 +11,10 @@ pub use consumers::{
     MAX_ACK_PENDING_CAPTURES, MAX_ACK_PENDING_DUTIES, MAX_ACK_PENDING_RESULTS, WORK_ACK_WAIT, WorkConsumer,
 };
 pub use ensure::{TopologyConfig, ensure};
-pub use streams::{MAX_FACT_BYTES, MAX_INFERENCE_BYTES, MAX_MESSAGE_BYTES, MAX_QUEUED_REQUESTS, StreamName};
+pub use streams::{
+    MAX_FACT_BYTES, MAX_INBOUND_REQUESTS, MAX_INFERENCE_BYTES, MAX_MESSAGE_BYTES, MAX_QUEUED_REQUESTS, MAX_REPLY_BYTES,
+    StreamName,
+};
 pub use subjects::*;
 
 pub(crate) use consumers::{moving_consumer, request_consumer, rings};

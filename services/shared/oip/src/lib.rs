@@ -10,6 +10,7 @@
 //! - [`encoding`]: a body that comes packed.
 //! - [`events`]: an answer as server-sent events.
 //! - [`http`], [`grpc`]: what a body of HTTP is made of; what goes beside the messages of gRPC.
+//! - [`reply`]: an answer as a message of NATS.
 //! - [`documents`]: what a server and a model say about themselves, in JSON.
 //! - [`configuration`], [`repository`], [`statistics`]: how a model is served, what is served, what was done: extensions of Triton.
 //! - [`stream`], [`talk`]: many requests on one stream of gRPC, on one WebSocket.
@@ -30,6 +31,7 @@ pub mod http;
 pub mod json;
 pub mod message;
 pub mod reflection;
+pub mod reply;
 pub mod repository;
 pub mod request;
 pub mod response;

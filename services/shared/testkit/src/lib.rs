@@ -23,7 +23,7 @@ mod wait;
 
 pub use collector::{Collector, Span, broken_links};
 pub use mesh::{DataFolder, Mesh, MeshOptions, MeshParts, Part, Ran};
-pub use nats::{Appended, Floor, NatsCluster, NatsServer, frame, nats_binary};
+pub use nats::{Appended, Floor, Heard, ModelClient, NatsCluster, NatsServer, frame, nats_binary};
 pub use ports::free_port;
 pub use postgres::Postgres;
 pub use program::{Program, was_killed};

@@ -1,9 +1,11 @@
 //! A real broker.
 
+mod client;
 mod cluster;
 mod process;
 mod raw;
 
+pub use client::{Heard, ModelClient};
 pub use cluster::NatsCluster;
 pub use process::nats_binary;
 pub use raw::{Appended, Floor};
@@ -12,7 +14,7 @@ use crate::free_port;
 use process::Process;
 use slipway_bus::{
     Bus, BusConfig, Principal,
-    keys::{KeyRing, make_all},
+    keys::{KeyRing, make_all, make_client},
     permissions::{ServerConfig, open_config, server_config},
     topology::{TopologyConfig, ensure},
 };
@@ -39,26 +41,38 @@ pub struct NatsServer {
 impl NatsServer {
     /// Without permissions and without streams.
     pub async fn start() -> Self {
-        Self::start_with(false).await
+        Self::start_with(None).await
     }
 
     /// Without permissions, with the topology.
     pub async fn ready() -> Self {
-        let server = Self::start_with(false).await;
+        let server = Self::start_with(None).await;
         server.ensure().await;
         server
     }
 
     /// With generated keys and permissions, and the topology.
     pub async fn secured() -> Self {
-        let server = Self::start_with(true).await;
+        Self::secured_for(&[]).await
+    }
+
+    /// The same, with clients of models besides, each `<namespace>.<name>`.
+    pub async fn secured_for(clients: &[&str]) -> Self {
+        let server = Self::start_with(Some(clients)).await;
         server.ensure().await;
         server
     }
 
-    async fn start_with(secured: bool) -> Self {
+    /// With the keys of all principals and of these clients, or without permissions.
+    async fn start_with(clients: Option<&[&str]>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let keys = secured.then(|| make_all(&dir.path().join("keys")).expect("keys"));
+        let keys = clients.map(|clients| {
+            let folder = dir.path().join("keys");
+            for client in clients {
+                make_client(&folder, &client.parse().expect("a client's name")).expect("a key");
+            }
+            make_all(&folder).expect("keys")
+        });
         // A port that was free may be taken by another test meanwhile.
         for _ in 0..5 {
             let config = ServerConfig {

@@ -7,6 +7,7 @@ pub(crate) mod diff;
 pub(crate) mod explain;
 pub(crate) mod infer;
 pub(crate) mod log;
+pub(crate) mod nats_client;
 pub(crate) mod order;
 pub(crate) mod plan;
 pub(crate) mod results;

@@ -21,7 +21,10 @@ use slipway_bus::{
 };
 use slipway_kernel::Service;
 use slipway_runtime::{AdminConfig, Common, Frame, Process, ProcessConfig, TelemetryConfig};
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Runs until SIGTERM or Ctrl-C, or until a service fails.
 pub(crate) async fn run(args: Box<UpArgs>, global: &Global) -> Result<(), Failure> {
@@ -63,19 +66,35 @@ async fn broker(args: &UpArgs, folder: &Folder, keys: &KeyRing) -> Result<(Optio
     }
     let binary = NatsServer::find().await?;
     let port = nats::free_port(args.nats_port)?;
-    let config = folder.path("nats.conf");
-    let text = server_config(
-        &ServerConfig {
-            server_name: "slipway".to_owned(),
-            port,
-            store_dir: folder.path("nats"),
-            ..ServerConfig::default()
-        },
-        keys,
-    );
-    fs::write(&config, text).map_err(|error| Failure::local(format!("{}: {error}", config.display())))?;
+    let config = configure(folder.root(), port, keys)?;
     let server = NatsServer::start(binary, config, port, folder.root()).await?;
     Ok((Some(server), format!("nats://127.0.0.1:{port}")))
+}
+
+/// Writes the configuration of the broker of a data folder and says where it is.
+fn configure(root: &Path, port: u16, keys: &KeyRing) -> Result<PathBuf, Failure> {
+    let config = ServerConfig {
+        server_name: "slipway".to_owned(),
+        port,
+        store_dir: root.join("nats"),
+        ..ServerConfig::default()
+    };
+    let file = root.join("nats.conf");
+    let written = fs::write(&file, server_config(&config, keys));
+    written.map_err(|error| Failure::local(format!("{}: {error}", file.display())))?;
+    Ok(file)
+}
+
+/// Tells the broker of a running mesh which keys there are now. `false` if it runs none of its own: then it learns of them when it is
+/// started or configured next.
+pub(crate) fn tell_keys(data: &Path) -> Result<bool, Failure> {
+    let Ok(context) = Context::read(data) else { return Ok(false) };
+    let root = fs::canonicalize(data).map_err(|error| Failure::local(format!("{}: {error}", data.display())))?;
+    let port = context.nats_url.rsplit(':').next().and_then(|port| port.parse().ok());
+    let (Some(port), Some(server)) = (port, nats::running(&root)) else { return Ok(false) };
+    let keys = keys::make_all(&root.join("keys")).map_err(|error| Failure::local(chain(&error)))?;
+    configure(&root, port, &keys)?;
+    Ok(nats::reload(server))
 }
 
 async fn serve(

@@ -52,7 +52,7 @@ impl NatsServer {
 
     /// Starts the server with `config` and waits until it accepts connections.
     pub(super) async fn start(binary: PathBuf, config: PathBuf, port: u16, data: &Path) -> Result<Self, Failure> {
-        let (log, pid_file) = (data.join("run").join("nats-server.log"), data.join("run").join("nats-server.pid"));
+        let (log, pid_file) = (data.join("run").join("nats-server.log"), pid_file(data));
         stop_leftover(&pid_file, &config).await;
         let child = spawn(&binary, &config, &log)?;
         let mut server = Self { binary, config, log, pid_file, port, child };
@@ -173,14 +173,30 @@ fn spawn(binary: &Path, config: &Path, log: &Path) -> Result<Child, Failure> {
         .map_err(|error| Failure::local(format!("{} cannot be started: {error}", binary.display())))
 }
 
+fn pid_file(data: &Path) -> PathBuf {
+    data.join("run").join("nats-server.pid")
+}
+
+/// The server that was noted, if it runs and really is the one of this configuration.
+fn noted(pid_file: &Path, config: &Path) -> Option<u32> {
+    let pid = fs::read_to_string(pid_file).ok()?.trim().parse::<u32>().ok()?;
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&command).contains(&*config.to_string_lossy()).then_some(pid)
+}
+
+/// The server that runs in a data folder.
+pub(super) fn running(data: &Path) -> Option<u32> {
+    noted(&pid_file(data), &data.join("nats.conf"))
+}
+
+/// Has a server read its configuration again; whether it could be told. Who is connected stays so.
+pub(super) fn reload(pid: u32) -> bool {
+    signal(pid, rustix::process::Signal::HUP)
+}
+
 /// After a crash of `slipway up` its server may still run and hold the store. It is stopped, by pid, if it really is it.
 async fn stop_leftover(pid_file: &Path, config: &Path) {
-    let Some(pid) = fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse::<u32>().ok()) else { return };
-    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let ours = String::from_utf8_lossy(&command).contains(&*config.to_string_lossy());
-    if !ours {
-        return;
-    }
+    let Some(pid) = noted(pid_file, config) else { return };
     tracing::warn!(pid, "the nats-server of an earlier run is still there; it is stopped");
     terminate(pid);
     let deadline = Instant::now() + STOP_TIMEOUT;
@@ -190,10 +206,13 @@ async fn stop_leftover(pid_file: &Path, config: &Path) {
 }
 
 fn terminate(pid: u32) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
-        // It may have ended in the meantime.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
+    // It may have ended in the meantime.
+    let _ = signal(pid, rustix::process::Signal::TERM);
+}
+
+fn signal(pid: u32, signal: rustix::process::Signal) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::kill_process(pid, signal).is_ok())
 }
 
 /// `wanted` if it is free, else one that is.

@@ -2,7 +2,7 @@
 
 use slipway_kernel::{
     Attempt, BlobReference, Deployment, DeploymentId, Digest, Plan, RevisionId, Span, TensorSpec,
-    spec::{Access, HttpInput, Input, Slo, Validation},
+    spec::{Access, Slo, Validation},
 };
 
 /// Requests a second where the spec names neither a load nor a throughput: enough to see a distribution in a few seconds,
@@ -57,7 +57,7 @@ impl Assignment {
         let state = generation.revisions.get(&revision.revision)?;
         let (planned, platform) = (state.planned()?, generation.platform()?);
         let spec = generation.spec();
-        let http = spec.inputs.iter().map(|Input::Http(http)| *http).next().unwrap_or_else(HttpInput::default);
+        let http = spec.http();
         let live = deployment.serving().filter(|serving| *serving != revision).and_then(|serving| {
             Some(Live { revision: serving, slo: deployment.generations.get(&serving.generation)?.spec().slo })
         });

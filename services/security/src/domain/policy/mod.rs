@@ -36,7 +36,7 @@ pub struct Policy {
     pub secret_sources: Vec<String>,
     /// Folders that secrets may lie in; none listed: any.
     pub secret_folders: Vec<String>,
-    /// Protocols of inference that may be offered: `http`, `grpc`.
+    /// Protocols of inference that may be offered: `http`, `grpc`, `nats`.
     pub protocols: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ pub const MODEL_SOURCES: [&str; 3] = ["file", "https", "nats-object"];
 /// The words `secret_sources` is made of.
 pub const SECRET_SOURCES: [&str; 2] = ["env", "file"];
 /// The words `protocols` is made of.
-pub const PROTOCOLS: [&str; 2] = ["http", "grpc"];
+pub const PROTOCOLS: [&str; 3] = ["http", "grpc", "nats"];
 
 impl Default for Policy {
     fn default() -> Self {

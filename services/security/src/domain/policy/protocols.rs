@@ -1,13 +1,13 @@
 //! The protocols that may be offered.
 
 use super::{Policy, Subject, Violation, listed};
-use slipway_kernel::spec::{Input, Protocol};
+use slipway_kernel::spec::Protocol;
 
 pub(super) const NAME: &str = "protocols";
 
 pub(super) fn check(subject: &Subject<'_>, policy: &Policy) -> Vec<Violation> {
     let serving = subject.spec.serving.protocols.iter().map(|protocol| ("spec.serving.protocols", word(*protocol)));
-    let inputs = subject.spec.inputs.iter().map(|Input::Http(_)| ("spec.inputs", "http"));
+    let inputs = subject.spec.inputs.iter().map(|input| ("spec.inputs", input.name()));
     let strange = serving.chain(inputs).filter(|(_, word)| !policy.protocols.iter().any(|one| one == word));
     strange
         .map(|(path, word)| {

@@ -5,13 +5,14 @@ use crate::{
     api_keys::ApiKeys,
     blobs::Blobs,
     dead::DeadLetters,
+    error::BusError,
     flags::Flags,
     identities::Identities,
     intake::Intake,
     lease::Leases,
     ledger::Ledger,
     log::Log,
-    queue::{AcceptedRequests, Captures, Requests, Results},
+    queue::{AcceptedRequests, Asks, Captures, Inbound, Replies, Requests, Results},
     routes::RouteReports,
     sinks::Sinks,
     workers::Workers,
@@ -70,6 +71,26 @@ impl Bus {
     #[must_use]
     pub fn intake(&self) -> Intake {
         Intake::new(self.clone())
+    }
+
+    /// Requests that clients left.
+    #[must_use]
+    pub fn inbound(&self) -> Inbound {
+        Inbound::new(self.clone())
+    }
+
+    /// Listens for requests whose clients wait; the replicas share them out.
+    ///
+    /// # Errors
+    /// When listening cannot begin.
+    pub async fn asks(&self) -> Result<Asks, BusError> {
+        Asks::listen(self).await
+    }
+
+    /// Answers at the inboxes of clients.
+    #[must_use]
+    pub fn replies(&self) -> Replies {
+        Replies::new(self.clone())
     }
 
     /// Queues of inference requests.

@@ -52,6 +52,7 @@ impl Default for ServerConfig {
 #[must_use]
 pub fn server_config(config: &ServerConfig, keys: &KeyRing) -> String {
     let users = keys.iter().map(|(principal, key)| user(key, &super::of(principal)));
+    let users = users.chain(keys.clients().map(|(client, key)| user(key, &super::of_inference_client(client))));
     let users: Vec<String> = users.collect();
     format!("{}authorization {{\n  users: [\n{}\n  ]\n}}\n", open_config(config), users.join(",\n"))
 }
@@ -111,13 +112,18 @@ mod tests {
     #[test]
     fn the_configuration_names_every_principal_and_no_seed() {
         let dir = tempfile::tempdir().unwrap();
+        let client = "default.shop".parse().unwrap();
+        let seed = keys::make_client(dir.path(), &client).unwrap();
         let keys = keys::make_all(dir.path()).unwrap();
+        let (_, public) = keys.clients().next().unwrap();
         let text = server_config(&ServerConfig::default(), &keys);
         for principal in Principal::ALL {
             assert!(text.contains(keys.public(principal)), "{principal}");
             let seed = std::fs::read_to_string(keys.seed_file(principal)).unwrap();
             assert!(!text.contains(seed.trim()), "{principal}");
         }
+        assert!(text.contains(public) && text.contains("\"_SLIPWAY_CLIENT.default.shop.>\""));
+        assert!(!text.contains(std::fs::read_to_string(seed).unwrap().trim()));
         assert!(text.contains("listen: \"127.0.0.1:4222\"") && text.contains("sync_interval: always"));
     }
 }

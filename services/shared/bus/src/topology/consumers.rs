@@ -22,6 +22,9 @@ pub const MAX_ACK_PENDING_RESULTS: i64 = 40_000;
 /// Batches under way to the sinks. Those for objects are held: at a hundred a second, which is the most one ingress sends, ten seconds'
 /// worth for each of four replicas.
 pub const MAX_ACK_PENDING_CAPTURES: i64 = 4_096;
+/// Requests at the doors that are being passed on, or wait to be tried again: all there may be. With fewer, a deployment whose queue is full
+/// would keep the requests of others from being delivered.
+const MAX_ACK_PENDING_INBOUND: i64 = super::streams::MAX_INBOUND_IN_ALL;
 /// Requests held by all workers of a revision: the bound of the queue itself.
 const MAX_ACK_PENDING_REQUESTS: i64 = super::streams::MAX_QUEUED_REQUESTS;
 
@@ -32,6 +35,8 @@ pub enum WorkConsumer {
     Duties(Service),
     /// The gate's: what arrived while no gate was up.
     Gate,
+    /// The ingress', of requests that clients left.
+    Inbound,
     /// The sink-writer's, of results that can be asked for.
     Results,
     /// The sink-writer's, of captured batches.
@@ -43,7 +48,7 @@ impl WorkConsumer {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let answering = Service::ALL.into_iter().filter(|service| *service != Service::InferenceWorker);
-        answering.map(Self::Duties).chain([Self::Gate, Self::Results, Self::Captures]).collect()
+        answering.map(Self::Duties).chain([Self::Gate, Self::Inbound, Self::Results, Self::Captures]).collect()
     }
 
     /// The stream it reads.
@@ -52,6 +57,7 @@ impl WorkConsumer {
         match self {
             Self::Duties(_) => StreamName::Lifecycle,
             Self::Gate => StreamName::Intake,
+            Self::Inbound => StreamName::Inbound,
             Self::Results => StreamName::Results,
             Self::Captures => StreamName::Captures,
         }
@@ -63,6 +69,7 @@ impl WorkConsumer {
         match self {
             Self::Duties(service) => service.name(),
             Self::Gate => "gate",
+            Self::Inbound => Service::Ingress.name(),
             Self::Results | Self::Captures => Service::SinkWriter.name(),
         }
     }
@@ -73,6 +80,7 @@ impl WorkConsumer {
         match self {
             Self::Duties(service) => service,
             Self::Gate => Service::Controller,
+            Self::Inbound => Service::Ingress,
             Self::Results | Self::Captures => Service::SinkWriter,
         }
     }
@@ -89,7 +97,7 @@ impl WorkConsumer {
             deliver_policy: DeliverPolicy::All,
             filter_subjects: match self {
                 Self::Duties(service) => facts_that_ring(service),
-                Self::Gate | Self::Captures => Vec::new(),
+                Self::Gate | Self::Inbound | Self::Captures => Vec::new(),
                 // Not the marks of fences.
                 Self::Results => vec![RESULTS.to_owned()],
             },
@@ -99,6 +107,7 @@ impl WorkConsumer {
             max_ack_pending: match self {
                 Self::Duties(_) => MAX_ACK_PENDING_DUTIES,
                 Self::Gate => MAX_ACK_PENDING_INTAKE,
+                Self::Inbound => MAX_ACK_PENDING_INBOUND,
                 Self::Results => MAX_ACK_PENDING_RESULTS,
                 Self::Captures => MAX_ACK_PENDING_CAPTURES,
             },
@@ -162,7 +171,7 @@ mod tests {
     #[test]
     fn every_service_that_answers_questions_has_a_doorbell() {
         let all = WorkConsumer::all();
-        assert_eq!(all.len(), 11);
+        assert_eq!(all.len(), 12);
         for consumer in all {
             assert_eq!(consumer.config().max_deliver, -1, "{consumer:?}");
             assert!(consumer.config().max_ack_pending > 0, "{consumer:?}");

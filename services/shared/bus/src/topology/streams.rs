@@ -15,9 +15,17 @@ pub const MAX_FACT_BYTES: usize = 256 << 10;
 pub const MAX_INFERENCE_BYTES: usize = 4 << 20;
 /// The largest message of all: what `max_payload` of the broker must allow at least.
 pub const MAX_MESSAGE_BYTES: usize = 6 << 20;
+/// The largest answer to a client, its headers aside: they have room for two dozen of the size of an id.
+pub const MAX_REPLY_BYTES: usize = MAX_MESSAGE_BYTES - (64 << 10);
 /// How many requests may wait for one revision, so also how many a rollback moves at the most. At a slow worker's 20 a second, the last
 /// of them waits eight minutes: a request left in a queue has ten, unless it says otherwise. At the usual kilobyte they are 10 MiB.
 pub const MAX_QUEUED_REQUESTS: i64 = 10_000;
+
+/// How many requests may wait at the door of one deployment until a replica of the ingress has passed them on: as many as its revision may
+/// have waiting behind it. They are there for milliseconds, unless that queue is full or nothing of the deployment is released yet.
+pub const MAX_INBOUND_REQUESTS: i64 = MAX_QUEUED_REQUESTS;
+/// How many may wait at all doors: ten deployments may stand still with full doors before others find theirs closed.
+pub(super) const MAX_INBOUND_IN_ALL: i64 = 10 * MAX_INBOUND_REQUESTS;
 
 /// How many revisions may have a queue at once. The broker's own bound is 1,000 consumers a stream, and cannot be raised later; a
 /// consumer takes about 50 KiB of its memory.
@@ -32,6 +40,8 @@ pub enum StreamName {
     Intake,
     /// What the gate answered: the idempotency record of the intake.
     IntakeAnswers,
+    /// Requests that clients left, until an ingress has passed them to a revision.
+    Inbound,
     /// Requests that wait for a worker.
     Requests,
     /// Results that can be asked for, recorded before the client has them.
@@ -44,8 +54,16 @@ pub enum StreamName {
 
 impl StreamName {
     /// Every stream.
-    pub const ALL: [Self; 7] =
-        [Self::Lifecycle, Self::Intake, Self::IntakeAnswers, Self::Requests, Self::Results, Self::Captures, Self::Dead];
+    pub const ALL: [Self; 8] = [
+        Self::Lifecycle,
+        Self::Intake,
+        Self::IntakeAnswers,
+        Self::Inbound,
+        Self::Requests,
+        Self::Results,
+        Self::Captures,
+        Self::Dead,
+    ];
 
     /// The name at the broker.
     #[must_use]
@@ -54,6 +72,7 @@ impl StreamName {
             Self::Lifecycle => "LIFECYCLE",
             Self::Intake => "INTAKE",
             Self::IntakeAnswers => "INTAKE_ANSWERS",
+            Self::Inbound => "INBOUND",
             Self::Requests => "REQUESTS",
             Self::Results => "RESULTS",
             Self::Captures => "CAPTURES",
@@ -68,6 +87,7 @@ impl StreamName {
             Self::Lifecycle => lifecycle(),
             Self::Intake => intake(),
             Self::IntakeAnswers => intake_answers(),
+            Self::Inbound => inbound(replicas),
             Self::Requests => requests(replicas),
             Self::Results => results(replicas),
             Self::Captures => captures(replicas),
@@ -140,6 +160,32 @@ fn intake_answers() -> Config {
         duplicate_window: Duration::from_millis(100),
         // Clients read their answer by its subject: the one read that permissions can confine.
         allow_direct: true,
+        ..Config::default()
+    }
+}
+
+fn inbound(replicas: usize) -> Config {
+    Config {
+        description: Some("requests that clients left, until an ingress has passed them to a revision".to_owned()),
+        subjects: vec![subjects::INBOUND.to_owned()],
+        retention: RetentionPolicy::WorkQueue,
+        // The bound of each deployment's door: past it a publish is refused (10077), and its sender knows that nothing was taken.
+        max_messages_per_subject: MAX_INBOUND_REQUESTS,
+        max_messages: MAX_INBOUND_IN_ALL,
+        discard: DiscardPolicy::New,
+        discard_new_per_subject: true,
+        // Each has a deadline, and is refused with a reason when it is over; only where no ingress runs for a day is that said by nobody.
+        max_age: DAY,
+        // Sixty of the largest, or all there may be at the usual kilobyte with its headers. The broker has no bound in bytes per subject,
+        // so large requests for one deployment may take all of it; and it sets all of it aside on the disk, so it is no more.
+        max_bytes: 256 * MIB,
+        // Headers come on top of the payload.
+        max_message_size: (4_096 + 64) * KIB,
+        // The broker compares message ids over all deployments: two clients that both count from 1 would take each other's requests for
+        // repetitions, and be told of success. What a client repeats is found by its id among the accepted requests instead. The
+        // window cannot be off; this is the shortest there is.
+        duplicate_window: Duration::from_millis(100),
+        persist_mode: persist_mode(replicas),
         ..Config::default()
     }
 }
@@ -245,7 +291,10 @@ mod tests {
     fn only_inference_on_one_server_answers_before_the_disk() {
         for stream in StreamName::ALL {
             assert_eq!(stream.config(3).persist_mode, None, "{stream:?}");
-            let inference = matches!(stream, StreamName::Requests | StreamName::Results | StreamName::Captures);
+            let inference = matches!(
+                stream,
+                StreamName::Inbound | StreamName::Requests | StreamName::Results | StreamName::Captures
+            );
             assert_eq!(stream.config(1).persist_mode.is_some(), inference, "{stream:?}");
         }
     }

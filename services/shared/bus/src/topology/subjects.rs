@@ -1,6 +1,6 @@
 //! Subjects as functions and parsers. Ids are validated where they are made, so none of them can leave its token.
 
-use crate::principal::Principal;
+use crate::principal::{InferenceClient, Principal};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use sha2::{Digest, Sha256};
 use slipway_kernel::{DeploymentId, FactKey, Namespace, RequestId, RevisionId, Service};
@@ -13,6 +13,14 @@ pub const INTAKE: &str = "slipway.intake.>";
 pub const INTAKE_ANSWERS: &str = "slipway.intake-answers.>";
 /// The queues of all revisions.
 pub const REQUESTS: &str = "slipway.inference.*.*.*.request";
+/// Requests that clients leave for any deployment. One token shorter than the queues of revisions, so that neither is ever the other.
+pub const INBOUND: &str = "slipway.inference.*.*.request";
+/// Requests whose clients wait for the answer: core NATS, never stored.
+pub const ASKED: &str = "slipway.inference.*.*.infer";
+/// Where clients of models hear answers, each below a prefix of its own.
+pub const CLIENT_INBOXES: &str = "_SLIPWAY_CLIENT.>";
+/// Where clients that were told of no other prefix hear answers.
+pub const DEFAULT_INBOXES: &str = "_INBOX.>";
 /// Every recorded result. Not below `slipway.inference`: a request with the id `request` would match both streams.
 pub const RESULTS: &str = "slipway.results.*.*.*";
 /// Marks among the results: what a fenced revision says after its own is void.
@@ -89,6 +97,37 @@ pub fn intake_answer(namespace: &Namespace, source: &str, id: &str) -> String {
 #[must_use]
 pub fn request_queue(id: &DeploymentId, revision: RevisionId) -> String {
     format!("slipway.inference.{id}.{revision}.request")
+}
+
+/// Where clients leave requests for a deployment.
+#[must_use]
+pub fn inbound(id: &DeploymentId) -> String {
+    format!("slipway.inference.{id}.request")
+}
+
+/// Where clients ask a deployment and wait.
+#[must_use]
+pub fn asked(id: &DeploymentId) -> String {
+    format!("slipway.inference.{id}.infer")
+}
+
+/// Whom a request was left for, or asked.
+#[must_use]
+pub fn parse_inference(subject: &str) -> Option<DeploymentId> {
+    let (deployment, verb) = subject.strip_prefix("slipway.inference.")?.rsplit_once('.')?;
+    deployment.parse().ok().filter(|_| matches!(verb, "request" | "infer"))
+}
+
+/// Where the requests of a client of models go: those it leaves and those it waits for, for any deployment of its namespace.
+#[must_use]
+pub fn of_namespace(namespace: &Namespace) -> [String; 2] {
+    ["request", "infer"].map(|verb| format!("slipway.inference.{namespace}.*.{verb}"))
+}
+
+/// The prefix below which a client of models hears answers, and nobody else does.
+#[must_use]
+pub fn client_inbox(client: &InferenceClient) -> String {
+    format!("_SLIPWAY_CLIENT.{client}")
 }
 
 /// Where the result of one request is kept.
@@ -226,6 +265,19 @@ mod tests {
         assert!(result(&id(), &request).starts_with("slipway.results."));
         assert!(request_queue(&id(), RevisionId::new(1, 1)).starts_with("slipway.inference."));
         assert_eq!(parse_result(&result(&id(), &request)), Some((id(), request)));
+    }
+
+    #[test]
+    fn what_is_left_for_a_deployment_is_never_taken_for_what_waits_for_a_revision() {
+        let revision = request_queue(&id(), RevisionId::new(1, 1));
+        assert_eq!(parse_inference(&revision), None);
+        assert_eq!(parse_inference(&inbound(&id())), Some(id()));
+        assert_eq!(parse_inference(&asked(&id())), Some(id()));
+        assert_eq!(inbound(&id()).split('.').count() + 1, revision.split('.').count());
+        for subject in ["slipway.inference.team-b.digits.fly", "slipway.inference.digits.request", "slipway.inference"]
+        {
+            assert_eq!(parse_inference(subject), None, "{subject}");
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use super::support::{LONG, deployment};
 use bytes::Bytes;
 use prost::Message as _;
 use slipway_bus::{
-    Accepted, AcceptedRequest, CaptureBatch, DeadLetter, Principal, QueueError, Recorded,
-    topology::{self, MAX_QUEUED_REQUESTS},
+    Accepted, AcceptedRequest, CaptureBatch, DeadLetter, Principal, QueueError, Recorded, ReplySubject,
+    topology::{self, MAX_INBOUND_REQUESTS, MAX_QUEUED_REQUESTS},
 };
 use slipway_kernel::{Digest, RequestId, RevisionId, Service, Timestamp};
 use slipway_proto::{
@@ -67,6 +67,66 @@ async fn a_full_queue_refuses_and_fills_no_other() {
     assert!(matches!(large, Err(QueueError::TooLarge { .. })));
     let most = Bytes::from(vec![0; 4 << 20]);
     assert!(ingress.requests().publish(&id, TWO, &request(2), most, None).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clients_leave_is_kept_until_it_is_dealt_with_and_a_full_door_refuses_and_fills_no_other() {
+    let server = NatsServer::secured_for(&["default.shop"]).await;
+    let (client, ingress) = (server.model_client("default.shop").await, server.bus_as(Service::Ingress).await);
+    let (digits, cats) = (topology::inbound(&deployment("digits")), topology::inbound(&deployment("cats")));
+    let limit = usize::try_from(MAX_INBOUND_REQUESTS).unwrap();
+    let first = client.leave(&digits, &[("b", "2"), ("A", "1"), ("b", "3")], "x").await.unwrap();
+    let numbers: Vec<usize> = (1..limit).collect();
+    for chunk in numbers.chunks(100) {
+        let left = futures::future::join_all(chunk.iter().map(|_| client.leave(&digits, &[], "x"))).await;
+        assert!(left.into_iter().all(|left| left.is_ok()));
+    }
+    let full = client.leave(&digits, &[], "x").await.unwrap_err();
+    assert!(full.contains("maximum messages per subject"), "{full}");
+    client.leave(&cats, &[], "y").await.unwrap();
+    let large = client.leave(&cats, &[], vec![0_u8; 5 << 20]).await.unwrap_err();
+    assert!(large.contains("message size exceeds maximum"), "{large}");
+
+    let queue = ingress.inbound().consume().await.unwrap();
+    let taken = queue.next(1, LONG).await.unwrap().pop().unwrap();
+    assert_eq!((taken.sequence, taken.attempt, taken.deployment.as_ref()), (first, 1, Some(&deployment("digits"))));
+    let headers: Vec<_> = taken.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(headers, [("A", "1"), ("b", "2"), ("b", "3")]);
+    taken.give_back(Duration::ZERO).await.unwrap();
+    // However much waits for one deployment, what is left for another is delivered.
+    let (mut held, mut seen) = (Vec::new(), None);
+    while seen.is_none() {
+        held.extend(queue.next(1_000, LONG).await.unwrap());
+        seen = held.iter().find(|request| request.deployment == Some(deployment("cats")));
+    }
+    assert!(held.iter().any(|request| request.sequence == first && request.attempt == 2));
+    let before = server.messages("INBOUND").await;
+    held.pop().unwrap().ack().await.unwrap();
+    eventually(LONG, || async { server.messages("INBOUND").await == before - 1 }).await;
+    client.leave(&digits, &[], "x").await.map_or_else(|error| assert!(error.contains("per subject")), drop);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_while_nobody_listens_is_told_so_at_once_and_an_answer_goes_to_an_inbox() {
+    let server = NatsServer::secured_for(&["default.shop"]).await;
+    let (client, ingress) = (server.model_client("default.shop").await, server.bus_as(Service::Ingress).await);
+    let digits = topology::asked(&deployment("digits"));
+    let nobody = client.ask(&digits, &[], "x").await.unwrap_err();
+    assert!(nobody.contains("no responders"), "{nobody}");
+    let mut asks = ingress.asks().await.unwrap();
+    let asking = client.ask(&digits, &[("a", "1")], "x");
+    let answering = async {
+        let ask = asks.next().await.unwrap();
+        assert_eq!((ask.deployment, ask.payload.as_ref()), (Some(deployment("digits")), b"x".as_slice()));
+        let to = ReplySubject::read(&ask.reply.unwrap(), &deployment("digits").namespace).unwrap();
+        let large = Bytes::from(vec![0; 7 << 20]);
+        let refused = ingress.replies().send(&to, &[], large).await;
+        assert!(matches!(refused, Err(QueueError::TooLarge { .. })), "{refused:?}");
+        ingress.replies().send(&to, &[("b", "2".to_owned())], Bytes::from_static(b"y")).await.unwrap();
+    };
+    let (answered, ()) = tokio::join!(asking, answering);
+    let answered = answered.unwrap();
+    assert_eq!((answered.header("b"), answered.payload.as_ref()), ("2", b"y".as_slice()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

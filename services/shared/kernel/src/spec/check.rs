@@ -118,7 +118,9 @@ fn serving(refusing: &mut Refusing, spec: &Spec) {
     refusing.unless(!spec.inputs.is_empty(), "spec.inputs", "[]", "at least one input");
     refusing.list("spec.inputs", &spec.inputs);
     for (n, input) in spec.inputs.iter().enumerate() {
-        let Input::Http(http) = input;
+        let earlier = spec.inputs.iter().take(n).any(|earlier| earlier.name() == input.name());
+        refusing.unless(!earlier, &format!("spec.inputs[{n}]"), input.name(), "each kind of input once");
+        let Input::Http(http) = input else { continue };
         let path = format!("spec.inputs[{n}].http");
         let body = http.max_body;
         refusing.unless(body.0 >= 1 << 10 && body.0 <= 64 << 20, &format!("{path}.maxBody"), body, "1Ki to 64Mi");
@@ -149,6 +151,12 @@ fn access(refusing: &mut Refusing, spec: &Spec) {
         refusing.unless(rate.count > 0, "spec.access.rateLimit", rate, "at least 1 per unit");
     }
     refusing.list("spec.access.allowFrom", &access.allow_from);
+    refusing.unless(
+        !spec.is_open_over_nats() || access.allow_from.is_empty(),
+        "spec.access.allowFrom",
+        access.allow_from.join(", "),
+        "none beside the input nats: the broker does not tell the address of a sender",
+    );
     for cidr in &access.allow_from {
         refusing.unless(is_cidr(cidr), "spec.access.allowFrom", cidr, "a network in CIDR form (10.0.0.0/8, ::1/128)");
     }

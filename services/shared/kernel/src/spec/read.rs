@@ -171,12 +171,21 @@ mod tests {
             ("/spec/serving", json!({ "batching": { "maxDelay": "2 ms" } }), "20ms"),
             ("/spec/resources", json!({ "memory": "lots" }), "512Mi"),
             ("/spec/inputs", json!([{ "kafka": {} }]), "http"),
+            ("/spec/inputs", json!([{ "nats": {} }, { "nats": {} }]), "once"),
             ("/metadata/name", json!("Digits"), "a-z"),
             ("/metadata/namespace", json!("a.b"), "a-z"),
         ] {
             let refusals = refused(&with(path, value));
             assert!(refusals.iter().any(|r| r.to_string().contains(word)), "{path}: {refusals:?}");
         }
+    }
+
+    #[test]
+    fn requests_over_nats_cannot_be_held_to_networks() {
+        let mut document = with("/spec/inputs", json!([{ "http": {} }, { "nats": {} }]));
+        assert!(ModelDeployment::read(&document).is_ok());
+        document["spec"]["access"] = json!({ "allowFrom": ["10.0.0.0/8"] });
+        assert_eq!(refused(&document)[0].path, "spec.access.allowFrom");
     }
 
     #[test]

@@ -179,8 +179,22 @@ pub enum ScaleSignal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Input {
-    /// Open Inference Protocol v2 over HTTP.
+    /// Open Inference Protocol v2 over HTTP, gRPC and WebSockets. It is open whether it is listed or not, since a revision is proved
+    /// through it; what stands here are its bounds.
     Http(HttpInput),
+    /// The same protocol over NATS: requests that are left in a queue, and requests that wait for their answer. Closed unless listed.
+    Nats(NatsInput),
+}
+
+impl Input {
+    /// Its name in a document.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Nats(_) => "nats",
+        }
+    }
 }
 
 /// The HTTP door.
@@ -196,6 +210,29 @@ pub struct HttpInput {
 impl Default for HttpInput {
     fn default() -> Self {
         Self { max_body: ByteSize::mebibytes(4), timeout: Span::seconds(10) }
+    }
+}
+
+/// The door over NATS. The bounds of a request are those of the HTTP door, as far as one message of the broker allows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NatsInput {}
+
+impl super::Spec {
+    /// The bounds of the HTTP door, which is open whatever is listed.
+    #[must_use]
+    pub fn http(&self) -> HttpInput {
+        let listed = self.inputs.iter().find_map(|input| match input {
+            Input::Http(http) => Some(*http),
+            Input::Nats(_) => None,
+        });
+        listed.unwrap_or_default()
+    }
+
+    /// Whether requests may come over NATS.
+    #[must_use]
+    pub fn is_open_over_nats(&self) -> bool {
+        self.inputs.iter().any(|input| matches!(input, Input::Nats(_)))
     }
 }
 

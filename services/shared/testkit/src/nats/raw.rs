@@ -56,6 +56,27 @@ impl NatsServer {
         jetstream::new(options.connect(self.url()).await.expect("the broker lets it in"))
     }
 
+    /// How many messages a stream has.
+    ///
+    /// # Panics
+    /// When the broker does not say.
+    pub async fn messages(&self, stream: &str) -> u64 {
+        let stream = self.raw(Principal::Operator).await.get_stream(stream).await.expect("a stream");
+        stream.cached_info().state.messages
+    }
+
+    /// How many of the requests that clients left were delivered more than once and are not dealt with.
+    ///
+    /// # Panics
+    /// When the broker does not say.
+    pub async fn redelivered(&self) -> usize {
+        let inbound = WorkConsumer::Inbound;
+        let context = self.raw(Principal::Operator).await;
+        let stream = context.get_stream(inbound.stream().as_str()).await.expect("a stream");
+        let mut consumer = stream.get_consumer::<pull::Config>(inbound.as_str()).await.expect("a consumer");
+        consumer.info().await.expect("what the broker knows of it").num_redelivered
+    }
+
     /// Publishes into the log and fetches by a service's own durable consumer, one message after the other. What is published is
     /// no fact: nobody else may be at this broker.
     pub async fn floor(&self, rounds: usize) -> Floor {
