@@ -134,7 +134,8 @@ impl History {
             Slot::Platform => {
                 matches!(generation.answer(Slot::Infrastructure), Some(Answer::InfrastructureReady(_)))
             }
-            Slot::Plan => generation.platform().is_some(),
+            // Nothing more is planned for a generation that was closed: the controller decides against the whole history.
+            Slot::Plan => generation.platform().is_some() && !generation.is_terminal(),
             Slot::Deployment => revision.is_some(),
             Slot::Ingress | Slot::Outputs | Slot::Observability | Slot::Security | Slot::Validation => {
                 revision.is_some_and(RevisionState::is_deployed)
