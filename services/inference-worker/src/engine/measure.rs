@@ -225,7 +225,7 @@ mod tests {
         let measured = |even: bool| {
             let slow = Double::of(&[-1, 1], move |inputs| {
                 let rows = inputs[0].shape()[0] as u32;
-                std::thread::sleep(Duration::from_millis(20) * if even { rows } else { 1 });
+                std::thread::sleep(Duration::from_millis(40) * if even { rows } else { 1 });
                 Ok(inputs.to_vec())
             });
             let options = MeasureOptions { quick: Duration::from_millis(250), budget: LONG, max_batch: 32 };

