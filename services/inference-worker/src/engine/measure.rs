@@ -128,11 +128,12 @@ pub fn measure(model: &dyn Model, load: Duration, options: MeasureOptions) -> Re
     })
 }
 
-/// Whether the last size was clearly faster than the one before it.
+/// Whether the last size was clearly faster than the one before it. Of one size nobody knows: the second is always worth its time, or
+/// slow models would never be batched.
 fn gains(points: &[BatchPoint]) -> bool {
     match points {
         [.., before, last] => last.rows_per_second > before.rows_per_second * GAIN,
-        _ => false,
+        _ => true,
     }
 }
 
@@ -225,7 +226,7 @@ mod tests {
         let measured = |even: bool| {
             let slow = Double::of(&[-1, 1], move |inputs| {
                 let rows = inputs[0].shape()[0] as u32;
-                std::thread::sleep(Duration::from_millis(40) * if even { rows } else { 1 });
+                std::thread::sleep(Duration::from_millis(100) * if even { rows } else { 1 });
                 Ok(inputs.to_vec())
             });
             let options = MeasureOptions { quick: Duration::from_millis(250), budget: LONG, max_batch: 32 };
@@ -233,7 +234,7 @@ mod tests {
             points.iter().map(|point| point.rows).max().unwrap()
         };
         assert_eq!(measured(false), 32);
-        assert!(measured(true) < 32, "nothing is gained");
+        assert!((2..32).contains(&measured(true)), "nothing is gained");
     }
 
     #[test]
