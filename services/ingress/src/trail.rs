@@ -14,7 +14,7 @@ pub const CORRELATION_ID: HeaderName = HeaderName::from_static("slipway-correlat
 /// Header of the revision: asked for in a request, telling in an answer.
 pub const REVISION: HeaderName = HeaderName::from_static("slipway-revision");
 /// Header of an answer that says whether it was kept (`hit`) or computed (`miss`), where answers are kept.
-pub const CACHE: HeaderName = HeaderName::from_static("slipway-cache");
+pub const CACHE: HeaderName = HeaderName::from_static(slipway_oip::reply::CACHE);
 /// W3C trace context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 

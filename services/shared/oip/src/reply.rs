@@ -36,6 +36,8 @@ pub const REQUEST_ID: &str = "slipway-request-id";
 pub const CORRELATION_ID: &str = "slipway-correlation-id";
 /// The revision that answered.
 pub const REVISION: &str = "slipway-revision";
+/// Whether the answer was kept (`hit`) or computed (`miss`), where answers are kept.
+pub const CACHE: &str = "slipway-cache";
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";
 

@@ -120,7 +120,7 @@ fn message(payload: &Bytes) -> Result<Wire, RequestError> {
 pub(super) fn told(mut reply: Reply, trail: &Trail) -> Reply {
     let mut headers = HeaderMap::new();
     trail.write(&mut headers);
-    for name in [reply::REQUEST_ID, reply::CORRELATION_ID, reply::REVISION, reply::TRACEPARENT] {
+    for name in [reply::REQUEST_ID, reply::CORRELATION_ID, reply::REVISION, reply::CACHE, reply::TRACEPARENT] {
         if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok())
             && !reply.headers.iter().any(|(known, _)| *known == name)
         {
