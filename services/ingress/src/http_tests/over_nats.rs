@@ -177,6 +177,19 @@ async fn who_asks_is_answered_in_the_form_of_the_question() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_was_kept_says_so() {
+    let doors = Doors::closed(|setting| {
+        setting.history.nats = true;
+        setting.history.serving = json!({ "cache": {} });
+    })
+    .await;
+    doors.serve();
+    for told in ["miss", "hit"] {
+        assert_eq!(doors.ask(&[KEYED], message()).await.header("slipway-cache"), told);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_asked_is_refused_in_the_words_of_the_other_doors() {
     let doors = Doors::open().await;
     let strange = json!({ "inputs": [{ "name": "z", "datatype": "FP32", "shape": [1, 2], "data": [1, 2] }] });
