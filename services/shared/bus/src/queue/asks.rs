@@ -37,8 +37,9 @@ impl Asks {
     pub(crate) async fn listen(bus: &Bus) -> Result<Self, BusError> {
         let subscribed = bus.client().queue_subscribe(ASKED, Service::Ingress.name().to_owned()).await;
         let subscriber = subscribed.map_err(|error| BusError::Connection(error.to_string()))?;
-        // Until the broker knows of it, who asks is told that nobody is there.
-        bus.client().flush().await.map_err(|error| BusError::Connection(error.to_string()))?;
+        // Until the broker knows of it, who asks is told that nobody is there. A connection is read in order, so any answer that comes
+        // after it will do; if none comes, what is asked meanwhile is refused, and later ones are heard.
+        let _ = bus.probe().await;
         Ok(Self { subscriber })
     }
 

@@ -14,6 +14,7 @@ use slipway_proto::{
 };
 use slipway_testkit::{NatsServer, eventually};
 use std::time::Duration;
+use tokio::time::timeout;
 
 const ONE: RevisionId = RevisionId::new(1, 1);
 const TWO: RevisionId = RevisionId::new(1, 2);
@@ -116,7 +117,7 @@ async fn who_asks_while_nobody_listens_is_told_so_at_once_and_an_answer_goes_to_
     let mut asks = ingress.asks().await.unwrap();
     let asking = client.ask(&digits, &[("a", "1")], "x");
     let answering = async {
-        let ask = asks.next().await.unwrap();
+        let ask = timeout(LONG, asks.next()).await.expect("it is asked").unwrap();
         assert_eq!((ask.deployment, ask.payload.as_ref()), (Some(deployment("digits")), b"x".as_slice()));
         let to = ReplySubject::read(&ask.reply.unwrap(), &deployment("digits").namespace).unwrap();
         let large = Bytes::from(vec![0; 7 << 20]);
