@@ -22,6 +22,7 @@ mod documents;
 mod facts;
 mod foreign;
 mod healing;
+mod large;
 mod over_nats;
 mod people;
 mod protocol;

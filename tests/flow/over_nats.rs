@@ -11,10 +11,11 @@ use slipway_testkit::{Mesh, tool, workspace};
 use std::{process::Stdio, time::Duration};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-async fn run(url: &str, client: &Value, questions: &Value) -> Value {
+/// Runs a program of a stranger as a client that `slipway nats-client` told of.
+pub(crate) async fn run(program: &str, url: &str, client: &Value, questions: &Value) -> Value {
     let text = |field: &str| client[field].as_str().unwrap_or_else(|| panic!("no {field} in {client}"));
     let mut command = Command::new(tool("python"));
-    command.arg(workspace().join("tests/foreign/models.py"));
+    command.arg(workspace().join("tests/foreign").join(program));
     command.args([url, text("seed_file"), text("inbox_prefix")]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().unwrap();
@@ -46,7 +47,7 @@ async fn a_strangers_program_asks_a_model_over_nats_and_leaves_requests_with_it(
         "key": caller.key,
         "body": digit.body.to_string(),
     });
-    let answers = run(&folder.nats_url(), &client, &questions).await;
+    let answers = run("models.py", &folder.nats_url(), &client, &questions).await;
     for way in ["asked", "left", "again"] {
         assert_eq!(label(&answers[way]["body"]), Some(digit.label), "{way}: {answers}");
     }

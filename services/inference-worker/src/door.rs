@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use slipway_kernel::Service;
+use slipway_kernel::{Service, spec::MAX_BODY_BYTES};
 use slipway_oip::health::HealthServer;
 use slipway_oip::reflection;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
@@ -18,8 +18,8 @@ use crate::exchange::Exchanges;
 use crate::grpc::Direct;
 use crate::health::Readiness;
 
-/// Largest message taken in or given out. Ingress bounds bodies at 16 MiB; the rest is what protobuf adds.
-const MAX_MESSAGE_BYTES: usize = (16 << 20) + (64 << 10);
+/// Largest message taken in or given out: the largest body that a document may allow, and what protobuf adds.
+const MAX_MESSAGE_BYTES: usize = MAX_BODY_BYTES + (64 << 10);
 /// Streams at once on one connection. Ingress keeps a few connections per worker, and the queue behind is shorter than this.
 const MAX_STREAMS: u32 = 1024;
 /// A connection without traffic is asked whether its peer lives, so that a host that vanished does not keep it for ever.

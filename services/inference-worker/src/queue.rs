@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use slipway_bus::topology::{MAX_REPLY_BYTES, request_queue};
-use slipway_bus::{Bus, DeadLetter, QueueError, QueuedRequest, Recorded, ReplySubject, RequestQueue};
+use slipway_bus::{Bus, DATA_REF, DeadLetter, QueueError, QueuedRequest, Recorded, ReplySubject, RequestQueue};
 use slipway_kernel::{Service, Timestamp};
 use slipway_oip::reply::Reply;
 use slipway_proto::failure::FailureCode;
@@ -32,6 +32,8 @@ use crate::telemetry::Path;
 const LOOK: Duration = Duration::from_millis(500);
 /// A third of the broker's `ack_wait` of 30 s: two heartbeats may be lost.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Requests at once whose data lies in the object store: two of the largest are as much as all that may wait for a run.
+const LARGE_AT_ONCE: usize = 2;
 /// A request that was delivered so often without a result is given up. Drains and restarts give requests back too, so it is more
 /// than a request that breaks its worker needs to be recognised.
 const MAX_ATTEMPTS: u64 = 8;
@@ -46,13 +48,15 @@ pub struct Consumer {
     bus: Bus,
     inference: Arc<Inference>,
     in_hand: usize,
+    large: Arc<Semaphore>,
 }
 
 /// A request as it stands in the queue.
 #[derive(Debug)]
 struct Asked {
     call: Call,
-    message: ModelInferRequest,
+    /// None where it lies in the object store.
+    message: Option<ModelInferRequest>,
     reply_to: Option<ReplyTo>,
 }
 
@@ -61,6 +65,8 @@ struct Asked {
 enum Settled {
     /// The result is recorded.
     Done,
+    /// A person has it now.
+    Buried,
     /// Another worker shall have it.
     GivenBack,
 }
@@ -68,8 +74,8 @@ enum Settled {
 impl Consumer {
     /// A consumer with at most so many requests in hand.
     #[must_use]
-    pub const fn new(bus: Bus, inference: Arc<Inference>, in_hand: usize) -> Self {
-        Self { bus, inference, in_hand }
+    pub fn new(bus: Bus, inference: Arc<Inference>, in_hand: usize) -> Self {
+        Self { bus, inference, in_hand, large: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
     }
 
     /// Consumes until `stop`, then finishes what is in hand.
@@ -146,7 +152,8 @@ impl Consumer {
         let work = async {
             let settled = self.settle(&request, stop).await;
             let told = match settled {
-                Settled::Done => request.ack().await,
+                Settled::Done => request.done().await,
+                Settled::Buried => request.ack().await,
                 Settled::GivenBack => request.give_back().await,
             };
             if let Err(error) = told {
@@ -202,13 +209,14 @@ impl Consumer {
         let outcome = if request.attempt > MAX_ATTEMPTS {
             let reason = format!("delivered {} times without a result", request.attempt - 1);
             tracing::error!(%reason, "a request is given up");
-            Outcome::Failure(FailureCode::Internal.with(reason))
+            Some(Outcome::Failure(FailureCode::Internal.with(reason)))
         } else {
-            match self.outcome(&call, &message, stop).await {
-                Some(outcome) => outcome,
-                None => return Settled::GivenBack,
+            match message {
+                Some(message) => self.outcome(&call, message, stop).await,
+                None => self.outcome_of_large(&call, request, stop).await,
             }
         };
+        let Some(outcome) = outcome else { return Settled::GivenBack };
         let Some(recorded) = self.record(request, self.inference.result(&call, outcome), stop).await else {
             return Settled::GivenBack;
         };
@@ -223,9 +231,9 @@ impl Consumer {
         if envelope.namespace != own.namespace.as_str() || envelope.deployment != own.name.as_str() {
             return Err(format!("a request for {}.{} in the queue of {own}", envelope.namespace, envelope.deployment));
         }
-        let mut body = envelope.body.ok_or("an inference request without a body")?;
-        // Which revision answers was decided by the queue: after a rollback, requests are moved to the good one.
-        body.model_version.clear();
+        if envelope.body.is_none() && request.data_ref.is_none() {
+            return Err("an inference request without a body".to_owned());
+        }
         let at = |unix_ms: i64| u64::try_from(unix_ms).ok().filter(|ms| *ms > 0).map(Timestamp);
         let call = Call {
             request_id: request.request_id.clone(),
@@ -237,11 +245,49 @@ impl Consumer {
             attempt: u32::try_from(request.attempt).unwrap_or(u32::MAX),
             trace_id: request.traceparent.as_deref().and_then(trace::id_of).unwrap_or_default().to_owned(),
         };
-        Ok(Asked { call, message: body, reply_to: envelope.reply_to })
+        Ok(Asked { call, message: envelope.body, reply_to: envelope.reply_to })
+    }
+
+    /// The same of a request whose tensors lie in the object store.
+    async fn outcome_of_large(
+        &self,
+        call: &Call,
+        request: &QueuedRequest,
+        stop: &CancellationToken,
+    ) -> Option<Outcome> {
+        // Nobody closes the semaphore.
+        let _place = self.large.acquire().await.ok()?;
+        if call.deadline.is_some_and(|deadline| deadline <= self.inference.clock().now()) {
+            let message = "the deadline was over before its tensors were read";
+            return Some(Outcome::Failure(FailureCode::DeadlineExceeded.with(message)));
+        }
+        let mut pause = FIRST_PAUSE;
+        let data = loop {
+            match request.data().await {
+                Ok(data) => break data,
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, "the tensors of a request could not be read; trying again");
+                    if !rest(self.inference.clock(), &mut pause, stop).await {
+                        return None;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the tensors of a request are gone");
+                    let message = format!("its tensors cannot be read: {error}");
+                    return Some(Outcome::Failure(FailureCode::Internal.with(message)));
+                }
+            }
+        };
+        match ModelInferRequest::decode(data) {
+            Ok(message) => self.outcome(call, message, stop).await,
+            Err(error) => Some(Outcome::Failure(FailureCode::Internal.with(format!("its tensors are none: {error}")))),
+        }
     }
 
     /// The final outcome; `None` when the worker is to stop before there is one.
-    async fn outcome(&self, call: &Call, message: &ModelInferRequest, stop: &CancellationToken) -> Option<Outcome> {
+    async fn outcome(&self, call: &Call, mut message: ModelInferRequest, stop: &CancellationToken) -> Option<Outcome> {
+        // Which revision answers was decided by the queue: after a rollback, requests are moved to the good one.
+        message.model_version.clear();
         loop {
             // A message is cheap to copy: its tensors are shared.
             let asked = self.inference.read(call.deadline, call.attempt, message.clone());
@@ -327,6 +373,7 @@ impl Consumer {
         let assignment = self.inference.assignment();
         let mut headers = vec![("slipway-request-id".to_owned(), request.request_id.to_string())];
         headers.extend(request.traceparent.clone().map(|traceparent| ("traceparent".to_owned(), traceparent)));
+        headers.extend(request.data_ref.clone().map(|name| (DATA_REF.to_owned(), name)));
         let letter = DeadLetter {
             service: Service::InferenceWorker.name().to_owned(),
             subject: request_queue(&assignment.deployment, assignment.revision),
@@ -335,7 +382,7 @@ impl Consumer {
             reason: reason.to_owned(),
         };
         match self.bus.dead().put(&letter).await {
-            Ok(_) => Settled::Done,
+            Ok(_) => Settled::Buried,
             Err(error) => {
                 tracing::warn!(%error, "the dead letter could not be kept yet");
                 Settled::GivenBack

@@ -49,9 +49,8 @@ pub const UNPACK_INLINE_BYTES: usize = 16 * 1024;
 /// Body memory is counted in blocks of this size, so that counting costs little and waste stays below one block per request.
 pub const BODY_BLOCK_BYTES: usize = 16 * 1024;
 
-/// The largest message to or from a worker. The densest JSON (`0,` for an FP64) is a quarter of its raw form, so the largest
-/// body of a spec (64 MiB) becomes at most 256 MiB.
-pub const MESSAGE_BYTES: usize = 256 * 1024 * 1024;
+/// The largest message to or from a worker: a body of the largest size whose tensors are bytes. Numbers as text may be too many for it.
+pub const MESSAGE_BYTES: usize = slipway_bus::MAX_PAYLOAD_BYTES;
 
 /// How long a message of gRPC may take to arrive. Whose it is stands in the message, so no deployment's own figure can hold; it is
 /// their usual one.

@@ -22,13 +22,14 @@ pub trait Mailbox: Send + Sync + 'static {
     /// Takes a registration back.
     async fn forget(&self, id: &DeploymentId, request: &RequestId) -> Result<(), BusError>;
 
-    /// Leaves a request in the queue of a revision.
+    /// Leaves a request in the queue of a revision; `data` is what of it is too large for a message.
     async fn leave(
         &self,
         id: &DeploymentId,
         revision: RevisionId,
         request: &RequestId,
         payload: Bytes,
+        data: Option<&Bytes>,
         traceparent: Option<&str>,
     ) -> Result<(), QueueError>;
 
@@ -73,9 +74,13 @@ impl Mailbox for Bus {
         revision: RevisionId,
         request: &RequestId,
         payload: Bytes,
+        data: Option<&Bytes>,
         traceparent: Option<&str>,
     ) -> Result<(), QueueError> {
-        self.requests().publish(id, revision, request, payload, traceparent).await
+        match data {
+            Some(data) => self.requests().publish_with_data(id, revision, request, payload, data, traceparent).await,
+            None => self.requests().publish(id, revision, request, payload, traceparent).await,
+        }
     }
 
     async fn result(&self, id: &DeploymentId, request: &RequestId) -> Result<Option<Bytes>, BusError> {

@@ -70,7 +70,7 @@ async fn dispatch(command: Command, global: &cli::Global) -> Result<(), Failure>
             DeadCommand::Show { id } => commands::dead::show(id, global).await,
             DeadCommand::Redrive { id } => commands::dead::redrive(id, global).await,
         },
-        Command::NatsClient(args) => commands::nats_client::run(&args, global),
+        Command::NatsClient(args) => commands::nats_client::run(&args, global).await,
         // Handled before the threads were started.
         Command::InferenceWorker(_) => Ok(()),
     }

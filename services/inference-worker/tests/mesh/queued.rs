@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use slipway_bus::{Principal, WorkerState, topology};
+use slipway_bus::{
+    Principal, WorkerState,
+    topology::{self, PAYLOADS},
+};
 use slipway_kernel::RequestId;
 use slipway_proto::failure::FailureCode;
 use slipway_proto::inference::ModelInferResponse;
@@ -107,6 +110,39 @@ async fn every_queued_request_gets_its_result_whatever_it_is() {
     assert!(letters.iter().all(|letter| letter.service == "inference-worker"));
     eventually(PATIENCE, || async { mesh.ingress.requests().depth(&deployment(), revision()).await.unwrap() == 0 })
         .await;
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tensors_that_lie_in_the_object_store_are_read_and_removed_and_what_is_gone_is_said() {
+    let (mesh, config) = Mesh::start("digits-v1").await;
+    let (rows, labels) = golden(1);
+    let queue = async |id: &str, deadline_unix_ms: i64, data: Vec<u8>| {
+        let envelope = InferenceRequest { body: None, deadline_unix_ms, ..envelope(id, &rows) }.encode_to_vec();
+        let (id, requests) = (id.parse::<RequestId>().unwrap(), mesh.ingress.requests());
+        requests.publish_with_data(&deployment(), revision(), &id, envelope.into(), &data.into(), None).await.unwrap();
+    };
+    let store = topology::objects_stream(PAYLOADS);
+    queue("gone", 0, body(&rows).encode_to_vec()).await;
+    mesh.nats.purge(&store).await;
+    queue("there", 0, body(&rows).encode_to_vec()).await;
+    queue("late", 1_000, body(&rows).encode_to_vec()).await;
+    queue("none", 0, b"\xff\xff".to_vec()).await;
+
+    let running = mesh.run(config);
+    mesh.grant();
+    mesh.until(WorkerState::Ready).await;
+    let there = mesh.result("there").await;
+    let Some(Outcome::Response(response)) = &there.outcome else { panic!("{there:?}") };
+    assert_eq!(response_tensors(response).unwrap()[0].as_i64().unwrap(), labels);
+    let (gone, late, none) = (mesh.result("gone").await, mesh.result("late").await, mesh.result("none").await);
+    assert!(
+        failure(&gone).0 == "internal" && failure(&gone).1.starts_with("its tensors cannot be read: no blob"),
+        "{gone:?}"
+    );
+    assert_eq!(failure(&late), ("deadline-exceeded", "the deadline was over before its tensors were read"));
+    assert!(failure(&none).0 == "internal" && failure(&none).1.starts_with("its tensors are none"), "{none:?}");
+    eventually(PATIENCE, || async { mesh.nats.messages(&store).await == 0 }).await;
     running.stop().await.unwrap();
 }
 

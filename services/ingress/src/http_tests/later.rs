@@ -6,6 +6,7 @@ use serde_json::json;
 use slipway_kernel::RequestId;
 use slipway_proto::{
     failure::FailureCode,
+    inference::ModelInferRequest,
     oip::{Tensor, raw_response},
     slipway::inference::v1::{InferenceRequest, InferenceResult, inference_result::Outcome},
 };
@@ -55,6 +56,30 @@ async fn a_request_is_left_in_the_queue_of_its_revision_and_its_result_fetched()
     record(&world, "r", Outcome::Failure(FailureCode::DeadlineExceeded.with("too late")));
     let failed = world.get(location).await;
     assert_eq!((failed.status, failed.code()), (504, "deadline-exceeded"));
+}
+
+#[tokio::test]
+async fn tensors_too_large_for_a_message_are_left_beside_it() {
+    let mut setting = Setting::default();
+    setting.history.http = json!({ "maxBody": "32Mi" });
+    setting.history.release(1, 1);
+    let world = World::open(setting).await;
+    let left = async |rows: usize, space: usize| {
+        let input = json!({ "name": "x", "datatype": "FP32", "shape": [rows, 2], "data": vec![1; 2 * rows] });
+        let text = format!("{}{}", json!({ "inputs": [input] }), " ".repeat(space));
+        let request =
+            world.http.post(world.url(INFER)).header(ASYNC.0, ASYNC.1).header("content-type", "application/json");
+        assert_eq!(world.send(request.body(text)).await.status, 202);
+        let (_, payload) = world.mailbox.queued.lock().unwrap().pop().unwrap();
+        (InferenceRequest::decode(payload).unwrap(), world.mailbox.data.lock().unwrap().pop())
+    };
+    // Its text may be large if its tensors are not.
+    let (small, beside) = left(1, 8 << 20).await;
+    assert!(small.body.is_some() && beside.is_none());
+    let (envelope, beside) = left(1 << 20, 0).await;
+    assert!(envelope.body.is_none() && envelope.encoded_len() < 1_000, "{envelope:?}");
+    let message = ModelInferRequest::decode(beside.unwrap()).unwrap();
+    assert_eq!((message.inputs[0].shape.as_slice(), message.raw_input_contents[0].len()), (&[1 << 20, 2][..], 8 << 20));
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ type Key = (DeploymentId, RequestId);
 pub(crate) struct MemoryMailbox {
     pub(super) accepted: Mutex<BTreeMap<Key, AcceptedRequest>>,
     pub(super) queued: Mutex<Vec<(RevisionId, Bytes)>>,
+    pub(super) data: Mutex<Vec<Bytes>>,
     pub(super) results: Mutex<BTreeMap<Key, Bytes>>,
     pub(crate) captured: Mutex<Vec<(DeploymentId, Vec<CapturedResult>)>>,
     pub(super) full: AtomicBool,
@@ -69,6 +70,7 @@ impl Mailbox for MemoryMailbox {
         revision: RevisionId,
         _: &RequestId,
         payload: Bytes,
+        data: Option<&Bytes>,
         _: Option<&str>,
     ) -> Result<(), QueueError> {
         self.reach().map_err(QueueError::Unavailable)?;
@@ -76,6 +78,7 @@ impl Mailbox for MemoryMailbox {
             return Err(QueueError::Full);
         }
         self.queued.lock().unwrap().push((revision, payload));
+        self.data.lock().unwrap().extend(data.cloned());
         Ok(())
     }
 

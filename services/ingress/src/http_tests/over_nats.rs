@@ -328,6 +328,39 @@ async fn what_can_never_be_handled_is_told_and_kept_with_its_reason_but_without_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_for_a_message_lies_in_the_store_of_the_namespace() {
+    let mut doors = Doors::open().await;
+    let bucket = topology::uploads(&id("default.digits").namespace);
+    doors.client.put(&bucket, "mine", &message()).await.unwrap();
+    let (named, reply) = (("ce-dataref", "mine"), doors.client.answers("a"));
+    assert_eq!(doors.ask(&[KEYED, named], "").await.header("slipway-revision"), "1-1");
+    doors.client.leave(&leave(), &[KEYED, named, ("slipway-request-id", "r")], "").await.unwrap();
+    assert_eq!(doors.until_queued(1).await[0].1.request_id, "r");
+    // The same id with other bytes under the same name is another request.
+    doors.client.put(&bucket, "mine", &nameless()).await.unwrap();
+    let headers = [KEYED, named, ("slipway-request-id", "r"), ("slipway-reply-to", &reply)];
+    doors.client.leave(&leave(), &headers, "").await.unwrap();
+    assert_eq!(doors.client.hear().await.header(FAILURE), "idempotency-conflict");
+
+    let other = doors.nats.model_client("team.spy").await;
+    assert!(other.put(&bucket, "theirs", b"x").await.is_err(), "it is the store of another namespace");
+    let long = "x".repeat(200);
+    for (headers, payload) in [
+        (&[("ce-dataref", "nothing")][..], &b""[..]),
+        (&[("ce-dataref", "")], b""),
+        (&[("ce-dataref", long.as_str())], b""),
+        (&[named, ("ce-dataref", "other")], b""),
+        (&[named], b"x"),
+    ] {
+        let headers = [&[KEYED], headers].concat();
+        let told = doors.ask(&headers, payload).await;
+        let body = String::from_utf8_lossy(&told.payload);
+        assert_eq!(told.header(FAILURE), "invalid-argument", "{headers:?}: {body}");
+        assert!(body.contains("header.ce-dataref") || body.contains("\"payload\""), "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_that_is_sent_again_is_let_in_as_whom_it_was() {
     let doors = Doors::closed(|_| ()).await;
     doors.serve();

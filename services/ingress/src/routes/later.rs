@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header::LOCATION};
 use prost::Message as _;
 use serde_json::{Value, json};
-use slipway_bus::{Accepted, AcceptedRequest, QueueError};
+use slipway_bus::{Accepted, AcceptedRequest, QueueError, topology::MAX_INFERENCE_BYTES};
 use slipway_kernel::RequestId;
 use slipway_proto::slipway::inference::v1::{InferenceRequest, InferenceResult, ReplyTo, inference_result::Outcome};
 use slipway_proto::{failure::FailureCode, inference::ModelInferResponse};
@@ -73,8 +73,9 @@ pub(super) async fn queue(
         body: Some(message),
         reply_to,
     };
-    let payload = Bytes::from(queued.encode_to_vec());
-    let Err(error) = mailbox.leave(id, revision, &request_id, payload, Some(traceparent)).await else { return Ok(()) };
+    let (payload, data) = parted(queued);
+    let left = mailbox.leave(id, revision, &request_id, payload, data.as_ref(), Some(traceparent)).await;
+    let Err(error) = left else { return Ok(()) };
     // Refused for certain: the id is free again. What is unknown stays registered, for the client to repeat.
     if standing == Standing::New && matches!(error, QueueError::Full) {
         mailbox.forget(id, &request_id).await.map_err(|error| RequestError::QueueUnavailable(error.into()))?;
@@ -84,6 +85,12 @@ pub(super) async fn queue(
         QueueError::TooLarge { limit, .. } => RequestError::BodyTooLarge { limit },
         other => RequestError::QueueUnavailable(other.into()),
     })
+}
+
+/// A request as its message, and its tensors by themselves where they are too large for one.
+fn parted(mut queued: InferenceRequest) -> (Bytes, Option<Bytes>) {
+    let body = if queued.encoded_len() > MAX_INFERENCE_BYTES { queued.body.take() } else { None };
+    (queued.encode_to_vec().into(), body.map(|body| body.encode_to_vec().into()))
 }
 
 /// The answer to a request that is not answered yet. `place` is its name under `/v2/requests/`.

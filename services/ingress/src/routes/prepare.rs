@@ -6,6 +6,7 @@ use crate::{
     limits,
     table::{Door, Table, Target},
 };
+use prost::Message as _;
 use slipway_kernel::{DeploymentId, RequestId};
 use slipway_oip::{Request, Signature};
 use slipway_proto::inference::ModelInferRequest;
@@ -75,7 +76,13 @@ impl Work {
         };
         let signature = target.signature.as_ref().map_err(|reason| RequestError::Unservable(reason.clone()))?;
         let mut request = reading.finish(signature)?;
-        Ok(prepared(&mut request, &request_id, &entry.id, Arc::clone(&target), signature))
+        let prepared = prepared(&mut request, &request_id, &entry.id, Arc::clone(&target), signature);
+        // Only text can grow: `0,` for an FP64 is a quarter of its bytes.
+        if self.wire.text_bytes() > limits::MESSAGE_BYTES / 4 && prepared.message.encoded_len() > limits::MESSAGE_BYTES
+        {
+            return Err(RequestError::BodyTooLarge { limit: limits::MESSAGE_BYTES });
+        }
+        Ok(prepared)
     }
 }
 

@@ -5,19 +5,20 @@ use crate::{
     error::BusError,
     follow::{Course, Followed, Mode, follow},
     time::to_rfc3339,
-    topology::{BLOBS, MAX_INFERENCE_BYTES, blobs_stream, object_info, object_pieces},
+    topology::{BLOBS, MAX_INFERENCE_BYTES, object_info, object_pieces, objects_stream},
     wire::{EXPECTED, MOVED, api, direct_last_of, publish},
 };
 use async_nats::{
     HeaderMap,
     datetime::parse_rfc3339,
-    jetstream::object_store::{InfoErrorKind, ObjectInfo, ObjectMetadata, ObjectOptions, ObjectStore},
+    jetstream::object_store::{ObjectInfo, ObjectMetadata, ObjectOptions, ObjectStore},
 };
 use base64::{
     Engine as _,
     engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD},
 };
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use slipway_kernel::{BlobReference, Digest};
@@ -152,15 +153,15 @@ impl Blobs {
     /// Whether all of a blob is there. A crash in the middle of [`put_at_once`](Self::put_at_once) may have left a description
     /// without its piece.
     async fn is_whole(&self, digest: &Digest) -> Result<bool, BlobError> {
-        let info = match self.describe(BLOBS, digest.as_str(), MAX_FILE_BYTES).await {
-            Ok(info) => info,
+        let info = match self.find(BLOBS, digest.as_str(), MAX_FILE_BYTES).await {
+            Ok(object) => object,
             Err(BlobError::NotFound { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
         if info.chunks != 1 {
             return Ok(true);
         }
-        let piece = direct_last_of(&self.bus, &blobs_stream(), &object_pieces(BLOBS, &info.nuid)).await;
+        let piece = direct_last_of(&self.bus, &objects_stream(BLOBS), &object_pieces(BLOBS, &info.nuid)).await;
         piece.map(|piece| piece.is_some()).map_err(|error| failed("look for", digest.as_str(), &error))
     }
 
@@ -170,7 +171,8 @@ impl Blobs {
     /// When it is not there, too large for memory, damaged, or the store fails.
     pub async fn get(&self, digest: &Digest) -> Result<Bytes, BlobError> {
         let mut content = Vec::new();
-        let found = self.download(BLOBS, digest.as_str(), MAX_BLOB_BYTES as u64, &mut content).await?;
+        let object = self.find(BLOBS, digest.as_str(), MAX_BLOB_BYTES as u64).await?;
+        let found = self.download(&object, &mut content).await?;
         if found == *digest {
             Ok(content.into())
         } else {
@@ -230,7 +232,7 @@ impl Blobs {
     ) -> Result<(Digest, u64), BlobError> {
         let failed = |source| BlobError::Io { path: partial.to_owned(), source };
         let mut file = File::create(partial).await.map_err(failed)?;
-        let digest = self.download(bucket, name, limit, &mut file).await?;
+        let digest = self.download(&self.find(bucket, name, limit).await?, &mut file).await?;
         if let Some(expected) = expected.filter(|expected| **expected != digest) {
             return Err(BlobError::Corrupt { name: expected.to_string(), found: digest.to_string() });
         }
@@ -240,12 +242,12 @@ impl Blobs {
         Ok((digest, size))
     }
 
-    /// A bucket. The own one is opened once: opening is a question to the broker.
-    async fn store(&self, bucket: &str) -> Result<ObjectStore, BlobError> {
+    /// The store, opened once: opening is a question to the broker.
+    async fn store(&self) -> Result<ObjectStore, BlobError> {
         let open = || async {
-            self.bus.context().get_object_store(bucket).await.map_err(|error| failed("open", bucket, &error))
+            self.bus.context().get_object_store(BLOBS).await.map_err(|error| failed("open", BLOBS, &error))
         };
-        if bucket == BLOBS { self.bus.blobs_cell().get_or_try_init(open).await.cloned() } else { open().await }
+        self.bus.blobs_cell().get_or_try_init(open).await.cloned()
     }
 
     async fn upload(
@@ -260,27 +262,18 @@ impl Blobs {
             metadata: media_type(media),
             ..ObjectMetadata::default()
         };
-        let stored = self.store(BLOBS).await?.put(metadata, content).await;
+        let stored = self.store().await?.put(metadata, content).await;
         stored.map(drop).map_err(|error| failed("store", digest.as_str(), &error))
     }
 
     /// Stores what fits one piece by sending it and its description together, as if it were new, which it nearly always is: one way to
     /// the broker, where the library takes four. The form is the library's.
     async fn put_at_once(&self, digest: &Digest, media: &str, piece: Bytes) -> Result<(), BlobError> {
-        let nuid = format!("{:032x}", rand::random::<u128>());
+        let nuid = unique();
+        let of_piece = Sha256::digest(&piece);
         let info = ObjectInfo {
-            name: digest.to_string(),
-            description: None,
             metadata: media_type(media),
-            headers: None,
-            options: Some(ObjectOptions { link: None, max_chunk_size: Some(CHUNK) }),
-            bucket: BLOBS.to_owned(),
-            nuid: nuid.clone(),
-            size: piece.len(),
-            chunks: 1,
-            modified: parse_rfc3339(&to_rfc3339(self.bus.clock().now())).ok(),
-            digest: Some(format!("SHA-256={}", URL_SAFE.encode(Sha256::digest(&piece)))),
-            deleted: false,
+            ..self.info(BLOBS, &digest.to_string(), &nuid, piece.len(), &of_piece)
         };
         let failed = |error: &dyn std::fmt::Display| failed("store", digest.as_str(), error);
         let info: Bytes = serde_json::to_vec(&info).map_err(|error| failed(&error))?.into();
@@ -302,7 +295,7 @@ impl Blobs {
             Err(BusError::Refused { code, .. }) if MOVED.contains(&code) => {
                 if self.is_whole(digest).await? {
                     // Nobody knows of the second piece; if it stays, it only takes its place on the disk.
-                    let purge = format!("STREAM.PURGE.{}", blobs_stream());
+                    let purge = format!("STREAM.PURGE.{}", objects_stream(BLOBS));
                     if let Err(error) = api(&self.bus, &purge, &json!({ "filter": pieces })).await {
                         tracing::debug!(%digest, %error, "a piece is left over");
                     }
@@ -314,45 +307,103 @@ impl Blobs {
         }
     }
 
-    /// Describes an object; one that was removed, or only points to another, is none.
-    async fn describe(&self, bucket: &str, name: &str, limit: u64) -> Result<ObjectInfo, BlobError> {
-        let info = match self.store(bucket).await?.info(name).await {
-            Ok(info) => info,
-            Err(error) if error.kind() == InfoErrorKind::NotFound => {
-                return Err(BlobError::NotFound { name: name.to_owned() });
-            }
-            Err(error) => return Err(failed("look for", name, &error)),
-        };
-        if info.deleted || info.options.as_ref().is_some_and(|options| options.link.is_some()) {
+    /// Stores bytes under a name that nobody has used before, as pieces of that name: with it alone they can be removed.
+    ///
+    /// # Errors
+    /// When the broker refuses a piece, or does not answer: then there may be some.
+    pub(crate) async fn put_new(&self, bucket: &str, name: &str, content: &Bytes) -> Result<(), BusError> {
+        let pieces = object_pieces(bucket, name);
+        for begin in (0..content.len()).step_by(CHUNK) {
+            let piece = content.slice(begin..content.len().min(begin + CHUNK));
+            publish(&self.bus, pieces.clone(), HeaderMap::new(), piece).await?;
+        }
+        // Last: whoever finds the description finds the pieces.
+        let described = object_info(bucket, name);
+        let info = self.info(bucket, name, name, content.len(), &Sha256::digest(content));
+        let unreadable =
+            |error: serde_json::Error| BusError::Unreadable { action: described.clone(), reason: error.to_string() };
+        let info = serde_json::to_vec(&info).map_err(unreadable)?;
+        publish(&self.bus, described.clone(), HeaderMap::new(), info.into()).await.map(drop)
+    }
+
+    /// Removes what [`put_new`](Self::put_new) stored, and all of it that is there.
+    ///
+    /// # Errors
+    /// When the broker does not answer or it is not allowed.
+    pub(crate) async fn remove(&self, bucket: &str, name: &str) -> Result<(), BusError> {
+        let purge = format!("STREAM.PURGE.{}", objects_stream(bucket));
+        for subject in [object_info(bucket, name), object_pieces(bucket, name)] {
+            api(&self.bus, &purge, &json!({ "filter": subject })).await?;
+        }
+        Ok(())
+    }
+
+    /// The description of an object, in the form of the library.
+    fn info(&self, bucket: &str, name: &str, nuid: &str, bytes: usize, sha256: &[u8]) -> ObjectInfo {
+        ObjectInfo {
+            name: name.to_owned(),
+            description: None,
+            metadata: HashMap::new(),
+            headers: None,
+            options: Some(ObjectOptions { link: None, max_chunk_size: Some(CHUNK) }),
+            bucket: bucket.to_owned(),
+            nuid: nuid.to_owned(),
+            size: bytes,
+            chunks: bytes.div_ceil(CHUNK),
+            modified: parse_rfc3339(&to_rfc3339(self.bus.clock().now())).ok(),
+            digest: Some(format!("SHA-256={}", URL_SAFE.encode(sha256))),
+            deleted: false,
+        }
+    }
+
+    /// Finds an object; one that was removed, or only points to another, is none.
+    pub(crate) async fn find(&self, bucket: &str, name: &str, limit: u64) -> Result<Object, BlobError> {
+        let found = direct_last_of(&self.bus, &objects_stream(bucket), &object_info(bucket, name)).await;
+        let found = found.map_err(|error| failed("look for", name, &error))?;
+        let described = found.ok_or_else(|| BlobError::NotFound { name: name.to_owned() })?;
+        let info: Described = serde_json::from_slice(&described.payload).map_err(|error| BlobError::Corrupt {
+            name: name.to_owned(),
+            found: format!("a description that is none: {error}"),
+        })?;
+        if info.deleted || info.options.is_some_and(|options| options.link.is_some()) {
             return Err(BlobError::NotFound { name: name.to_owned() });
         }
         if info.size as u64 > limit {
             return Err(BlobError::TooLarge { name: name.to_owned(), limit });
         }
-        Ok(info)
+        let Described { nuid, size, chunks, digest, .. } = info;
+        Ok(Object { bucket: bucket.to_owned(), name: name.to_owned(), nuid, size, chunks, digest, limit })
+    }
+
+    /// Reads an object that was found.
+    ///
+    /// # Errors
+    /// When it is gone, damaged, larger than its description says and allowed, or the store fails.
+    pub(crate) async fn read(&self, object: &Object) -> Result<Bytes, BlobError> {
+        let mut content = Vec::with_capacity(object.size);
+        self.download(object, &mut content).await.map(|_| content.into())
     }
 
     /// Reads the pieces of an object in order and returns their digest. The library would read them by a consumer whose request names
     /// no subject, which no permission could confine.
     async fn download(
         &self,
-        bucket: &str,
-        name: &str,
-        limit: u64,
+        object: &Object,
         to: &mut (impl tokio::io::AsyncWrite + Unpin + Send),
     ) -> Result<Digest, BlobError> {
-        let info = self.describe(bucket, name, limit).await?;
+        let Object { bucket, name, limit, .. } = object;
+        let limit = *limit;
         let mut hasher = Sha256::new();
         let mut size = 0_u64;
-        if info.chunks > 0 {
+        if object.chunks > 0 {
             let course = Course {
-                stream: format!("OBJ_{bucket}"),
-                filter: object_pieces(bucket, &info.nuid),
+                stream: objects_stream(bucket),
+                filter: object_pieces(bucket, &object.nuid),
                 mode: Mode::Every { from: 1 },
                 batch: PIECES,
             };
             let mut pieces = Pieces { told: follow(&self.bus, course), begun: false, name };
-            for _ in 0..info.chunks {
+            for _ in 0..object.chunks {
                 let piece = pieces.next().await?;
                 size += piece.len() as u64;
                 // What the description of an object says about its size is not what binds.
@@ -364,14 +415,51 @@ impl Blobs {
             }
         }
         let digest = hasher.finalize();
-        let described = info.digest.as_deref().and_then(|text| text.strip_prefix("SHA-256="));
+        let described = object.digest.as_deref().and_then(|text| text.strip_prefix("SHA-256="));
         let whole = described.is_none_or(|text| text.trim_end_matches('=') == URL_SAFE_NO_PAD.encode(digest));
         let found = hex::encode(digest);
-        if size != info.size as u64 || !whole {
+        if size != object.size as u64 || !whole {
             return Err(BlobError::Corrupt { name: name.to_owned(), found: format!("{size} bytes, sha256 {found}") });
         }
         found.parse().map_err(|reason| BlobError::Store { action: "digest", name: name.to_owned(), reason })
     }
+}
+
+/// An object that was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    bucket: String,
+    name: String,
+    nuid: String,
+    size: usize,
+    chunks: usize,
+    digest: Option<String>,
+    /// The most that may be read of it, in bytes.
+    limit: u64,
+}
+
+impl Object {
+    /// Its size in bytes, as it is described.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.size
+    }
+}
+
+/// What is needed of a description. The rest is left unread: libraries differ in it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Described {
+    nuid: String,
+    size: usize,
+    chunks: usize,
+    digest: Option<String>,
+    deleted: bool,
+    options: Option<ObjectOptions>,
+}
+
+/// A name that nobody has used.
+pub(crate) fn unique() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }
 
 /// The pieces of one object as they arrive.

@@ -62,9 +62,9 @@ pub use log::{
 pub use principal::{InferenceClient, Principal};
 pub use probe_token::{ProbeClaims, ProbeToken, ProbeTokenError};
 pub use queue::{
-    Accepted, AcceptedRequest, AcceptedRequests, Ask, Asks, CaptureBatch, CaptureQueue, Captures, Inbound,
-    InboundQueue, InboundRequest, QueueError, QueuedRequest, Recorded, RecordedResult, Replies, ReplySubject,
-    RequestQueue, Requests, ResultQueue, Results,
+    Accepted, AcceptedRequest, AcceptedRequests, Ask, Asks, CaptureBatch, CaptureQueue, Captures, DATA_REF, Inbound,
+    InboundQueue, InboundRequest, MAX_PAYLOAD_BYTES, QueueError, QueuedRequest, Recorded, RecordedResult, Replies,
+    ReplySubject, RequestQueue, Requests, ResultQueue, Results, Upload, Uploads,
 };
 pub use react::{Actor, Done, DutyError, Scene, react};
 pub use routes::{RevisionStats, RouteError, RouteReport, RouteReports};

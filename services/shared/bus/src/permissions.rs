@@ -2,7 +2,8 @@
 //!
 //! What permissions cannot tell apart is said here: clearing an integrity flag is a write like raising one, so services could; that
 //! they do not is their code. The three reads that bypass subjects (`STREAM.MSG.GET`, `DIRECT.GET` by body, a consumer with many
-//! filters) are for services only; clients have the read by subject, which is confined.
+//! filters) are for services only; clients have the read by subject, which is confined. At the object store of its namespace a client of models
+//! may do what the libraries do there, so all of them share it.
 
 mod config;
 mod rules;
@@ -14,11 +15,11 @@ use crate::{
     principal::{InferenceClient, Principal},
     topology::{
         self, API, ASKED, BLOBS, Bucket, CAPTURES, CLIENT_INBOXES, DEFAULT_INBOXES, FENCES, INBOUND, INTAKE,
-        INTAKE_ANSWERS, LIFECYCLE, REQUESTS, RESULTS, RESULTS_BELOW, StreamName, WorkConsumer, blobs_stream,
-        client_inbox, facts_in_slot, inbox, nudges,
+        INTAKE_ANSWERS, LIFECYCLE, PAYLOADS, REQUESTS, RESULTS, RESULTS_BELOW, StreamName, WorkConsumer, client_inbox,
+        facts_in_slot, inbox, nudges, objects_stream,
     },
 };
-use slipway_kernel::{Service, Slot};
+use slipway_kernel::{Namespace, Service, Slot};
 
 /// What a principal may say and hear.
 #[must_use]
@@ -34,6 +35,20 @@ pub fn of(principal: Principal) -> Permissions {
     permissions
 }
 
+/// What a principal may say and hear at a broker that has clients of models in these namespaces: the ingress reads what they put into their
+/// object stores.
+#[must_use]
+pub fn beside_clients<'a>(principal: Principal, namespaces: impl IntoIterator<Item = &'a Namespace>) -> Permissions {
+    let mut permissions = of(principal);
+    if principal == Principal::Service(Service::Ingress) {
+        for namespace in namespaces {
+            let bucket = topology::uploads(namespace);
+            objects(&mut permissions, &objects_stream(&bucket), &bucket);
+        }
+    }
+    permissions
+}
+
 /// What a client of models may say and hear: requests to the models of its namespace, answers below a prefix that is its own.
 #[must_use]
 pub fn of_inference_client(client: &InferenceClient) -> Permissions {
@@ -42,6 +57,14 @@ pub fn of_inference_client(client: &InferenceClient) -> Permissions {
     for requests in topology::of_namespace(&client.namespace) {
         permissions.say(requests);
     }
+    // The object store of the namespace, as the libraries of NATS use one.
+    let bucket = topology::uploads(&client.namespace);
+    let stream = objects_stream(&bucket);
+    permissions.say(format!("$O.{bucket}.>"));
+    for what in ["STREAM.INFO", "STREAM.PURGE", "STREAM.MSG.GET", "DIRECT.GET"] {
+        permissions.say(format!("{API}.{what}.{stream}"));
+    }
+    permissions.say(format!("{API}.DIRECT.GET.{stream}.$O.{bucket}.M.*"));
     permissions
 }
 
@@ -202,7 +225,7 @@ fn identity(permissions: &mut Permissions, service: Service) {
 }
 
 fn blobs(permissions: &mut Permissions) {
-    let stream = blobs_stream();
+    let stream = objects_stream(BLOBS);
     permissions.say(format!("$O.{BLOBS}.>"));
     // A blob that two put at once is stored twice for a moment; the second then purges the pieces of the first.
     permissions.say(format!("{API}.STREAM.PURGE.{stream}"));
@@ -277,8 +300,15 @@ fn answer_clients(permissions: &mut Permissions) {
     permissions.say(DEFAULT_INBOXES);
 }
 
+/// Storing what is too large for the message of a queued request, and removing it.
+fn payloads(permissions: &mut Permissions) {
+    permissions.say(format!("$O.{PAYLOADS}.>"));
+    permissions.say(format!("{API}.STREAM.PURGE.{}", objects_stream(PAYLOADS)));
+}
+
 fn ingress(permissions: &mut Permissions) {
     permissions.hear(ASKED);
+    payloads(permissions);
     answer_clients(permissions);
     permissions.say(REQUESTS);
     permissions.say(format!("{API}.STREAM.INFO.{}", StreamName::Requests.as_str()));
@@ -294,6 +324,8 @@ fn ingress(permissions: &mut Permissions) {
 fn worker(permissions: &mut Permissions) {
     bucket_write(permissions, Bucket::Workers, ">");
     request_queues(permissions);
+    objects(permissions, &objects_stream(PAYLOADS), PAYLOADS);
+    permissions.say(format!("{API}.STREAM.PURGE.{}", objects_stream(PAYLOADS)));
     permissions.say(RESULTS);
     answer_clients(permissions);
     // A request that is delivered again may be answered already.

@@ -6,7 +6,7 @@ mod ensure;
 mod streams;
 mod subjects;
 
-pub use buckets::{BLOBS, Bucket, ROUTE_TTL, WORKER_TTL, blobs_stream};
+pub use buckets::{BLOBS, Bucket, PAYLOADS, ROUTE_TTL, WORKER_TTL, objects_stream, uploads};
 pub use consumers::{
     MAX_ACK_PENDING_CAPTURES, MAX_ACK_PENDING_DUTIES, MAX_ACK_PENDING_RESULTS, WORK_ACK_WAIT, WorkConsumer,
 };

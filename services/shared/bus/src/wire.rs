@@ -30,6 +30,11 @@ pub(crate) fn is_taken(error: &BusError) -> bool {
     matches!(error, BusError::Refused { code: STORE_REFUSED, description, .. } if description.contains("per subject"))
 }
 
+/// Whether a write was refused because the stream has no room, for whatever reason.
+pub(crate) fn is_refused_by_store(error: &BusError) -> bool {
+    matches!(error, BusError::Refused { code: STORE_REFUSED, .. })
+}
+
 /// A stored message as it was read back.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {

@@ -94,7 +94,9 @@ impl NatsServer {
 
     async fn ensure(&self) {
         let bus = self.bus(Principal::Bootstrap).await;
-        ensure(&bus, &TopologyConfig::default()).await.expect("the topology is made");
+        let clients = self.keys.iter().flat_map(KeyRing::clients);
+        let namespaces = clients.map(|(client, _)| client.namespace.clone()).collect();
+        ensure(&bus, &TopologyConfig { namespaces, ..TopologyConfig::default() }).await.expect("the topology is made");
         bus.close().await;
     }
 

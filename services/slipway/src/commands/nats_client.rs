@@ -20,21 +20,24 @@ struct Shown {
     nats_url: Option<String>,
     inbox_prefix: String,
     subjects: [String; 2],
+    /// The object store for what is too large for a message.
+    bucket: String,
     /// Whether the broker lets it in already.
     known: bool,
 }
 
-pub(crate) fn run(args: &NatsClientArgs, global: &Global) -> Result<(), Failure> {
+pub(crate) async fn run(args: &NatsClientArgs, global: &Global) -> Result<(), Failure> {
     let client = InferenceClient { namespace: global.namespace.clone(), name: args.name.clone() };
     let made = keys::make_client(&global.data.join("keys"), &client);
     let seed_file = made.map_err(|error| Failure::local(chain(&error)))?;
-    let known = up::tell_keys(&global.data)?;
+    let known = up::tell_keys(&global.data).await?;
     let shown = Shown {
         client: client.to_string(),
         seed_file,
         nats_url: Context::read(&global.data).ok().map(|context| context.nats_url),
         inbox_prefix: topology::client_inbox(&client),
         subjects: topology::of_namespace(&client.namespace),
+        bucket: topology::uploads(&client.namespace),
         known,
     };
     if global.output == Format::Json {
@@ -47,6 +50,10 @@ pub(crate) fn run(args: &NatsClientArgs, global: &Global) -> Result<(), Failure>
     output::line(format!("  server   {}", shown.nats_url.as_deref().unwrap_or("none runs here")));
     output::line(format!("  inbox    {} (the client's inbox prefix; its answers go nowhere else)", shown.inbox_prefix));
     output::line(format!("  subjects {}", shown.subjects.join(", ")));
+    output::line(format!(
+        "  objects  {} (for what is too large for a message: its name goes into `ce-dataref`)",
+        shown.bucket
+    ));
     if !known {
         output::line("  The broker learns of the key when `slipway up` starts it next.");
     }

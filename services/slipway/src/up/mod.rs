@@ -85,16 +85,20 @@ fn configure(root: &Path, port: u16, keys: &KeyRing) -> Result<PathBuf, Failure>
     Ok(file)
 }
 
-/// Tells the broker of a running mesh which keys there are now. `false` if it runs none of its own: then it learns of them when it is
-/// started or configured next.
-pub(crate) fn tell_keys(data: &Path) -> Result<bool, Failure> {
+/// Tells the broker of a running mesh which keys there are now, and makes what their namespaces need. `false` if it runs none of its own:
+/// then that is done when it is started or configured next.
+pub(crate) async fn tell_keys(data: &Path) -> Result<bool, Failure> {
     let Ok(context) = Context::read(data) else { return Ok(false) };
     let root = fs::canonicalize(data).map_err(|error| Failure::local(format!("{}: {error}", data.display())))?;
     let port = context.nats_url.rsplit(':').next().and_then(|port| port.parse().ok());
     let (Some(port), Some(server)) = (port, nats::running(&root)) else { return Ok(false) };
     let keys = keys::make_all(&root.join("keys")).map_err(|error| Failure::local(chain(&error)))?;
     configure(&root, port, &keys)?;
-    Ok(nats::reload(server))
+    if !nats::reload(server) {
+        return Ok(false);
+    }
+    make_topology(&context.nats_url, &keys).await?;
+    Ok(true)
 }
 
 async fn serve(
@@ -156,7 +160,8 @@ async fn make_topology(url: &str, keys: &KeyRing) -> Result<(), Failure> {
         Failure::unreachable(chain(&error))
             .hint("a broker named by --nats must know the keys of the data folder (nats.conf there)")
     })?;
-    topology::ensure(&bus, &TopologyConfig { replicas: 1 }).await?;
+    let namespaces = keys.clients().map(|(client, _)| client.namespace.clone()).collect();
+    topology::ensure(&bus, &TopologyConfig { replicas: 1, namespaces }).await?;
     bus.close().await;
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! Requests whose clients wait: a request and its reply, as any client of NATS makes them. Nothing is stored; they go straight to a worker.
 
-use super::message::{self, Incoming};
+use super::{
+    data,
+    message::{self, Incoming},
+};
 use crate::{
     auth::Shown,
     error::RequestError,
@@ -11,7 +14,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
-use slipway_bus::{Ask, Bus, Replies, ReplySubject, topology::MAX_REPLY_BYTES};
+use slipway_bus::{Ask, Bus, ReplySubject, topology::MAX_REPLY_BYTES};
 use slipway_kernel::DeploymentId;
 use slipway_oip::reply::Reply;
 use slipway_runtime::CancellationToken;
@@ -40,16 +43,16 @@ pub(super) async fn serve(ingress: Arc<Ingress>, bus: &Bus, shutdown: &Cancellat
             }
         };
         let Some(ask) = ask else { break };
-        let (ingress, replies) = (Arc::clone(&ingress), bus.replies());
+        let (ingress, bus) = (Arc::clone(&ingress), bus.clone());
         // Never waits: what has no room in the memory for bodies is refused inside.
-        tracker.spawn(async move { handle(&ingress, &replies, ask).await });
+        tracker.spawn(async move { handle(&ingress, &bus, ask).await });
     }
     tracker.close();
     tracker.wait().await;
     if ends { Ok(()) } else { anyhow::bail!("the broker's connection was closed") }
 }
 
-async fn handle(ingress: &Ingress, replies: &Replies, ask: Ask) {
+async fn handle(ingress: &Ingress, bus: &Bus, ask: Ask) {
     let Ask { subject, deployment, headers, payload, reply } = ask;
     let Some(deployment) = deployment else { return debug!(subject, "a request for a deployment that none can be") };
     let reply = reply.as_deref().map(|reply| ReplySubject::read(reply, &deployment.namespace));
@@ -59,14 +62,15 @@ async fn handle(ingress: &Ingress, replies: &Replies, ask: Ask) {
         Some(Err(allowed)) => return debug!(%deployment, allowed, "a request whose answer may not go where it should"),
         None => return debug!(%deployment, "a request without anybody who waits for its answer"),
     };
-    let answer = answer(ingress, &deployment, &subject, &headers, payload).await.within(MAX_REPLY_BYTES);
-    if let Err(error) = replies.send(&reply, &answer.headers, answer.payload).await {
+    let answer = answer(ingress, bus, &deployment, &subject, &headers, payload).await.within(MAX_REPLY_BYTES);
+    if let Err(error) = bus.replies().send(&reply, &answer.headers, answer.payload).await {
         debug!(%deployment, %error, "an answer could not be sent");
     }
 }
 
 async fn answer(
     ingress: &Ingress,
+    bus: &Bus,
     deployment: &DeploymentId,
     subject: &str,
     headers: &[(String, String)],
@@ -77,20 +81,21 @@ async fn answer(
         Err(error) => return respond::reply(&error),
     };
     let trail = Arc::new(observe::trail_of_message(&headers, subject));
-    let work = work(ingress, &trail, deployment, &headers, payload);
+    let work = work(ingress, bus, &trail, deployment, &headers, payload);
     let done = observe::one(&ingress.metrics, &trail, work).await;
     message::told(done.unwrap_or_else(|error| respond::reply(&error)), &trail)
 }
 
 async fn work(
     ingress: &Ingress,
+    bus: &Bus,
     trail: &Trail,
     deployment: &DeploymentId,
     headers: &HeaderMap,
     payload: Bytes,
 ) -> Result<Reply, RequestError> {
     let mut held = ingress.admission.bodies.share();
-    held.cover(payload.len())?;
+    let payload = data::payload(bus, deployment, headers, payload, &mut held).await?;
     let incoming = Incoming::read(deployment, headers, Head::of_message(headers)?, payload)?;
     let shown = Shown { headers, uri: &Uri::default(), peer: NO_ADDRESS, arrived: trail.arrived };
     let visit = enter::enter(ingress, &incoming.address, shown, trail).await?;

@@ -6,6 +6,7 @@
 
 use super::{
     asked::NO_ADDRESS,
+    data,
     message::{self, Incoming},
 };
 use crate::{
@@ -192,7 +193,6 @@ impl Door {
         let deployment = request.deployment.as_ref();
         let deployment = deployment.ok_or_else(|| RequestError::UnknownDeployment(request.subject.clone()))?;
         let mut held = ingress.admission.bodies.share();
-        held.cover(request.payload.len())?;
         let reply = reply_to(headers, deployment)?;
         if let Some(at) = reply {
             let as_document = message::is_document(headers).unwrap_or_default();
@@ -202,7 +202,8 @@ impl Door {
         // Before the payload is looked at: one that ends the process would otherwise do so for as long as the stream keeps it.
         let head = Head::of_message(headers)?;
         let deadline = Deadline::of_left(&head, request.at, trail, ingress)?;
-        let mut incoming = Incoming::read(deployment, headers, head, request.payload.clone())?;
+        let payload = data::payload(&self.bus, deployment, headers, request.payload.clone(), &mut held).await?;
+        let mut incoming = Incoming::read(deployment, headers, head, payload)?;
         let before = Before::find(ingress, &incoming.address, trail)?;
         let caller = self.caller(request, headers, deployment, &before, trail).await?;
         if caller.prober.is_none() {
@@ -228,7 +229,8 @@ impl Door {
         trail: &Trail,
     ) -> Result<Caller, RequestError> {
         let vouched = headers.get(&VOUCHED).and_then(|vouch| vouch.to_str().ok());
-        let vouched = vouched.and_then(|vouch| self.ingress.tickets.vouched(vouch, deployment, &request.payload));
+        let payload = data::vouched(&request.payload, headers);
+        let vouched = vouched.and_then(|vouch| self.ingress.tickets.vouched(vouch, deployment, &payload));
         if let Some(principal) = vouched {
             return Ok(Caller { principal: principal.to_owned(), prober: None });
         }
@@ -265,7 +267,9 @@ impl Door {
         let mut headers: Vec<(String, String)> =
             request.headers.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
         if let (Some(deployment), Some(principal)) = (&request.deployment, known.principal.get()) {
-            let vouch = self.ingress.tickets.vouch(deployment, principal, &request.payload);
+            // A principal is known of what has headers.
+            let payload = data::vouched(&request.payload, &message::headers(&request.headers).unwrap_or_default());
+            let vouch = self.ingress.tickets.vouch(deployment, principal, &payload);
             headers.retain(|(name, _)| !name.eq_ignore_ascii_case(VOUCHED.as_str()));
             headers.push((VOUCHED.to_string(), vouch));
         }

@@ -2,6 +2,7 @@
 //! let in, limited, read and routed as those of HTTP and gRPC are, by the same code.
 
 mod asked;
+mod data;
 mod inbound;
 mod message;
 

@@ -12,7 +12,7 @@ use crate::{
     lease::Leases,
     ledger::Ledger,
     log::Log,
-    queue::{AcceptedRequests, Asks, Captures, Inbound, Replies, Requests, Results},
+    queue::{AcceptedRequests, Asks, Captures, Inbound, Replies, Requests, Results, Uploads},
     routes::RouteReports,
     sinks::Sinks,
     workers::Workers,
@@ -29,6 +29,12 @@ impl Bus {
     #[must_use]
     pub fn leases(&self) -> Leases {
         Leases::new(self.clone())
+    }
+
+    /// What the clients of models put into the object stores of their namespaces.
+    #[must_use]
+    pub fn uploads(&self) -> Uploads {
+        Uploads::new(self.clone())
     }
 
     /// Blobs.

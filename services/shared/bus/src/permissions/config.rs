@@ -2,7 +2,8 @@
 
 use super::{Permissions, Rules};
 use crate::{keys::KeyRing, topology::MAX_MESSAGE_BYTES};
-use std::{fmt::Write as _, path::PathBuf};
+use slipway_kernel::Namespace;
+use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
 
 /// One broker.
 #[derive(Clone, Debug)]
@@ -51,7 +52,9 @@ impl Default for ServerConfig {
 /// The text of `nats.conf`.
 #[must_use]
 pub fn server_config(config: &ServerConfig, keys: &KeyRing) -> String {
-    let users = keys.iter().map(|(principal, key)| user(key, &super::of(principal)));
+    let namespaces: BTreeSet<&Namespace> = keys.clients().map(|(client, _)| &client.namespace).collect();
+    let of = |principal| super::beside_clients(principal, namespaces.iter().copied());
+    let users = keys.iter().map(|(principal, key)| user(key, &of(principal)));
     let users = users.chain(keys.clients().map(|(client, key)| user(key, &super::of_inference_client(client))));
     let users: Vec<String> = users.collect();
     format!("{}authorization {{\n  users: [\n{}\n  ]\n}}\n", open_config(config), users.join(",\n"))

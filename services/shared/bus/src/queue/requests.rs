@@ -1,7 +1,8 @@
 //! The queue of one revision. Its bound is the stream's: past it a publish is refused, and the client is told to come back.
 
-use super::{Held, MOVE_BATCH, QueueError, take};
+use super::{DATA_REF, Held, MOVE_BATCH, QueueError, payloads::Payloads, take};
 use crate::{
+    blobs::BlobError,
     connect::Bus,
     error::BusError,
     topology::{MAX_INFERENCE_BYTES, StreamName, moving_consumer, request_consumer, request_queue},
@@ -32,7 +33,7 @@ impl Requests {
         Self { bus }
     }
 
-    /// Queues a request for one revision. Repeated within two minutes it is queued once.
+    /// Queues a request for one revision. Repeated within a quarter of a minute it is queued once.
     ///
     /// # Errors
     /// [`QueueError::Full`] when the revision's queue is; [`QueueError::Unavailable`] when it is not known whether it is queued.
@@ -44,6 +45,50 @@ impl Requests {
         payload: Bytes,
         traceparent: Option<&str>,
     ) -> Result<(), QueueError> {
+        self.put(id, revision, request, payload, None, traceparent).await.map(drop)
+    }
+
+    /// The same of one that is too large for a message: `data` is what the message leaves out, and is stored beside the queue.
+    ///
+    /// # Errors
+    /// As [`Requests::publish`]; [`QueueError::Full`] also when the store is.
+    pub async fn publish_with_data(
+        &self,
+        id: &DeploymentId,
+        revision: RevisionId,
+        request: &RequestId,
+        payload: Bytes,
+        data: &Bytes,
+        traceparent: Option<&str>,
+    ) -> Result<(), QueueError> {
+        let payloads = Payloads::new(self.bus.clone());
+        let name = payloads.put(data).await?;
+        match self.put(id, revision, request, payload, Some(&name), traceparent).await {
+            Ok(Queued::New) => Ok(()),
+            // The one that is queued has its own.
+            Ok(Queued::Already) => {
+                payloads.remove(&name).await;
+                Ok(())
+            }
+            Err(error) => {
+                // Where it is not known whether the request is queued, its payload must stay.
+                if !matches!(error, QueueError::Unavailable(_)) {
+                    payloads.remove(&name).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn put(
+        &self,
+        id: &DeploymentId,
+        revision: RevisionId,
+        request: &RequestId,
+        payload: Bytes,
+        data_ref: Option<&str>,
+        traceparent: Option<&str>,
+    ) -> Result<Queued, QueueError> {
         if payload.len() > MAX_INFERENCE_BYTES {
             return Err(QueueError::TooLarge { bytes: payload.len(), limit: MAX_INFERENCE_BYTES });
         }
@@ -52,8 +97,9 @@ impl Requests {
         // With the revision in it: a request that is moved to another one must not be swallowed.
         headers.insert("Nats-Msg-Id", format!("{id}.{revision}.{request}"));
         crate::envelope::insert(&mut headers, "traceparent", traceparent);
-        wire::publish(&self.bus, request_queue(id, revision), headers, payload).await?;
-        Ok(())
+        crate::envelope::insert(&mut headers, DATA_REF, data_ref);
+        let ack = wire::publish(&self.bus, request_queue(id, revision), headers, payload).await?;
+        Ok(if ack.duplicate { Queued::Already } else { Queued::New })
     }
 
     /// Opens the queue of a revision; its consumer is made if there is none.
@@ -103,8 +149,8 @@ impl Requests {
     ) -> Result<u64, QueueError> {
         let mut moved = 0;
         for request in batch {
-            let payload = request.payload.clone();
-            let sent = self.publish(id, to, &request.request_id, payload, request.traceparent.as_deref()).await;
+            let (payload, traceparent) = (request.payload.clone(), request.traceparent.as_deref());
+            let sent = self.put(id, to, &request.request_id, payload, request.data_ref.as_deref(), traceparent).await;
             if let Err(error) = sent {
                 // Back at once, for the next attempt; if that fails it comes back by itself.
                 let _ = request.give_back().await;
@@ -139,6 +185,13 @@ impl Requests {
     }
 }
 
+/// How queueing came out.
+enum Queued {
+    New,
+    /// It was sent a moment ago.
+    Already,
+}
+
 /// Opens a queue by this consumer, which is made if it is not there.
 pub(super) async fn open(bus: &Bus, (name, config): (String, pull::Config)) -> Result<RequestQueue, BusError> {
     let stream = StreamName::Requests.as_str();
@@ -151,13 +204,15 @@ pub(super) async fn open(bus: &Bus, (name, config): (String, pull::Config)) -> R
     let info = wire::api(bus, &what, &body).await?;
     let info: Info = serde_json::from_value(info)
         .map_err(|error| BusError::Unreadable { action: what, reason: error.to_string() })?;
-    Ok(RequestQueue { consumer: Consumer::new(config, info, bus.context().clone()) })
+    let consumer = Consumer::new(config, info, bus.context().clone());
+    Ok(RequestQueue { consumer, payloads: Payloads::new(bus.clone()) })
 }
 
 /// The queue of one revision, shared by all its workers.
 #[derive(Debug)]
 pub struct RequestQueue {
     consumer: Consumer<pull::Config>,
+    payloads: Payloads,
 }
 
 impl RequestQueue {
@@ -167,7 +222,7 @@ impl RequestQueue {
     /// When the broker does not answer.
     pub async fn next(&self, max: usize, wait: Duration) -> Result<Vec<QueuedRequest>, BusError> {
         let taken = take(&self.consumer, max, wait).await?;
-        Ok(taken.into_iter().filter_map(QueuedRequest::read).collect())
+        Ok(taken.into_iter().filter_map(|message| QueuedRequest::read(message, &self.payloads)).collect())
     }
 }
 
@@ -176,7 +231,7 @@ impl RequestQueue {
 pub struct QueuedRequest {
     /// Its id.
     pub request_id: RequestId,
-    /// `slipway.inference.v1.InferenceRequest`.
+    /// `slipway.inference.v1.InferenceRequest`, without its [data](Self::data).
     pub payload: Bytes,
     /// Which delivery this is; 1 = the first. A later one runs alone.
     pub attempt: u64,
@@ -184,11 +239,14 @@ pub struct QueuedRequest {
     pub at: Timestamp,
     /// Its trace.
     pub traceparent: Option<String>,
+    /// Under which name the rest of it lies in the object store, if there is a rest.
+    pub data_ref: Option<String>,
+    payloads: Payloads,
     held: Held,
 }
 
 impl QueuedRequest {
-    fn read(message: async_nats::jetstream::Message) -> Option<Self> {
+    fn read(message: async_nats::jetstream::Message, payloads: &Payloads) -> Option<Self> {
         let (stored, delivery) = Stored::of_delivery(&message)?;
         let Some(request_id) = stored.header(ID).and_then(|id| id.parse().ok()) else {
             tracing::warn!(subject = stored.subject, "a queued message without a request id is left to run out");
@@ -199,17 +257,42 @@ impl QueuedRequest {
             attempt: delivery.count,
             at: stored.at,
             traceparent: stored.header("traceparent").map(str::to_owned),
+            data_ref: stored.header(DATA_REF).map(str::to_owned),
             payload: stored.payload,
+            payloads: payloads.clone(),
             held: Held::new(message.split().1),
         })
     }
 
-    /// Done: its result is recorded.
+    /// Reads what lies in the object store: up to [`MAX_PAYLOAD_BYTES`](super::MAX_PAYLOAD_BYTES).
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`] when nothing does, or it is gone; when it is damaged, or the store does not answer.
+    pub async fn data(&self) -> Result<Bytes, BlobError> {
+        match &self.data_ref {
+            Some(name) => self.payloads.get(name).await,
+            None => Err(BlobError::NotFound { name: String::new() }),
+        }
+    }
+
+    /// It is somewhere else now, and its data is needed there; or that may lie until its time is over.
+    ///
+    /// # Errors
+    /// When the connection is gone; the request then comes again.
+    pub async fn ack(self) -> Result<(), BusError> {
+        self.held.say(AckKind::Ack).await
+    }
+
+    /// Done: its result is recorded. Its data is removed.
     ///
     /// # Errors
     /// When the connection is gone; the request then comes again, and its result is there already.
-    pub async fn ack(self) -> Result<(), BusError> {
-        self.held.say(AckKind::Ack).await
+    pub async fn done(self) -> Result<(), BusError> {
+        self.held.say(AckKind::Ack).await?;
+        if let Some(name) = &self.data_ref {
+            self.payloads.remove(name).await;
+        }
+        Ok(())
     }
 
     /// Still at work: to be said at least each 10 s.

@@ -2,6 +2,7 @@
 
 use super::streams::persist_mode;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
+use slipway_kernel::Namespace;
 use std::time::Duration;
 
 const MIB: i64 = 1 << 20;
@@ -15,6 +16,13 @@ pub const ROUTE_TTL: Duration = Duration::from_secs(15);
 const MARKER_TTL: Duration = Duration::from_secs(60);
 /// The object store of artifacts, manifests and reports.
 pub const BLOBS: &str = "slipway-blobs";
+/// The object store of what is too large for the message of a queued request.
+pub const PAYLOADS: &str = "slipway-payloads";
+/// How long a payload is kept at most: as long as its request may wait, and as long again if it is moved to another revision.
+const PAYLOAD_AGE: Duration = Duration::from_secs(2 * 3_600);
+/// How much may lie there, of all queued requests and of the clients of each namespace: fifty of 5 MiB, three of the largest.
+/// The broker sets all of it aside on the disk.
+const PAYLOADS_BYTES: i64 = 256 * MIB;
 
 /// The buckets of Slipway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,7 +132,7 @@ impl Bucket {
 #[must_use]
 pub(super) fn blobs_config(replicas: usize) -> Config {
     Config {
-        name: blobs_stream(),
+        name: objects_stream(BLOBS),
         description: Some("artifacts, manifests, reports: named by their digest".to_owned()),
         subjects: vec![format!("$O.{BLOBS}.C.>"), format!("$O.{BLOBS}.M.>")],
         discard: DiscardPolicy::New,
@@ -139,8 +147,36 @@ pub(super) fn blobs_config(replicas: usize) -> Config {
     }
 }
 
-/// The name of the stream under the object store.
+/// The stream under an object store for payloads: that of queued requests, or that of the clients of a namespace.
 #[must_use]
-pub fn blobs_stream() -> String {
-    format!("OBJ_{BLOBS}")
+pub(super) fn payloads_config(bucket: &str, replicas: usize) -> Config {
+    Config {
+        name: objects_stream(bucket),
+        description: Some("what is too large for the messages of requests".to_owned()),
+        subjects: vec![format!("$O.{bucket}.C.>"), format!("$O.{bucket}.M.>")],
+        // Full, it refuses, and who sends is told: what was accepted stays.
+        discard: DiscardPolicy::New,
+        max_age: PAYLOAD_AGE,
+        max_bytes: PAYLOADS_BYTES,
+        allow_rollup: true,
+        allow_direct: true,
+        storage: StorageType::File,
+        duplicate_window: Duration::from_millis(100),
+        num_replicas: replicas,
+        // As the requests themselves.
+        persist_mode: persist_mode(replicas),
+        ..Config::default()
+    }
+}
+
+/// The object store in which the clients of a namespace put what is too large for their messages.
+#[must_use]
+pub fn uploads(namespace: &Namespace) -> String {
+    format!("slipway-uploads-{namespace}")
+}
+
+/// The name of the stream under an object store.
+#[must_use]
+pub fn objects_stream(bucket: &str) -> String {
+    format!("OBJ_{bucket}")
 }

@@ -1,6 +1,9 @@
 //! Makes what the topology names. Run at installation and upgrade by the one principal that may; services never do.
 
-use super::{Bucket, StreamName, WorkConsumer, buckets::blobs_config};
+use super::{
+    Bucket, StreamName, WorkConsumer,
+    buckets::{PAYLOADS, blobs_config, payloads_config, uploads},
+};
 use crate::{connect::Bus, error::BusError, wire};
 use async_nats::jetstream::{
     consumer::IntoConsumerConfig,
@@ -8,7 +11,8 @@ use async_nats::jetstream::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::time::Duration;
+use slipway_kernel::Namespace;
+use std::{collections::BTreeSet, time::Duration};
 use tokio::time::Instant;
 
 /// How long to wait for a cluster to elect its meta leader: elections take 4-9 s, a cold start of three servers some more.
@@ -22,11 +26,13 @@ const NOT_FOUND: u64 = 10_059;
 pub struct TopologyConfig {
     /// Copies of every stream: 1 on one server, 3 on a cluster.
     pub replicas: usize,
+    /// Whose clients ask models over NATS: each namespace has an object store for what is too large for their messages.
+    pub namespaces: BTreeSet<Namespace>,
 }
 
 impl Default for TopologyConfig {
     fn default() -> Self {
-        Self { replicas: 1 }
+        Self { replicas: 1, namespaces: BTreeSet::new() }
     }
 }
 
@@ -40,6 +46,8 @@ pub async fn ensure(bus: &Bus, config: &TopologyConfig) -> Result<(), BusError> 
     let buckets = Bucket::ALL.into_iter().map(|bucket| bucket.config(config.replicas));
     let mut all: Vec<Config> = streams.chain(buckets).collect();
     all.push(blobs_config(config.replicas));
+    let payloads = [PAYLOADS.to_owned()].into_iter().chain(config.namespaces.iter().map(uploads));
+    all.extend(payloads.map(|bucket| payloads_config(&bucket, config.replicas)));
     for stream in &all {
         retry(deadline, || ensure_stream(bus, stream)).await?;
     }

@@ -4,8 +4,9 @@ use super::support::{LONG, deployment};
 use bytes::Bytes;
 use prost::Message as _;
 use slipway_bus::{
-    Accepted, AcceptedRequest, CaptureBatch, DeadLetter, Principal, QueueError, Recorded, ReplySubject,
-    topology::{self, MAX_INBOUND_REQUESTS, MAX_QUEUED_REQUESTS},
+    Accepted, AcceptedRequest, BlobError, CaptureBatch, DeadLetter, MAX_PAYLOAD_BYTES, Principal, QueueError, Recorded,
+    ReplySubject,
+    topology::{self, MAX_INBOUND_REQUESTS, MAX_QUEUED_REQUESTS, PAYLOADS},
 };
 use slipway_kernel::{Digest, RequestId, RevisionId, Service, Timestamp};
 use slipway_proto::{
@@ -68,6 +69,76 @@ async fn a_full_queue_refuses_and_fills_no_other() {
     assert!(matches!(large, Err(QueueError::TooLarge { .. })));
     let most = Bytes::from(vec![0; 4 << 20]);
     assert!(ingress.requests().publish(&id, TWO, &request(2), most, None).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_for_a_message_lies_beside_the_queue_until_its_request_is_done() {
+    let server = NatsServer::secured().await;
+    let (ingress, worker) = (server.bus_as(Service::Ingress).await, server.bus_as(Service::InferenceWorker).await);
+    let controller = server.bus_as(Service::Controller).await;
+    let id = deployment("digits");
+    let pieces = async || server.messages(&topology::objects_stream(PAYLOADS)).await;
+    let data = Bytes::from((0..5 << 20).map(|n| u8::try_from(n % 251).unwrap()).collect::<Vec<u8>>());
+    let envelope = Bytes::from_static(b"envelope");
+    for _ in 0..2 {
+        // Repeated, it is one, and so is its data.
+        ingress.requests().publish_with_data(&id, ONE, &request(1), envelope.clone(), &data, None).await.unwrap();
+        // In pieces of half a mebibyte, and what they are.
+        assert_eq!(pieces().await, 11);
+    }
+    // What it lies in is nobody's who only reads requests, and moving it does not touch it.
+    assert_eq!(controller.requests().move_all(&id, ONE, TWO).await.unwrap(), 1);
+    let queue = worker.requests().pull(&id, TWO).await.unwrap();
+    let taken = queue.next(1, LONG).await.unwrap().pop().unwrap();
+    assert_eq!((&taken.payload, taken.data().await.unwrap()), (&envelope, data.clone()));
+    assert!(taken.data_ref.is_some());
+    taken.done().await.unwrap();
+    eventually(LONG, || async { pieces().await == 0 }).await;
+
+    // A request of which the data is gone says so; so does one that has none.
+    ingress.requests().publish_with_data(&id, TWO, &request(2), envelope.clone(), &data, None).await.unwrap();
+    ingress.requests().publish(&id, TWO, &request(3), envelope.clone(), None).await.unwrap();
+    server.purge(&topology::objects_stream(PAYLOADS)).await;
+    let mut taken = Vec::new();
+    while taken.len() < 2 {
+        taken.extend(queue.next(2, LONG).await.unwrap());
+    }
+    for taken in taken {
+        assert_eq!(taken.data_ref.is_some(), taken.request_id == request(2));
+        assert!(matches!(taken.data().await, Err(BlobError::NotFound { .. })));
+        taken.done().await.unwrap();
+    }
+
+    // What has no room, in the store or in the queue, leaves nothing behind.
+    let limit = usize::try_from(MAX_QUEUED_REQUESTS).unwrap();
+    let large = Bytes::from(vec![0; MAX_PAYLOAD_BYTES]);
+    let mut stored = 0;
+    let full = loop {
+        let sent =
+            ingress.requests().publish_with_data(&id, ONE, &request(10 + stored), envelope.clone(), &large, None).await;
+        match sent {
+            Ok(()) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, QueueError::Full), "{full:?}");
+    assert_eq!(stored, 3, "256 MiB, less what each message takes besides");
+    let kept = pieces().await;
+    assert_eq!(kept, 3 * 130, "129 pieces and a description each");
+    for chunk in (10 + stored..10 + limit).collect::<Vec<_>>().chunks(100) {
+        let (requests, id, envelope) = (ingress.requests(), &id, &envelope);
+        let queued = chunk.iter().map(|n| {
+            let (requests, request) = (requests.clone(), request(*n));
+            async move { requests.publish(id, ONE, &request, envelope.clone(), None).await }
+        });
+        assert!(futures::future::join_all(queued).await.into_iter().all(|queued| queued.is_ok()));
+    }
+    let full = ingress.requests().publish_with_data(&id, ONE, &request(10 + limit), envelope, &data, None).await;
+    assert!(matches!(full, Err(QueueError::Full)), "{full:?}");
+    assert_eq!(pieces().await, kept);
+    let too_large = Bytes::from(vec![0; MAX_PAYLOAD_BYTES + 1]);
+    let refused = ingress.requests().publish_with_data(&id, TWO, &request(4), Bytes::new(), &too_large, None).await;
+    assert!(matches!(refused, Err(QueueError::TooLarge { limit: MAX_PAYLOAD_BYTES, .. })), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,8 @@
 //! The ranges: what a well-typed document may still not say.
 
 use super::{
-    API_VERSION, Cache, Compression, FilesOutput, Hedging, Input, KIND, ModelDeployment, ObjectFormat, Output,
-    Partitioning, S3Output, Spec,
+    API_VERSION, Cache, Compression, FilesOutput, Hedging, Input, KIND, MAX_BODY_BYTES, ModelDeployment, ObjectFormat,
+    Output, Partitioning, S3Output, Spec,
 };
 use crate::{plan::Plan, refusal::Refusal, time::Span};
 use serde::Serialize;
@@ -123,7 +123,8 @@ fn serving(refusing: &mut Refusing, spec: &Spec) {
         let Input::Http(http) = input else { continue };
         let path = format!("spec.inputs[{n}].http");
         let body = http.max_body;
-        refusing.unless(body.0 >= 1 << 10 && body.0 <= 64 << 20, &format!("{path}.maxBody"), body, "1Ki to 64Mi");
+        let fits = body.0 >= 1 << 10 && body.0 <= MAX_BODY_BYTES as u64;
+        refusing.unless(fits, &format!("{path}.maxBody"), body, "1Ki to 64Mi");
         refusing.within(&format!("{path}.timeout"), http.timeout, Span::millis(1)..=Span::seconds(300));
     }
 }

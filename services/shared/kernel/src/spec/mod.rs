@@ -17,8 +17,8 @@ pub use outputs::{
     S3Output, SecretReference, SqliteOutput,
 };
 pub use serving::{
-    Access, Batching, Cache, Hedging, HttpInput, Input, Jwt, Model, NatsInput, Platform, Protocol, Resources, Scale,
-    ScaleSignal, Serving,
+    Access, Batching, Cache, Hedging, HttpInput, Input, Jwt, MAX_BODY_BYTES, Model, NatsInput, Platform, Protocol,
+    Resources, Scale, ScaleSignal, Serving,
 };
 pub use validation::{Fault, Load, Rollout, Slo, Validation};
 

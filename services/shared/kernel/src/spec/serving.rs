@@ -197,6 +197,9 @@ impl Input {
     }
 }
 
+/// The largest body that a document may allow: what a request holds in memory several times on its way.
+pub const MAX_BODY_BYTES: usize = 64 << 20;
+
 /// The HTTP door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

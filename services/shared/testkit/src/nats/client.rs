@@ -124,6 +124,16 @@ impl ModelClient {
         asked.map(Heard::of).map_err(|error| error.to_string())
     }
 
+    /// Puts an object into a bucket, as the library does it.
+    ///
+    /// # Errors
+    /// What the broker said.
+    pub async fn put(&self, bucket: &str, name: &str, content: &[u8]) -> Result<(), String> {
+        let context = async_nats::jetstream::new(self.client.clone());
+        let store = context.get_object_store(bucket).await.map_err(|error| error.to_string())?;
+        store.put(name, &mut &*content).await.map(drop).map_err(|error| error.to_string())
+    }
+
     /// Publishes with any reply subject, and waits until the broker has it.
     ///
     /// # Panics

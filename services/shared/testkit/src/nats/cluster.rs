@@ -52,7 +52,7 @@ impl NatsCluster {
     /// Makes the topology with `replicas` copies.
     pub async fn ensure(&self, replicas: usize) {
         let bus = self.bus(0, Principal::Bootstrap).await;
-        ensure(&bus, &TopologyConfig { replicas }).await.expect("the topology is made");
+        ensure(&bus, &TopologyConfig { replicas, ..TopologyConfig::default() }).await.expect("the topology is made");
         bus.close().await;
     }
 
