@@ -8,8 +8,8 @@ use crate::{alone, client::Caller, documents::Document};
 use frames::Http2;
 use neighbour::{Neighbour, Way, resident};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use slipway_testkit::{Mesh, Program, eventually, free_port, slipway_binary};
-use std::{process::Command, time::Duration};
+use slipway_testkit::{Mesh, ServedModel, eventually};
+use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -254,13 +254,7 @@ async fn at_the_door_clients_that_hold_on_or_break_the_rules_hurt_nobody_else() 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_a_worker_that_is_asked_directly_clients_that_hold_on_or_break_the_rules_hurt_nobody_else() {
     let _alone = alone().await;
-    let folder = tempfile::tempdir().unwrap();
-    let [http, grpc, admin] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
-    let mut command = Command::new(slipway_binary());
-    command.arg("serve").arg(crate::documents::example("digits-v1.onnx")).args(["--name", "digits"]);
-    command.args(["--http", &http, "--grpc", &grpc, "--admin", &admin]).current_dir(folder.path());
-    let program = Program::start("slipway serve", command, &folder.path().join("log"));
-    let way = Way::new(&http, "");
-    eventually(Duration::from_secs(60), || async { way.ask(&way.client()).await }).await;
-    all(&Server { what: "worker", pid: program.pid(), way: &way }).await;
+    let worker = ServedModel::start(&crate::documents::example("digits-v1.onnx"), &["--name", "digits"]).await;
+    let way = Way::new(&worker.http, "");
+    all(&Server { what: "worker", pid: worker.program.pid(), way: &way }).await;
 }

@@ -6,8 +6,8 @@ mod http;
 
 use crate::{alone, client::Caller, documents::Document};
 use serde_json::json;
-use slipway_testkit::{DataFolder, Mesh, Program, free_port, slipway_binary, workspace};
-use std::{path::PathBuf, process::Command, time::Duration};
+use slipway_testkit::{DataFolder, Mesh, ServedModel, workspace};
+use std::path::PathBuf;
 
 /// A model with inputs of three kinds: `colour` BYTES, `size` INT64, `weight` FP32, each `[-1, 1]`.
 fn model() -> PathBuf {
@@ -24,32 +24,8 @@ struct Server {
     key: String,
 }
 
-/// A worker with no mesh behind it. Ends when it is dropped.
-struct Worker {
-    program: Program,
-    address: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Worker {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new(slipway_binary());
-        let [http, grpc, admin] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
-        command.arg("serve").arg(model()).args(["--name", "columns", "--max-body", "1Mi"]);
-        command.args(["--http", &http, "--grpc", &grpc, "--admin", &admin]).current_dir(folder.path());
-        let program = Program::start("slipway serve", command, &folder.path().join("log"));
-        let mut worker = Self { program, address: http, _folder: folder };
-        let url = format!("http://{}/v2/health/ready", worker.address);
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let ready = || async { client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) };
-        worker.program.wait_ready(Duration::from_secs(60), ready).await;
-        worker
-    }
-}
-
 /// Deploys the model, and names the door and the worker.
-async fn servers(folder: &DataFolder, worker: &Worker) -> [Server; 2] {
+async fn servers(folder: &DataFolder, worker: &ServedModel) -> [Server; 2] {
     let mut document = Document::digits("columns", "digits-v1")
         .with("spec.model.uri", json!(format!("file://{}", model().display())))
         .with("spec.inputs", json!([{ "http": { "maxBody": "1Mi" } }]));
@@ -57,14 +33,14 @@ async fn servers(folder: &DataFolder, worker: &Worker) -> [Server; 2] {
     document.deploy(folder).await.ok();
     let caller = Caller::of(folder, "columns");
     let door = Server { what: "door", address: caller.door.trim_start_matches("http://").to_owned(), key: caller.key };
-    [door, Server { what: "worker", address: worker.address.clone(), key: String::new() }]
+    [door, Server { what: "worker", address: worker.http.clone(), key: String::new() }]
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bad_request_is_refused_by_the_field_and_value_on_every_way_in() {
     let _alone = alone().await;
     let mesh = Mesh::start().await;
-    let mut worker = Worker::start().await;
+    let mut worker = ServedModel::start(&model(), &["--name", "columns", "--max-body", "1Mi"]).await;
     let servers = servers(mesh.folder(), &worker).await;
     let mut wrong = Vec::new();
     for server in &servers {

@@ -6,49 +6,9 @@ use crate::{
     client::Caller,
     documents::{Document, example},
 };
-use slipway_testkit::{Mesh, eventually, free_port, slipway_binary, tool, workspace};
-use std::{
-    path::Path,
-    process::{Output, Stdio},
-    time::Duration,
-};
-use tokio::process::{Child, Command};
-
-/// A worker with no mesh.
-struct Served {
-    child: Child,
-    http: String,
-    grpc: String,
-}
-
-impl Served {
-    async fn start(file: &Path, name: &str) -> Self {
-        let [http, grpc, admin] = std::array::from_fn(|_| format!("127.0.0.1:{}", free_port()));
-        let child = Command::new(slipway_binary())
-            .arg("serve")
-            .arg(file)
-            .args(["--name", name, "--http", &http, "--grpc", &grpc, "--admin", &admin])
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        slipway_runtime::tls::install_provider();
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
-        let ready = format!("http://{http}/v2/models/{name}/ready");
-        eventually(Duration::from_secs(30), || async {
-            client.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success())
-        })
-        .await;
-        Self { child, http, grpc }
-    }
-
-    async fn stop(mut self) {
-        let id = self.child.id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
-        let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await.expect("it drains").unwrap();
-        assert!(ended.success(), "{ended}");
-    }
-}
+use slipway_testkit::{Mesh, ServedModel, tool, workspace};
+use std::{path::Path, process::Output, time::Duration};
+use tokio::process::Command;
 
 /// Runs the client; what it prints names each check.
 async fn conforms(http: &str, grpc: &str, model: &str, file: &Path, header: Option<String>) {
@@ -72,9 +32,9 @@ async fn the_public_client_finds_a_worker_that_is_asked_directly_to_be_what_it_k
     for (file, name) in
         [(workspace().join("tests/foreign/identity.onnx"), "identity"), (example("digits-v1.onnx"), "digits")]
     {
-        let served = Served::start(&file, name).await;
+        let mut served = ServedModel::start(&file, &["--name", name]).await;
         conforms(&served.http, &served.grpc, name, &file, None).await;
-        served.stop().await;
+        assert!(served.program.stop().await.success(), "{}", served.program.last_words());
     }
 }
 

@@ -3,9 +3,8 @@
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 use slipway_loadtest::{Request, Target};
-use slipway_testkit::{Mesh, Program, free_port, slipway_binary, workspace};
-use std::{fs, path::PathBuf, process::Command, time::Duration};
-use tempfile::TempDir;
+use slipway_testkit::{Mesh, ServedModel, workspace};
+use std::{fs, path::PathBuf};
 
 /// Rows of a request.
 const ROWS: usize = 64;
@@ -20,7 +19,7 @@ pub struct Server {
 
 #[expect(dead_code, reason = "held for as long as it is asked")]
 enum Runs {
-    Worker(Program, TempDir),
+    Worker(ServedModel),
     Mesh(Mesh),
 }
 
@@ -31,18 +30,9 @@ fn example(file: &str) -> PathBuf {
 impl Server {
     /// A worker with no mesh.
     pub async fn worker() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new(slipway_binary());
-        let [http, grpc, admin] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
-        command.arg("serve").arg(example("digits-wide.onnx")).args(["--name", "digits", "--max-batch", "8"]);
-        command.args(["--http", &http, "--grpc", &grpc, "--admin", &admin]).current_dir(folder.path());
-        let mut program = Program::start("slipway serve", command, &folder.path().join("log"));
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
-        let url = format!("http://{http}/v2/health/ready");
-        let ready = || async { client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) };
-        program.wait_ready(Duration::from_secs(60), ready).await;
-        let target = format!("http://{http}").parse().unwrap();
-        Self { what: "worker", target, key: String::new(), _runs: Runs::Worker(program, folder) }
+        let worker = ServedModel::start(&example("digits-wide.onnx"), &["--name", "digits", "--max-batch", "8"]).await;
+        let target = format!("http://{}", worker.http).parse().unwrap();
+        Self { what: "worker", target, key: String::new(), _runs: Runs::Worker(worker) }
     }
 
     /// The door of a mesh with one worker.

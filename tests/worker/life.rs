@@ -4,15 +4,8 @@ use crate::{median, name, verdict};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 use slipway_loadtest::{Limits, Request, Same, Shape, Stop, Workload, run};
-use slipway_testkit::{Program, free_port, slipway_binary, workspace};
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-use tempfile::TempDir;
+use slipway_testkit::ServedModel;
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 const STARTS: usize = 7;
 /// Beyond the engine's own load.
@@ -26,43 +19,28 @@ const READINGS: u32 = 20;
 const FLAT: f64 = 1.03;
 
 struct Worker {
-    program: Program,
-    address: String,
+    served: ServedModel,
     client: reqwest::Client,
-    /// From the start of the process to ready.
-    ready: Duration,
-    /// What the engine needed of it for loading the model.
+    /// What the engine needed of the start for loading the model.
     load: Duration,
-    _folder: TempDir,
 }
 
 impl Worker {
     async fn start(model: &Path, engine: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new(slipway_binary());
-        let [http, grpc, admin] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
-        command.arg("serve").arg(model).args(["--name", "model", "--engine", engine]);
-        command.args(["--http", &http, "--grpc", &grpc, "--admin", &admin]).current_dir(workspace());
+        let served = ServedModel::start(model, &["--name", "model", "--engine", engine]).await;
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
-        let url = format!("http://{http}/v2/health/ready");
-        let begun = Instant::now();
-        let mut program = Program::start("slipway serve", command, &folder.path().join("log"));
-        while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
-            assert!(program.is_running() && begun.elapsed() < Duration::from_secs(120), "{}", program.said());
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        let ready = begun.elapsed();
-        let metrics = client.get(format!("http://{admin}/metrics")).send().await.unwrap().text().await.unwrap();
+        let url = format!("http://{}/metrics", served.admin);
+        let metrics = client.get(url).send().await.unwrap().text().await.unwrap();
         let load = metrics
             .lines()
             .filter(|line| line.starts_with("slipway_worker_load"))
             .find_map(|line| line.rsplit(' ').next()?.parse().ok().map(Duration::from_secs_f64));
-        Self { program, address: http, client, ready, load: load.expect("the time of the load"), _folder: folder }
+        Self { served, client, load: load.expect("the time of the load") }
     }
 
     /// Resident memory in MiB: all of it, and what is not pages of files (the program's and the engine's code).
     fn memory_mib(&self) -> (f64, f64) {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.program.pid())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.served.program.pid())).unwrap();
         let kib = |key: &str| {
             let line = status.lines().find(|line| line.starts_with(key)).unwrap();
             line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap()
@@ -74,7 +52,7 @@ impl Worker {
     async fn request(&self) -> Request {
         let path = "/v2/models/model";
         let told: Value =
-            self.client.get(format!("http://{}{path}", self.address)).send().await.unwrap().json().await.unwrap();
+            self.client.get(format!("http://{}{path}", self.served.http)).send().await.unwrap().json().await.unwrap();
         let inputs: Vec<Value> = told["inputs"]
             .as_array()
             .unwrap()
@@ -108,10 +86,10 @@ pub async fn starts(models: &[std::path::PathBuf]) -> String {
             let (mut ready, mut load, mut memory) = (Vec::new(), Vec::new(), (0.0, 0.0));
             for _ in 0..STARTS {
                 let mut worker = Worker::start(model, engine).await;
-                ready.push(worker.ready.as_secs_f64() * 1e3);
+                ready.push(worker.served.ready_after.as_secs_f64() * 1e3);
                 load.push(worker.load.as_secs_f64() * 1e3);
                 memory = worker.memory_mib();
-                let _ = worker.program.stop().await;
+                let _ = worker.served.program.stop().await;
             }
             let rest = median(ready.iter().zip(&load).map(|(ready, load)| ready - load).collect());
             rests.push(rest);
@@ -140,7 +118,7 @@ pub async fn starts(models: &[std::path::PathBuf]) -> String {
 pub async fn soak(model: &Path, time: Duration) -> String {
     let worker = Worker::start(model, "auto").await;
     let workload: Arc<dyn Workload> = Arc::new(Same(worker.request().await));
-    let target = format!("http://{}", worker.address).parse().unwrap();
+    let target = format!("http://{}", worker.served.http).parse().unwrap();
     let (mut readings, mut answered, mut failed) = (Vec::new(), 0, 0);
     for _ in 0..READINGS {
         let shape = Shape::Closed { callers: CALLERS, duration: time / READINGS };

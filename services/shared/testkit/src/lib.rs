@@ -18,6 +18,7 @@ mod program;
 mod prometheus;
 mod proxy;
 mod s3;
+mod served;
 mod tools;
 mod wait;
 
@@ -30,5 +31,6 @@ pub use program::{Program, was_killed};
 pub use prometheus::{Prometheus, Sample, promtool};
 pub use proxy::{Moment, NatsProxy, Trap};
 pub use s3::S3Server;
+pub use served::ServedModel;
 pub use tools::{slipway_binary, tool, workspace};
 pub use wait::{Held, eventually};

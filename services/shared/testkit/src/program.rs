@@ -115,7 +115,7 @@ impl Program {
                 panic!("{} ended with {status} before it was ready:\n{}", self.name, self.last_words());
             }
             assert!(Instant::now() < deadline, "{} is not ready within {timeout:?}:\n{}", self.name, self.last_words());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
