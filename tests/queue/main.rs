@@ -9,6 +9,7 @@
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use slipway_bus::Principal;
 use slipway_kernel::{DeploymentId, RequestId, RevisionId, Service};
@@ -46,8 +47,14 @@ async fn measure(duration: Duration) -> anyhow::Result<()> {
     let folder = mesh.folder();
     deploy(folder).await;
     let floor = bare_publish(folder).await?;
-    let alone = load(folder, Shape::Closed { callers: 1, duration: Duration::from_secs(3) }).await?;
-    let before = settled(&postgres, alone.ok).await?;
+    let one = Shape::Closed { callers: 1, duration: Duration::from_secs(3) };
+    let door = answer(folder).await?.latency.p50_ms;
+    let alone = load(folder, one).await?;
+    // What accepting takes where nothing else of the path has work meanwhile.
+    signal(folder, Signal::STOP)?;
+    let resting = load(folder, one).await?;
+    signal(folder, Signal::CONT)?;
+    let before = settled(&postgres, alone.ok + resting.ok).await?;
 
     let begun = Instant::now();
     let many = load(folder, Shape::Closed { callers: CALLERS, duration }).await?;
@@ -72,6 +79,8 @@ async fn measure(duration: Duration) -> anyhow::Result<()> {
         ),
         format!("| rows missing; ids that are there twice | {}; {} | 0 |", before + many.ok - rows, rows - distinct),
         format!("| accepted, one caller, p50 | {accept:.3} ms | |"),
+        format!("| the same while the worker stands still | {:.3} ms | |", resting.latency.p50_ms),
+        format!("| a request that the door answers by itself, one caller, p50 | {door:.3} ms | |"),
         format!("| bare publish, one at a time, p50 | {floor:.3} ms | |"),
         format!(
             "| accepting beside it | {:.1} times | {WANTED_TIMES} times: {} |",
@@ -130,6 +139,28 @@ async fn load(folder: &DataFolder, shape: Shape) -> anyhow::Result<Report> {
     let report = run(&target, Arc::new(workload), shape, Limits::default(), &Stop::default()).await?;
     ensure!(report.failed() == 0, "refused or unanswered: {:?}", report.failures);
     Ok(report)
+}
+
+/// A request that the door answers by itself: what HTTP and the client take of accepting.
+async fn answer(folder: &DataFolder) -> anyhow::Result<Report> {
+    let request = Request {
+        method: Method::GET,
+        path: "/v2/health/live".parse()?,
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+    };
+    let shape = Shape::Closed { callers: 1, duration: Duration::from_secs(2) };
+    let target: Target = folder.door().parse()?;
+    run(&target, Arc::new(Same(request)), shape, Limits::default(), &Stop::default()).await.map_err(Into::into)
+}
+
+/// Stops the workers for a moment shorter than they may be silent, or lets them go on.
+fn signal(folder: &DataFolder, signal: Signal) -> anyhow::Result<()> {
+    for worker in folder.workers() {
+        let pid = Pid::from_raw(i32::try_from(worker)?).context("a process")?;
+        kill_process(pid, signal)?;
+    }
+    Ok(())
 }
 
 /// What a publish to a queue takes that does nothing else, at the same broker: milliseconds, the median.
