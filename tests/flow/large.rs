@@ -14,10 +14,10 @@ use std::{fs, path::Path, time::Duration};
 /// Numbers in a row of `mean.onnx`.
 const ROW: usize = 65_536;
 
-/// A document with so many rows behind it, and how long it is. Row `n` is all `n`.
-fn body(rows: usize) -> (usize, Vec<u8>) {
+/// A document with so many rows behind it, and how long it is. Row `n` is all `n`. Asks for the means, or for all there is.
+fn body(rows: usize, outputs: &Value) -> (usize, Vec<u8>) {
     let input = json!({ "name": "numbers", "datatype": "FP32", "shape": [rows, ROW], "parameters": { "binary_data_size": 4 * rows * ROW } });
-    let document = json!({ "inputs": [input] }).to_string();
+    let document = json!({ "inputs": [input], "outputs": outputs }).to_string();
     let (length, mut body) = (document.len(), document.into_bytes());
     for row in 0..u16::try_from(rows).unwrap() {
         body.extend(f32::from(row).to_le_bytes().repeat(ROW));
@@ -35,7 +35,10 @@ fn is_right(answer: &Value, rows: usize) -> bool {
 
 fn document(folder: &Path) -> Document {
     let golden = folder.join("mean.golden.jsonl");
-    let row = |value: f32| json!({ "inputs": { "numbers": vec![value; ROW] }, "expected": { "mean": [value] } });
+    let row = |value: f32| {
+        let expected = json!({ "mean": [value], "beyond": vec![0; ROW] });
+        json!({ "inputs": { "numbers": vec![value; ROW] }, "expected": expected })
+    };
     fs::write(&golden, format!("{}\n{}\n", row(0.0), row(2.0))).unwrap();
     let uri = |file: &Path| json!(format!("file://{}", file.display()));
     Document::digits("mean", "digits-v1")
@@ -57,14 +60,15 @@ async fn a_request_too_large_for_a_message_is_answered_by_every_way() {
         request.header("inference-header-content-length", length).body(body)
     };
 
+    let means = json!([{ "name": "mean" }]);
     // Waited for: nearly the largest body there may be, and one beyond it.
-    let direct = Answered::read(post(body(250)).send().await.unwrap()).await;
-    assert!(direct.status == StatusCode::OK && is_right(&direct.json(), 250), "{}", direct.text);
-    let refused = Answered::read(post(body(256)).send().await.unwrap()).await;
+    let direct = Answered::read(post(body(250, &means)).send().await.unwrap()).await;
+    assert!(direct.status == StatusCode::OK && is_right(&direct.json(), 250), "{:.2000}", direct.text);
+    let refused = Answered::read(post(body(256, &means)).send().await.unwrap()).await;
     assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", refused.text);
 
-    // Left over HTTP.
-    let left = Answered::read(post(body(40)).header("prefer", "respond-async").send().await.unwrap()).await;
+    // Left over HTTP, with an answer as large.
+    let left = Answered::read(post(body(40, &json!([]))).header("prefer", "respond-async").send().await.unwrap()).await;
     assert_eq!(left.status, StatusCode::ACCEPTED, "{}", left.text);
     let place = format!("{}{}", caller.door, left.header("location"));
     let done = eventually(Duration::from_secs(60), || async {
@@ -72,11 +76,14 @@ async fn a_request_too_large_for_a_message_is_answered_by_every_way() {
         (answered.status != StatusCode::ACCEPTED).then_some(answered)
     })
     .await;
-    assert!(done.status == StatusCode::OK && is_right(&done.json(), 40), "{}", done.text);
+    let answer = done.json();
+    assert!(done.status == StatusCode::OK && is_right(&answer, 40), "{:.2000}", done.text);
+    let beyond = answer["outputs"][1]["data"].as_array().unwrap();
+    assert!(beyond.len() == 40 * ROW && beyond.iter().all(|number| number == 0.0));
 
     // Over NATS, by both doors.
     let client = folder.cli(["nats-client", "shop", "--output", "json"]).await.ok().json_lines().remove(0);
-    let ((length, body), file) = (body(40), folder.path().join("body"));
+    let ((length, body), file) = (body(40, &means), folder.path().join("body"));
     fs::write(&file, body).unwrap();
     let questions = json!({
         "subject": "slipway.inference.default.mean",
@@ -90,4 +97,12 @@ async fn a_request_too_large_for_a_message_is_answered_by_every_way() {
         assert!(is_right(&answers[way]["body"], 40), "{way}: {answers}");
     }
     assert_eq!(answers["gone"]["headers"]["slipway-failure"], "invalid-argument", "{answers}");
+
+    // Each has its row.
+    eventually(Duration::from_secs(30), || async {
+        let ran = folder.cli(["results", "mean", "--output", "json"]).await;
+        let total = ran.json_lines().first().map(|answer| answer["total"].clone());
+        if total == Some(4.into()) { Ok(()) } else { Err(total) }
+    })
+    .await;
 }

@@ -9,10 +9,11 @@ use crate::{
     telemetry::SinkMetrics,
     write::{BEAT, Part, beat},
 };
+use bytes::Bytes;
 use prost::Message as _;
 use slipway_bus::{
     Bus, BusError, CaptureQueue, DeadLetter, RecordedResult, ResultQueue,
-    topology::{MAX_ACK_PENDING_CAPTURES, MAX_ACK_PENDING_RESULTS},
+    topology::{MAX_ACK_PENDING_CAPTURES, MAX_ACK_PENDING_RESULTS, MAX_INFERENCE_BYTES},
 };
 use slipway_kernel::{DeploymentId, Generation, Service};
 use slipway_proto::slipway::inference::v1::InferenceResult;
@@ -207,11 +208,14 @@ impl Consumer {
     /// Puts a result that cannot be kept aside, with the reason. `kind` is its word in the metrics.
     pub(crate) async fn bury(&self, result: RecordedResult, kind: &'static str, reason: String) {
         self.metrics.refused(kind, 1);
+        // A letter is one message. What is too large for it is said; the result can be asked for while the broker has it.
+        let fits = result.payload.len() <= MAX_INFERENCE_BYTES;
+        let reason = if fits { reason } else { format!("{reason} ({} bytes, not kept here)", result.payload.len()) };
         let letter = DeadLetter {
             service: Service::SinkWriter.to_string(),
             subject: subject_of(&result),
             headers: Vec::new(),
-            payload: result.payload.clone(),
+            payload: if fits { result.payload.clone() } else { Bytes::new() },
             reason,
         };
         match self.bus.dead().put(&letter).await {
@@ -233,6 +237,9 @@ pub(crate) async fn acknowledge(group: Group) {
 
 /// The row, and whether it is validation traffic.
 fn decode(result: &RecordedResult) -> Result<(Row, bool), String> {
+    if let Some(damage) = &result.damage {
+        return Err(damage.clone());
+    }
     let decoded = InferenceResult::decode(result.payload.clone()).map_err(|error| error.to_string())?;
     let request_id = result.request_id.as_ref().ok_or("no captured result")?;
     let probe = decoded.probe;

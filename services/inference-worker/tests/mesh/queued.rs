@@ -124,7 +124,7 @@ async fn tensors_that_lie_in_the_object_store_are_read_and_removed_and_what_is_g
     };
     let store = topology::objects_stream(PAYLOADS);
     queue("gone", 0, body(&rows).encode_to_vec()).await;
-    mesh.nats.purge(&store).await;
+    mesh.nats.purge(&store, ">").await;
     queue("there", 0, body(&rows).encode_to_vec()).await;
     queue("late", 1_000, body(&rows).encode_to_vec()).await;
     queue("none", 0, b"\xff\xff".to_vec()).await;

@@ -15,8 +15,8 @@ use crate::{
     principal::{InferenceClient, Principal},
     topology::{
         self, API, ASKED, BLOBS, Bucket, CAPTURES, CLIENT_INBOXES, DEFAULT_INBOXES, FENCES, INBOUND, INTAKE,
-        INTAKE_ANSWERS, LIFECYCLE, PAYLOADS, REQUESTS, RESULTS, RESULTS_BELOW, StreamName, WorkConsumer, client_inbox,
-        facts_in_slot, inbox, nudges, objects_stream,
+        INTAKE_ANSWERS, LIFECYCLE, PAYLOADS, REQUESTS, RESULT_PARTS, RESULTS, RESULTS_BELOW, StreamName, WorkConsumer,
+        client_inbox, facts_in_slot, inbox, nudges, objects_stream,
     },
 };
 use slipway_kernel::{Namespace, Service, Slot};
@@ -258,7 +258,9 @@ fn foreign_objects(permissions: &mut Permissions) {
 }
 
 fn results_by_subject(permissions: &mut Permissions) {
-    permissions.say(format!("{API}.DIRECT.GET.{}.{RESULTS_BELOW}", StreamName::Results.as_str()));
+    for subjects in [RESULTS_BELOW, RESULT_PARTS] {
+        permissions.say(format!("{API}.DIRECT.GET.{}.{subjects}", StreamName::Results.as_str()));
+    }
 }
 
 fn marks_by_subject(permissions: &mut Permissions) {
@@ -313,6 +315,7 @@ fn ingress(permissions: &mut Permissions) {
     permissions.say(REQUESTS);
     permissions.say(format!("{API}.STREAM.INFO.{}", StreamName::Requests.as_str()));
     permissions.say(RESULTS);
+    permissions.say(RESULT_PARTS);
     permissions.say(CAPTURES);
     results_by_subject(permissions);
     bucket_write(permissions, Bucket::Routes, "ingress.*");
@@ -327,6 +330,7 @@ fn worker(permissions: &mut Permissions) {
     objects(permissions, &objects_stream(PAYLOADS), PAYLOADS);
     permissions.say(format!("{API}.STREAM.PURGE.{}", objects_stream(PAYLOADS)));
     permissions.say(RESULTS);
+    permissions.say(RESULT_PARTS);
     answer_clients(permissions);
     // A request that is delivered again may be answered already.
     results_by_subject(permissions);
@@ -336,6 +340,7 @@ fn sink_writer(permissions: &mut Permissions) {
     let stream = StreamName::Results.as_str();
     permissions.say(format!("{API}.STREAM.INFO.{stream}"));
     permissions.say(format!("{API}.STREAM.PURGE.{stream}"));
+    results_by_subject(permissions);
     marks_by_subject(permissions);
     permissions.hear(topology::ask(Service::SinkWriter, "*"));
     permissions.may_respond();

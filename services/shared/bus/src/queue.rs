@@ -6,6 +6,7 @@ mod asks;
 mod captures;
 mod fences;
 mod inbound;
+mod parts;
 mod payloads;
 mod replies;
 mod requests;

@@ -187,6 +187,7 @@ fn open(message: async_nats::jetstream::Message) -> Vec<RecordedResult> {
         traceparent: Some(captured.traceparent).filter(|traceparent| !traceparent.is_empty()),
         attempt: delivery.count,
         captured: true,
+        damage: None,
         delivered: Arc::clone(&delivered),
     };
     results.into_iter().map(of_batch).collect()

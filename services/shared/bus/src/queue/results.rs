@@ -1,6 +1,6 @@
 //! Recorded results that can be asked for: each request id has one, written before the client has it.
 
-use super::{Held, QueueError, take};
+use super::{DATA_REF, Held, MAX_PAYLOAD_BYTES, QueueError, parts::Parts, take};
 use crate::{
     connect::Bus,
     error::BusError,
@@ -54,7 +54,7 @@ impl Results {
     /// Records a result, once per request.
     ///
     /// # Errors
-    /// When it is too large or it is not known whether it is recorded: then the client must not have it.
+    /// When it is too large ([`MAX_PAYLOAD_BYTES`]) or it is not known whether it is recorded: then the client must not have it.
     pub async fn publish(
         &self,
         id: &DeploymentId,
@@ -62,11 +62,15 @@ impl Results {
         payload: Bytes,
         traceparent: Option<&str>,
     ) -> Result<Recorded, QueueError> {
-        if payload.len() > MAX_INFERENCE_BYTES {
-            return Err(QueueError::TooLarge { bytes: payload.len(), limit: MAX_INFERENCE_BYTES });
-        }
         let mut headers = HeaderMap::new();
         crate::envelope::insert(&mut headers, "traceparent", traceparent);
+        let payload = if payload.len() > MAX_INFERENCE_BYTES {
+            let parts = Parts::put(&self.bus, &payload).await?;
+            crate::envelope::insert(&mut headers, DATA_REF, Some(&parts.header()));
+            Bytes::new()
+        } else {
+            payload
+        };
         match wire::publish(&self.bus, result(id, request), headers, payload).await {
             Ok(_) => Ok(Recorded::Stored),
             Err(error) if wire::is_taken(&error) => Ok(Recorded::Already),
@@ -80,7 +84,11 @@ impl Results {
     /// When the broker does not answer.
     pub async fn get(&self, id: &DeploymentId, request: &RequestId) -> Result<Option<Bytes>, BusError> {
         let stored = wire::direct_last_of(&self.bus, StreamName::Results.as_str(), &result(id, request)).await?;
-        Ok(stored.map(|stored| stored.payload))
+        let Some(stored) = stored else { return Ok(None) };
+        match Parts::of(&stored) {
+            Some(parts) => parts.get(&self.bus).await.map(Some),
+            None => Ok(Some(stored.payload)),
+        }
     }
 
     /// Opens the consumer of all results (sink-writer).
@@ -88,7 +96,7 @@ impl Results {
     /// # Errors
     /// When the broker does not answer or it is not allowed.
     pub async fn consume(&self) -> Result<ResultQueue, BusError> {
-        Ok(ResultQueue { consumer: open_consumer(&self.bus, WorkConsumer::Results).await? })
+        Ok(ResultQueue { consumer: open_consumer(&self.bus, WorkConsumer::Results).await?, bus: self.bus.clone() })
     }
 
     /// How many results the sink-writer has not acknowledged.
@@ -139,16 +147,39 @@ async fn consumer_info(bus: &Bus, consumer: WorkConsumer) -> Result<Value, BusEr
 #[derive(Debug)]
 pub struct ResultQueue {
     consumer: Consumer<pull::Config>,
+    bus: Bus,
 }
 
 impl ResultQueue {
-    /// Takes up to `max` results; returns as soon as there is one, or after `wait` with none.
+    /// Takes up to `max` results; returns as soon as there is one, or after `wait` with none. Of those in parts it puts together what
+    /// the memory for them holds; the others come again. One that cannot be put together says so.
     ///
     /// # Errors
     /// When the broker does not answer.
     pub async fn next(&self, max: usize, wait: Duration) -> Result<Vec<RecordedResult>, BusError> {
         let taken = take(&self.consumer, max, wait).await?;
-        Ok(taken.into_iter().filter_map(RecordedResult::read).collect())
+        let mut results = Vec::with_capacity(taken.len());
+        let mut room = MAX_PAYLOAD_BYTES;
+        for message in taken {
+            let Some((mut result, parts)) = RecordedResult::read(message) else { continue };
+            if let Some(parts) = parts {
+                if parts.bytes() > room {
+                    result.give_back().await?;
+                    continue;
+                }
+                room -= parts.bytes();
+                match parts.get(&self.bus).await {
+                    Ok(payload) => result.payload = payload,
+                    Err(error) if error.is_transient() => {
+                        result.give_back().await?;
+                        continue;
+                    }
+                    Err(error) => result.damage = Some(error.to_string()),
+                }
+            }
+            results.push(result);
+        }
+        Ok(results)
     }
 }
 
@@ -171,14 +202,17 @@ pub struct RecordedResult {
     pub attempt: u64,
     /// It came with others, captured after its request was answered, and nobody can ask for it.
     pub captured: bool,
+    /// Why its payload is not there, if it is not.
+    pub damage: Option<String>,
     pub(super) delivered: Arc<Delivered>,
 }
 
 impl RecordedResult {
-    fn read(message: async_nats::jetstream::Message) -> Option<Self> {
+    fn read(message: async_nats::jetstream::Message) -> Option<(Self, Option<Parts>)> {
         let (stored, delivery) = Stored::of_delivery(&message)?;
         let (deployment, request_id) = parse_result(&stored.subject)?;
-        Some(Self {
+        let parts = Parts::of(&stored);
+        let result = Self {
             deployment,
             request_id: Some(request_id),
             sequence: stored.sequence,
@@ -187,8 +221,10 @@ impl RecordedResult {
             attempt: delivery.count,
             payload: stored.payload,
             captured: false,
+            damage: None,
             delivered: Arc::new(Delivered::new(message.split().1, 1)),
-        })
+        };
+        Some((result, parts))
     }
 
     /// Durable in every required sink.

@@ -11,7 +11,7 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// The largest fact, envelope included. Manifests and reports are blobs; a fact has their digest.
 pub const MAX_FACT_BYTES: usize = 256 << 10;
-/// The largest queued request or recorded result. Larger tensors travel by reference.
+/// The most of a queued request or a recorded result that one message holds. Larger requests lie apart, larger results in parts.
 pub const MAX_INFERENCE_BYTES: usize = 4 << 20;
 /// The largest message of all: what `max_payload` of the broker must allow at least.
 pub const MAX_MESSAGE_BYTES: usize = 6 << 20;
@@ -217,7 +217,7 @@ fn requests(replicas: usize) -> Config {
 fn results(replicas: usize) -> Config {
     Config {
         description: Some("results that can be asked for, recorded before the client has them".to_owned()),
-        subjects: vec![subjects::RESULTS.to_owned(), subjects::FENCES.to_owned()],
+        subjects: [subjects::RESULTS, subjects::RESULT_PARTS, subjects::FENCES].map(str::to_owned).into(),
         // One result per request id: a redelivered request cannot answer twice.
         max_messages_per_subject: 1,
         discard: DiscardPolicy::New,

@@ -23,6 +23,8 @@ pub const CLIENT_INBOXES: &str = "_SLIPWAY_CLIENT.>";
 pub const DEFAULT_INBOXES: &str = "_INBOX.>";
 /// Every recorded result. Not below `slipway.inference`: a request with the id `request` would match both streams.
 pub const RESULTS: &str = "slipway.results.*.*.*";
+/// The parts of results that are too large for one message, beside them so that both go together.
+pub const RESULT_PARTS: &str = "slipway.result-parts.*.*";
 /// Marks among the results: what a fenced revision says after its own is void.
 pub const FENCES: &str = "slipway.fences.*.*.*";
 /// Results on their way to the outputs, per deployment.
@@ -134,6 +136,12 @@ pub fn client_inbox(client: &InferenceClient) -> String {
 #[must_use]
 pub fn result(id: &DeploymentId, request: &RequestId) -> String {
     format!("slipway.results.{id}.{request}")
+}
+
+/// A part of a result; `parts` is a name that nobody has used.
+#[must_use]
+pub fn result_part(parts: &str, number: usize) -> String {
+    format!("slipway.result-parts.{parts}.{number}")
 }
 
 /// The mark of a fenced revision.

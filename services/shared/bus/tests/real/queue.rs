@@ -90,7 +90,7 @@ async fn what_is_too_large_for_a_message_lies_beside_the_queue_until_its_request
     assert_eq!(controller.requests().move_all(&id, ONE, TWO).await.unwrap(), 1);
     let queue = worker.requests().pull(&id, TWO).await.unwrap();
     let taken = queue.next(1, LONG).await.unwrap().pop().unwrap();
-    assert_eq!((&taken.payload, taken.data().await.unwrap()), (&envelope, data.clone()));
+    assert!(taken.payload == envelope && taken.data().await.unwrap() == data);
     assert!(taken.data_ref.is_some());
     taken.done().await.unwrap();
     eventually(LONG, || async { pieces().await == 0 }).await;
@@ -98,7 +98,7 @@ async fn what_is_too_large_for_a_message_lies_beside_the_queue_until_its_request
     // A request of which the data is gone says so; so does one that has none.
     ingress.requests().publish_with_data(&id, TWO, &request(2), envelope.clone(), &data, None).await.unwrap();
     ingress.requests().publish(&id, TWO, &request(3), envelope.clone(), None).await.unwrap();
-    server.purge(&topology::objects_stream(PAYLOADS)).await;
+    server.purge(&topology::objects_stream(PAYLOADS), ">").await;
     let mut taken = Vec::new();
     while taken.len() < 2 {
         taken.extend(queue.next(2, LONG).await.unwrap());
@@ -316,6 +316,52 @@ async fn a_result_is_recorded_once_read_by_its_request_and_consumed() {
     eventually(LONG, || async { sink.results().lag().await.unwrap() == 0 }).await;
     assert_eq!(sink.results().trim().await.unwrap(), 0);
     assert!(queue.next(10, Duration::from_millis(50)).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_too_large_for_a_message_is_recorded_in_parts_and_read_whole() {
+    let server = NatsServer::secured().await;
+    let (worker, ingress) = (server.bus_as(Service::InferenceWorker).await, server.bus_as(Service::Ingress).await);
+    let sink = server.bus_as(Service::SinkWriter).await;
+    let id = deployment("digits");
+    let large = |first: u8| -> Bytes {
+        (0..9 << 20).map(|n| u8::try_from(n % 251).unwrap() ^ first).collect::<Vec<u8>>().into()
+    };
+    assert_eq!(worker.results().publish(&id, &request(1), large(0), None).await.unwrap(), Recorded::Stored);
+    assert_eq!(server.messages("RESULTS").await, 3 + 1);
+    assert_eq!(worker.results().publish(&id, &request(1), large(1), None).await.unwrap(), Recorded::Already);
+    assert!(ingress.results().get(&id, &request(1)).await.unwrap() == Some(large(0)), "the first one counts");
+    assert_eq!(sink.results().lag().await.unwrap(), 1, "parts are no results");
+    let queue = sink.results().consume().await.unwrap();
+    let taken = queue.next(10, LONG).await.unwrap().pop().unwrap();
+    assert!(taken.damage.is_none() && taken.payload == large(0));
+    taken.ack().await.unwrap();
+
+    // What there is no memory for comes again.
+    let most = Bytes::from(vec![7; MAX_PAYLOAD_BYTES]);
+    for n in 2..4 {
+        worker.results().publish(&id, &request(n), most.clone(), None).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        let taken = queue.next(10, LONG).await.unwrap();
+        assert!(taken.len() <= 1);
+        for result in taken {
+            assert!(result.payload == most);
+            seen.push(result.request_id.clone().unwrap());
+            result.ack().await.unwrap();
+        }
+    }
+    let more = Bytes::from(vec![7; MAX_PAYLOAD_BYTES + 1]);
+    let refused = worker.results().publish(&id, &request(4), more, None).await;
+    assert!(matches!(refused, Err(QueueError::TooLarge { limit: MAX_PAYLOAD_BYTES, .. })), "{refused:?}");
+
+    // A part that is gone is said.
+    worker.results().publish(&id, &request(5), large(0), None).await.unwrap();
+    server.purge("RESULTS", topology::RESULT_PARTS).await;
+    let taken = queue.next(10, LONG).await.unwrap().pop().unwrap();
+    assert!(taken.damage.as_ref().is_some_and(|damage| damage.ends_with("one is gone")), "{:?}", taken.damage);
+    assert!(ingress.results().get(&id, &request(5)).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

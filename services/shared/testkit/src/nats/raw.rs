@@ -65,13 +65,13 @@ impl NatsServer {
         stream.cached_info().state.messages
     }
 
-    /// Takes everything out of a stream, as somebody does who may.
+    /// Takes everything with these subjects out of a stream, as somebody does who may.
     ///
     /// # Panics
     /// When it is not done.
-    pub async fn purge(&self, stream: &str) {
+    pub async fn purge(&self, stream: &str, subjects: &str) {
         let stream = self.raw(Principal::Bootstrap).await.get_stream(stream).await.expect("a stream");
-        stream.purge().await.expect("it is empty");
+        stream.purge().filter(subjects).await.expect("they are gone");
     }
 
     /// How many of the requests that clients left were delivered more than once and are not dealt with.
