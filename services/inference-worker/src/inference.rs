@@ -207,7 +207,7 @@ impl Inference {
     /// [`Refusal`], when it is for another model or does not fit this one.
     pub fn ask(&self, message: ModelInferRequest, deadline: Option<Instant>, alone: bool) -> Result<Asked, Refusal> {
         self.is_meant(&message.model_name, &message.model_version)?;
-        let request = message::read(message, self.model.signature(), self.rules)?;
+        let request = message::read(&message, self.model.signature(), self.rules)?;
         Ok(Asked { request, deadline, alone })
     }
 
