@@ -198,7 +198,7 @@ where
         .max_header_list_size(limits.max_head);
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service)));
     let result = tokio::select! {
-        result = together::polled(serving.as_mut(), move || others.requests() > 1) => result,
+        result = together::folded(together::polled(serving.as_mut(), move || others.requests() > 1)) => result,
         silent = silence => return silent,
         () = finish.cancelled() => {
             serving.as_mut().graceful_shutdown();
