@@ -133,8 +133,8 @@ mod tests {
         Tensor::from_i64("ids", vec![rows, length], &vec![7; rows * length]).unwrap()
     }
 
-    fn refused(message: ModelInferRequest) -> String {
-        read(&message, &model(), RULES).unwrap_err().to_string()
+    fn refused(message: &ModelInferRequest) -> String {
+        read(message, &model(), RULES).unwrap_err().to_string()
     }
 
     #[test]
@@ -159,22 +159,22 @@ mod tests {
     #[test]
     fn elements_that_do_not_fit_are_named_where_they_stand() {
         let nan = Tensor::from_f32("x", vec![1, 2], &[0.0, f32::NAN]).unwrap();
-        assert!(refused(raw_request("m", "1", [nan, ids(1, 1)])).contains("raw_input_contents[0][1]"));
+        assert!(refused(&raw_request("m", "1", [nan, ids(1, 1)])).contains("raw_input_contents[0][1]"));
         let mut short = raw_request("m", "1", [x(1), ids(1, 1)]);
         short.raw_input_contents[1] = bytes::Bytes::from_static(&[0; 7]);
-        assert!(refused(short).contains("raw_input_contents[1]: 7 bytes is not accepted; allowed: 8 bytes"));
+        assert!(refused(&short).contains("raw_input_contents[1]: 7 bytes is not accepted; allowed: 8 bytes"));
         let mut few = raw_request("m", "1", [x(1), ids(1, 1)]);
         few.raw_input_contents.pop();
-        assert!(refused(few).contains("raw_input_contents: 1 entries"));
+        assert!(refused(&few).contains("raw_input_contents: 1 entries"));
         let mut twice = raw_request("m", "1", [x(1), ids(1, 1)]);
         twice.inputs[0].contents = Some(InferTensorContents::default());
-        assert!(refused(twice).contains("inputs[0].contents"));
+        assert!(refused(&twice).contains("inputs[0].contents"));
         let mut missing = raw_request("m", "1", [x(1), ids(1, 1)]);
         missing.raw_input_contents.clear();
-        assert!(refused(missing).contains("inputs[0].contents: 0 elements"));
+        assert!(refused(&missing).contains("inputs[0].contents: 0 elements"));
         let mut shared = raw_request("m", "1", [x(1), ids(1, 1)]);
         shared.inputs[0].parameters.insert("shared_memory_region".into(), Default::default());
-        assert!(refused(shared).contains("shared memory is not served"));
+        assert!(refused(&shared).contains("shared memory is not served"));
     }
 
     #[test]
@@ -199,7 +199,7 @@ mod tests {
         let with = |change: fn(&mut ModelInferRequest)| {
             let mut message = raw_request("m", "1", [x(1), ids(1, 1)]);
             change(&mut message);
-            refused(message)
+            refused(&message)
         };
         for (found, says) in [
             (with(|m| m.raw_input_contents[1] = vec![0; 9].into()), "raw_input_contents[1]: 9 bytes"),
