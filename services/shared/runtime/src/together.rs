@@ -128,13 +128,13 @@ mod tests {
 
     /// How many items are there at once behind the first, when three tasks are about to send one each.
     async fn behind_the_first(is_worth: bool) -> usize {
-        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let (sender, mut receiver) = mpsc::channel(8);
         let received = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
         let mut items = pin!(stream(received, move |_| is_worth));
         assert!(items.next().now_or_never().is_none(), "nothing is there");
         for _ in 0..3 {
             let sender = sender.clone();
-            tokio::spawn(async move { sender.send(()) });
+            tokio::spawn(async move { sender.send(()).await });
         }
         items.next().await.unwrap();
         std::iter::from_fn(|| items.next().now_or_never()).count()
@@ -147,9 +147,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_item_that_is_alone_goes_at_once() {
-        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let (sender, mut receiver) = mpsc::channel(8);
         let mut items = pin!(stream(futures::stream::poll_fn(move |context| receiver.poll_recv(context)), |_| true));
-        sender.send(7).unwrap();
+        sender.try_send(7).unwrap();
         assert_eq!(items.next().now_or_never(), Some(Some(7)));
         drop(sender);
         assert_eq!(items.next().await, None);
@@ -177,7 +177,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_wake_is_lost_whoever_wakes_and_when() {
-        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let (sender, mut receiver) = mpsc::channel(8);
         let counting = tokio::spawn(folded(async move {
             restless(100, Arc::default()).await;
             let mut count = 0;
@@ -187,8 +187,7 @@ mod tests {
             count
         }));
         for _ in 0..10_000 {
-            sender.send(()).unwrap();
-            std::hint::spin_loop();
+            sender.send(()).await.unwrap();
         }
         drop(sender);
         assert_eq!(counting.await.unwrap(), 10_000);
@@ -196,13 +195,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_is_woken_is_polled_after_those_that_can_run() {
-        let (wake, mut woken) = mpsc::unbounded_channel();
+        let (wake, mut woken) = mpsc::channel(8);
         let connection = std::future::poll_fn(move |context| woken.poll_recv(context).map(|_| woken.len()));
         let others = tokio::spawn(polled(connection, || true));
         yield_now().await;
         for _ in 0..3 {
             let wake = wake.clone();
-            tokio::spawn(async move { wake.send(()) });
+            tokio::spawn(async move { wake.send(()).await });
         }
         assert_eq!(others.await.unwrap(), 2, "all three have run");
     }
