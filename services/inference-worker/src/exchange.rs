@@ -15,7 +15,7 @@ use slipway_kernel::{RequestId, Timestamp};
 use slipway_proto::failure::{FailureCode, retry_after_s};
 use slipway_proto::slipway::inference::v1::direct_path_server::DirectPath;
 use slipway_proto::slipway::inference::v1::{Call, CallFrame, CallRefused, ReplyFrame, call_frame, reply_frame};
-use slipway_runtime::CancellationToken;
+use slipway_runtime::{CancellationToken, together};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::grpc::{Terms, answer};
@@ -24,6 +24,9 @@ use crate::refusal::Refusal;
 
 /// Calls of one stream that may be open: the bound of the queue they wait in by default, and all that one ingress has in flight.
 const OPEN_CALLS: usize = 1_024;
+
+/// From so many open calls on, a reply waits for those that others are about to have: a run of the engine answers many.
+const COMPANY: usize = 4;
 
 /// The service.
 #[derive(Clone)]
@@ -53,7 +56,8 @@ impl DirectPath for Exchanges {
         };
         // A stream that is told to end must be woken for it.
         let closing = self.closing.clone().cancelled_owned().boxed();
-        Ok(Response::new(Box::pin(Closing { exchange, closing: Some(closing) })))
+        let replies = Closing { exchange, closing: Some(closing) };
+        Ok(Response::new(Box::pin(together::stream(replies, |replies| replies.exchange.open.len() >= COMPANY))))
     }
 }
 

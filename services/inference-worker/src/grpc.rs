@@ -118,7 +118,7 @@ impl GrpcInferenceService for Direct {
             },
             Callers::Anyone { timeout } => {
                 let timeout = grpc::timeout(&metadata).unwrap_or(*timeout);
-                let asked = self.inference.ask(message, Instant::now().checked_add(timeout), false);
+                let asked = self.inference.ask(&message, Instant::now().checked_add(timeout), false);
                 self.inference.compute(Path::Direct, asked).await.map(slipway_oip::Response::into_message)
             }
         };

@@ -57,7 +57,7 @@ pub(crate) fn of_anyone(
         async move {
             let own = Instant::now().checked_add(timeout);
             let deadline = [own, ends].into_iter().flatten().min();
-            let asked = inference.ask(message, deadline, false);
+            let asked = inference.ask(&message, deadline, false);
             let answered = inference.compute(Path::Direct, asked).await;
             answered.map(slipway_oip::Response::into_message).map_err(unanswered)
         }

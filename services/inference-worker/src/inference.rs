@@ -191,6 +191,7 @@ impl Inference {
     ///
     /// # Errors
     /// As [`Inference::ask`], and when it is too late.
+    #[expect(clippy::needless_pass_by_value, reason = "nobody who calls it needs the message any more")]
     pub fn read(
         &self,
         deadline: Option<Timestamp>,
@@ -198,14 +199,14 @@ impl Inference {
         message: ModelInferRequest,
     ) -> Result<Asked, Refusal> {
         let deadline = self.instant(deadline)?;
-        self.ask(message, deadline, attempt > 1)
+        self.ask(&message, deadline, attempt > 1)
     }
 
     /// Reads a message of the protocol as a request for this model.
     ///
     /// # Errors
     /// [`Refusal`], when it is for another model or does not fit this one.
-    pub fn ask(&self, message: ModelInferRequest, deadline: Option<Instant>, alone: bool) -> Result<Asked, Refusal> {
+    pub fn ask(&self, message: &ModelInferRequest, deadline: Option<Instant>, alone: bool) -> Result<Asked, Refusal> {
         self.is_meant(&message.model_name, &message.model_version)?;
         let request = message::read(message, self.model.signature(), self.rules)?;
         Ok(Asked { request, deadline, alone })

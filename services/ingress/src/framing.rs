@@ -4,7 +4,6 @@
 use crate::{error::RequestError, limits};
 use axum::{
     extract::Request,
-    middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use http::{
@@ -13,17 +12,13 @@ use http::{
 };
 
 /// Refuses what is ambiguous, and closes the connection: what follows on it may be a part of an attack.
-pub(crate) async fn refuse_ambiguous(request: Request, next: Next) -> Response {
-    match check(request.version(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(error) => {
-            let mut response = error.into_response();
-            if request.version() < Version::HTTP_2 {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
-        }
+pub(crate) fn refuse_ambiguous(request: &Request) -> Option<Response> {
+    let error = check(request.version(), request.headers()).err()?;
+    let mut response = error.into_response();
+    if request.version() < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    Some(response)
 }
 
 fn check(version: Version, headers: &HeaderMap) -> Result<(), RequestError> {

@@ -6,12 +6,7 @@ use crate::{
     telemetry::IngressMetrics,
     trail::{TRACEPARENT, Trail},
 };
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Version, header::CONNECTION};
@@ -33,17 +28,19 @@ use tracing::{Instrument as _, Span, field::Empty, info_span};
 /// What nginx made known as "client closed request".
 const CLIENT_GONE: u16 = 499;
 
-/// Follows a request from its head to its answer.
-pub(crate) async fn observe(State(metrics): State<IngressMetrics>, mut request: Request, next: Next) -> Response {
+/// Follows a request from its head to its answer, which `next` gives.
+pub(crate) async fn observe(
+    metrics: &IngressMetrics,
+    mut request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     let trail = Arc::new(trail(&request));
     request.extensions_mut().insert(Arc::clone(&trail));
     let mut inside = Inside::enter(metrics, Arc::clone(&trail));
     let (request, unread) = Unread::watch(request);
-    let mut response = if trail.span.is_none() {
-        next.run(request).await
-    } else {
-        next.run(request).instrument(trail.span.clone()).await
-    };
+    // A panic is the failure of this request, not of its neighbours on the connection.
+    let answering = AssertUnwindSafe(next(request)).catch_unwind().instrument(trail.span.clone());
+    let mut response = answering.await.unwrap_or_else(|panic| respond::failure(&panic_of(panic.as_ref())));
     if let Some(fault) = response.extensions_mut().remove::<Fault>() {
         trail.fault(&fault);
     }
@@ -186,20 +183,20 @@ impl http_body::Body for Watched {
 }
 
 /// A request that is inside. It is counted when it leaves, also when its client went away and the future was dropped.
-struct Inside {
-    metrics: IngressMetrics,
+struct Inside<'a> {
+    metrics: &'a IngressMetrics,
     trail: Arc<Trail>,
     answered: Option<u16>,
 }
 
-impl Inside {
-    fn enter(metrics: IngressMetrics, trail: Arc<Trail>) -> Self {
+impl<'a> Inside<'a> {
+    fn enter(metrics: &'a IngressMetrics, trail: Arc<Trail>) -> Self {
         metrics.in_flight.inc();
         Self { metrics, trail, answered: None }
     }
 }
 
-impl Drop for Inside {
+impl Drop for Inside<'_> {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
         if let Some(subject) = self.trail.subject() {
@@ -216,7 +213,7 @@ pub(crate) async fn one<T>(
     work: impl Future<Output = Result<T, RequestError>>,
 ) -> Result<T, RequestError> {
     trail.is_inference();
-    let mut inside = Inside::enter(metrics.clone(), Arc::clone(trail));
+    let mut inside = Inside::enter(metrics, Arc::clone(trail));
     let done = caught(trail, work).await;
     let status = done.as_ref().map_or_else(|error| respond::verdict(error).status, |_| 200);
     trail.record(status);
@@ -238,13 +235,6 @@ pub(crate) fn caught<T>(
         }
         done
     })
-}
-
-/// What becomes of a panic in a handler.
-#[must_use]
-#[expect(clippy::needless_pass_by_value, reason = "what the layer wants")]
-pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
-    respond::failure(&panic_of(panic.as_ref()))
 }
 
 fn panic_of(panic: &(dyn Any + Send)) -> RequestError {

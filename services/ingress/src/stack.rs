@@ -3,7 +3,7 @@
 //! | layer | reason |
 //! |---|---|
 //! | `observe` | every request has a span, figures and identifying headers, also the refused one |
-//! | `panicked` | a panic is the failure of one request |
+//! | its `catch_unwind` | a panic is the failure of one request |
 //! | `refuse_ambiguous` | what two parsers could read differently goes no further |
 //! | `metered` | gRPC only: who sends a message stands in the message, so its memory is counted before that is known; on a stream, message by message |
 //! | `named` | gRPC only: what was no message is refused in our words, as the client's fault |
@@ -36,14 +36,18 @@ use axum::{
     response::Response,
     routing::{MethodRouter, get, post},
 };
-use futures::StreamExt as _;
+use futures::{StreamExt as _, future::BoxFuture};
 use slipway_oip::{health::HealthServer, reflection};
 use slipway_proto::inference::grpc_inference_service_server::{self, GrpcInferenceServiceServer};
 use slipway_runtime::{CancellationToken, Clock, Health, websocket::WebSockets};
-use std::{sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 use tonic::{codec::CompressionEncoding, service::Routes};
-use tower::util::MapRequestLayer;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::{Service, util::MapRequestLayer};
 
 /// What all handlers share.
 pub struct Ingress {
@@ -83,50 +87,98 @@ impl std::fmt::Debug for Ingress {
     }
 }
 
+/// The layers, as a service. They are one future around the resources, in one box: as layers of a router each would clone all that is
+/// below it for every request.
+#[derive(Clone)]
+pub struct Stack(Arc<Layers>);
+
+struct Layers {
+    ingress: Arc<Ingress>,
+    inferences: GrpcInferenceServiceServer<Grpc>,
+    /// Everything else.
+    resources: Router,
+}
+
+impl Service<Request> for Stack {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let layers = Arc::clone(&self.0);
+        Box::pin(async move { Ok(layers.answer(request).await) })
+    }
+}
+
+impl Layers {
+    async fn answer(&self, request: Request) -> Response {
+        observe::observe(&self.ingress.metrics, request, async |request| match framing::refuse_ambiguous(&request) {
+            Some(refused) => refused,
+            None => self.route(request).await,
+        })
+        .await
+    }
+
+    async fn route(&self, request: Request) -> Response {
+        let memory = &self.ingress.admission.bodies;
+        let request = match inference_call(request.uri().path()) {
+            None => return answered(self.resources.clone().call(request).await),
+            Some(STREAM) => messages::metered(request, memory),
+            Some(_) => metered::metered(request, memory),
+        };
+        named(answered(self.inferences.clone().call(request).await).map(Body::new))
+    }
+}
+
+fn answered<T>(done: Result<T, Infallible>) -> T {
+    done.unwrap_or_else(|never| match never {})
+}
+
+/// The call of many messages.
+const STREAM: &str = "ModelStreamInfer";
+
+/// Which call of the protocol a path is.
+fn inference_call(path: &str) -> Option<&str> {
+    let call = path.strip_prefix('/')?.strip_prefix(grpc_inference_service_server::SERVICE_NAME)?.strip_prefix('/')?;
+    Some(call).filter(|call| !call.is_empty() && !call.contains('/'))
+}
+
 /// The layers.
-pub fn stack(ingress: Arc<Ingress>) -> Router {
-    let metrics = ingress.metrics.clone();
-    let grpc = GrpcInferenceServiceServer::new(Grpc::new(Arc::clone(&ingress)))
+pub fn stack(ingress: Arc<Ingress>) -> Stack {
+    let inferences = GrpcInferenceServiceServer::new(Grpc::new(Arc::clone(&ingress)))
         .max_decoding_message_size(limits::MESSAGE_BYTES)
         .max_encoding_message_size(limits::MESSAGE_BYTES)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Deflate)
         .send_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Deflate);
-    let calls = |call: &str| format!("/{}/{call}", grpc_inference_service_server::SERVICE_NAME);
-    let stream = Router::new()
-        .route_service(&calls("ModelStreamInfer"), grpc.clone())
-        .layer(middleware::from_fn_with_state(Arc::clone(&ingress), messages::metered));
+    let resources = resources().merge(tools(&ingress)).fallback(routes::unknown).with_state(Arc::clone(&ingress));
+    Stack(Arc::new(Layers { ingress, inferences, resources }))
+}
+
+/// What tools of gRPC ask of any server.
+fn tools(ingress: &Arc<Ingress>) -> Router<Arc<Ingress>> {
     // Who keeps asking does not hold a door that closes.
-    let ending = MapRequestLayer::new({
-        let closing = ingress.closing.clone();
-        move |request: Request| {
-            let closing = closing.clone().cancelled_owned();
-            request.map(|body| Body::from_stream(body.into_data_stream().take_until(closing)))
-        }
+    let (closing, memory) = (ingress.closing.clone(), ingress.admission.bodies.clone());
+    let bounded = MapRequestLayer::new(move |request: Request| {
+        let closing = closing.clone().cancelled_owned();
+        metered::metered(request, &memory).map(|body| Body::from_stream(body.into_data_stream().take_until(closing)))
     });
-    let tools = Routes::new(HealthServer::new(Readiness::new(Arc::clone(&ingress))))
+    Routes::new(HealthServer::new(Readiness::new(Arc::clone(ingress))))
         .add_service(reflection::v1())
         .add_service(reflection::v1alpha())
         .into_axum_router()
-        .reset_fallback();
-    let grpc = Router::new()
-        .route_service(&calls("{call}"), grpc)
-        .merge(tools.layer(ending).with_state(()))
-        .layer(middleware::from_fn_with_state(Arc::clone(&ingress), metered::metered))
-        .merge(stream)
-        .layer(middleware::map_response(named));
-    resources()
-        .merge(grpc)
-        .fallback(routes::unknown)
-        .with_state(ingress)
-        // A layer added later is further out.
-        .layer(middleware::from_fn(framing::refuse_ambiguous))
-        .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(middleware::from_fn_with_state(metrics, observe::observe))
+        .reset_fallback()
+        .layer(bounded)
+        .layer(middleware::map_response(async |response| named(response)))
+        .with_state(())
 }
 
-async fn named(mut response: Response) -> Response {
+fn named(mut response: Response) -> Response {
     slipway_oip::grpc::name_refusal(&mut response);
     response
 }

@@ -24,7 +24,7 @@ pub(crate) fn check(request: &Request, signature: &Signature, rules: Rules) {
     fits(request, signature, rules);
     let again =
         ModelInferRequest::decode(request.message(signature, "m".into(), "1".into()).encode_to_vec().as_slice());
-    let again = message::read(again.unwrap(), signature, rules).unwrap();
+    let again = message::read(&again.unwrap(), signature, rules).unwrap();
     assert_eq!(shown(&again, false), shown(request, false), "as a message");
 
     // JSON has no word for what is not finite, and a parameter that says how tensors stand would say it again.

@@ -32,7 +32,7 @@ pub fn run(data: &[u8]) {
     for signature in models::fitting(&declared, &wanted).into_iter().chain([models::two_inputs()]) {
         for rules in models::RULES {
             let message = request.clone();
-            let (read, took) = peak(|| message::read(message, &signature, rules));
+            let (read, took) = peak(|| message::read(&message, &signature, rules));
             assert!(took <= 32 * data.len() + 16 * 1_024, "{took} bytes for a message of {}", data.len());
             match read {
                 Ok(request) => forms::check(&request, &signature, rules),

@@ -2,7 +2,7 @@
 
 use super::{stall::Guarded, tls::DoorCertificate};
 use crate::{config::HttpConfig, error::IngressError, limits};
-use axum::{Router, serve::ListenerExt as _};
+use axum::serve::ListenerExt as _;
 use slipway_runtime::{drain, tls};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
@@ -47,7 +47,7 @@ impl HttpDoor {
     ///
     /// # Errors
     /// If TLS cannot be set up.
-    pub async fn serve(self, app: Router, shutdown: CancellationToken) -> Result<(), IngressError> {
+    pub async fn serve(self, app: impl drain::App, shutdown: CancellationToken) -> Result<(), IngressError> {
         let drained = match &self.certificate {
             None => {
                 let listener = self.listener.tap_io(|stream: &mut TcpStream| {

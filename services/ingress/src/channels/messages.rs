@@ -5,19 +5,12 @@ use crate::{
     admission::{BodyMemory, BodyShare},
     error::RequestError,
     limits, respond,
-    stack::Ingress,
 };
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{body::Body, extract::Request};
 use bytes::Bytes;
 use http_body::Frame;
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -27,8 +20,8 @@ use tonic::Status;
 const HEAD: usize = 5;
 
 /// Counts the memory of each message of a request's body while it comes.
-pub async fn metered(State(ingress): State<Arc<Ingress>>, request: Request, next: Next) -> Response {
-    next.run(request.map(|body| Body::new(Messages::new(body, &ingress.admission.bodies)))).await
+pub fn metered(request: Request, memory: &BodyMemory) -> Request {
+    request.map(|body| Body::new(Messages::new(body, memory)))
 }
 
 /// A body of messages. Each must be there [`limits::MESSAGE_ARRIVAL`] after it began.

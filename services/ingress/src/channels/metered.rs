@@ -4,14 +4,8 @@ use crate::{
     admission::{BodyMemory, BodyShare},
     error::RequestError,
     limits, respond,
-    stack::Ingress,
 };
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{body::Body, extract::Request};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use std::{
@@ -27,12 +21,13 @@ use tonic::Status;
 pub struct Held(Arc<Mutex<BodyShare>>);
 
 /// Counts the memory of a request's body; whoever handles it finds what holds the memory among its extensions.
-pub async fn metered(State(ingress): State<Arc<Ingress>>, mut request: Request, next: Next) -> Response {
+#[must_use]
+pub fn metered(mut request: Request, memory: &BodyMemory) -> Request {
     let body = std::mem::take(request.body_mut());
-    let body = Metered::new(body, &ingress.admission.bodies, Instant::now() + limits::MESSAGE_ARRIVAL);
+    let body = Metered::new(body, memory, Instant::now() + limits::MESSAGE_ARRIVAL);
     request.extensions_mut().insert(body.held());
     *request.body_mut() = Body::new(body);
-    next.run(request).await
+    request
 }
 
 /// A body whose memory is counted, and that must have come by a deadline.

@@ -12,7 +12,7 @@ use http::request::Parts;
 use std::{net::SocketAddr, sync::Arc};
 
 /// A request that came in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Visit {
     /// The door it came through.
     pub door: Arc<Door>,

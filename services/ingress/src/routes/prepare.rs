@@ -4,7 +4,7 @@ use super::{enter::Visit, head::Head, wire::Wire};
 use crate::{
     error::RequestError,
     limits,
-    table::{Door, Table, Target},
+    table::{Table, Target},
 };
 use prost::Message as _;
 use slipway_kernel::{DeploymentId, RequestId};
@@ -36,54 +36,36 @@ pub async fn prepare(
     known: Option<&RequestId>,
     wire: &Wire,
 ) -> Result<Prepared, RequestError> {
-    let work = Work {
-        door: Arc::clone(&visit.door),
-        named: visit.named.clone(),
-        principal: visit.caller.principal.clone(),
-        head: head.clone(),
-        known: known.cloned(),
-        wire: wire.clone(),
-    };
     // Bytes behind the document are only looked at, not read number by number.
     if wire.text_bytes() <= limits::DECODE_INLINE_BYTES {
-        return work.run();
+        return read(visit, head, known, wire);
     }
+    let (visit, head, known, wire) = (visit.clone(), head.clone(), known.cloned(), wire.clone());
     let span = Span::current();
-    let done = tokio::task::spawn_blocking(move || span.in_scope(|| work.run())).await;
+    let reading = move || span.in_scope(|| read(&visit, &head, known.as_ref(), &wire));
+    let done = tokio::task::spawn_blocking(reading).await;
     done.map_err(|error| RequestError::Internal(error.into()))?
 }
 
-struct Work {
-    door: Arc<Door>,
-    named: Option<Arc<Target>>,
-    principal: String,
-    head: Head,
-    known: Option<RequestId>,
-    wire: Wire,
-}
-
-impl Work {
-    fn run(self) -> Result<Prepared, RequestError> {
-        let entry = &self.door.entry;
-        let reading = self.wire.reading()?;
-        let request_id = match self.known {
-            Some(id) => id,
-            None => self.head.id(&entry.id, &self.principal, reading.id()),
-        };
-        let target = match &self.named {
-            Some(target) => Arc::clone(target),
-            None => entry.pick(&request_id).cloned().ok_or_else(|| RequestError::NothingServes(entry.id.clone()))?,
-        };
-        let signature = target.signature.as_ref().map_err(|reason| RequestError::Unservable(reason.clone()))?;
-        let mut request = reading.finish(signature)?;
-        let prepared = prepared(&mut request, &request_id, &entry.id, Arc::clone(&target), signature);
-        // Only text can grow: `0,` for an FP64 is a quarter of its bytes.
-        if self.wire.text_bytes() > limits::MESSAGE_BYTES / 4 && prepared.message.encoded_len() > limits::MESSAGE_BYTES
-        {
-            return Err(RequestError::BodyTooLarge { limit: limits::MESSAGE_BYTES });
-        }
-        Ok(prepared)
+fn read(visit: &Visit, head: &Head, known: Option<&RequestId>, wire: &Wire) -> Result<Prepared, RequestError> {
+    let entry = &visit.door.entry;
+    let reading = wire.reading()?;
+    let request_id = match known {
+        Some(id) => id.clone(),
+        None => head.id(&entry.id, &visit.caller.principal, reading.id()),
+    };
+    let target = match &visit.named {
+        Some(target) => Arc::clone(target),
+        None => entry.pick(&request_id).cloned().ok_or_else(|| RequestError::NothingServes(entry.id.clone()))?,
+    };
+    let signature = target.signature.as_ref().map_err(|reason| RequestError::Unservable(reason.clone()))?;
+    let mut request = reading.finish(signature)?;
+    let prepared = prepared(&mut request, &request_id, &entry.id, Arc::clone(&target), signature);
+    // Only text can grow: `0,` for an FP64 is a quarter of its bytes.
+    if wire.text_bytes() > limits::MESSAGE_BYTES / 4 && prepared.message.encoded_len() > limits::MESSAGE_BYTES {
+        return Err(RequestError::BodyTooLarge { limit: limits::MESSAGE_BYTES });
     }
+    Ok(prepared)
 }
 
 /// The message for a worker of the revision that the request leads to.

@@ -98,7 +98,7 @@ impl Reading<'_> {
         match self {
             Self::Document(envelope, tensors) => json::read(envelope, tensors, signature, rules),
             Self::Tensor(tensor) => binary::raw(tensor, signature, rules),
-            Self::Message(message) => message::read(message.clone(), signature, rules),
+            Self::Message(message) => message::read(message, signature, rules),
         }
     }
 }

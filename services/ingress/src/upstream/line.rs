@@ -1,13 +1,14 @@
 //! A line to a worker: one long stream that carries many small calls.
 
 use slipway_oip::grpc;
-use slipway_proto::failure::FailureCode;
 use slipway_proto::{
+    failure::FailureCode,
     inference::ModelInferResponse,
     slipway::inference::v1::{
         Call, CallFrame, Cancel, ReplyFrame, call_frame, direct_path_client::DirectPathClient, reply_frame,
     },
 };
+use slipway_runtime::together;
 use std::{
     collections::HashMap,
     sync::{
@@ -17,6 +18,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Channel};
 
 type Reply = Result<ModelInferResponse, Status>;
@@ -24,6 +26,10 @@ type Reply = Result<ModelInferResponse, Status>;
 /// Frames that wait for the connection to take them; then calls wait too. A connection that is well takes them by the hundred, so more
 /// would only hide one that is not.
 const UNSENT: usize = 256;
+
+/// From so many open calls on, a frame waits for those that others are about to send. Alone it is a record of TLS and a system call, which
+/// cost as much as all else that is done for a small request here.
+const COMPANY: usize = 4;
 
 /// One stream, open or ended.
 #[derive(Debug)]
@@ -42,6 +48,10 @@ impl Calls {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn count(&self) -> usize {
+        self.waiting().as_ref().map_or(0, HashMap::len)
+    }
+
     fn take(&self, call: u64) -> Option<oneshot::Sender<Reply>> {
         self.waiting().as_mut().and_then(|waiting| waiting.remove(&call))
     }
@@ -53,10 +63,11 @@ impl Line {
     /// # Errors
     /// What the worker or the transport says; [`Code::Unimplemented`] from a worker that knows no streams.
     pub async fn open(mut client: DirectPathClient<Channel>) -> Result<Arc<Self>, Status> {
-        let (frames, mut outgoing) = mpsc::channel(UNSENT);
-        let outgoing = futures::stream::poll_fn(move |context| outgoing.poll_recv(context));
-        let replies = client.exchange(outgoing).await?.into_inner();
+        let (frames, unsent) = mpsc::channel(UNSENT);
         let calls = Arc::new(Calls(Mutex::new(Some(HashMap::new()))));
+        let open = Arc::clone(&calls);
+        let outgoing = together::stream(ReceiverStream::new(unsent), move |_| open.count() >= COMPANY);
+        let replies = client.exchange(outgoing).await?.into_inner();
         // It does not hold the line: when the last who uses it is gone, the stream is ended and so is this.
         tokio::spawn(listen(Arc::clone(&calls), replies));
         Ok(Arc::new(Self { frames, next: AtomicU64::new(0), calls }))

@@ -9,7 +9,10 @@ use slipway_proto::{
     inference::{ModelInferRequest, ModelInferResponse, grpc_inference_service_client::GrpcInferenceServiceClient},
     slipway::inference::v1::{Call as Framed, direct_path_client::DirectPathClient},
 };
-use slipway_runtime::tls::{self, Reloadable, SpiffeId, TlsError};
+use slipway_runtime::{
+    tls::{self, Reloadable, SpiffeId, TlsError},
+    together,
+};
 use std::{
     fmt::Display,
     net::SocketAddr,
@@ -131,6 +134,7 @@ impl Worker {
         let revision = SpiffeId::Revision { deployment: seat.deployment.clone(), revision: seat.revision };
         let connector = tls::connector(seat.address, identity.client_config(revision)?);
         let channel = Endpoint::from(uri(seat.address))
+            .executor(together::Folding)
             .connect_timeout(connect_timeout)
             .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
             .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)

@@ -18,14 +18,14 @@ use slipway_proto::{
 ///
 /// # Errors
 /// All names, types and shapes that do not fit; then the first input whose elements do not.
-pub fn read(message: ModelInferRequest, signature: &Signature, rules: Rules) -> Result<Request, Refusals> {
-    let ModelInferRequest { id, parameters, inputs, outputs, raw_input_contents: mut raw, .. } = message;
+pub fn read(message: &ModelInferRequest, signature: &Signature, rules: Rules) -> Result<Request, Refusals> {
+    let ModelInferRequest { id, parameters, inputs, outputs, raw_input_contents: raw, .. } = message;
     let refuse = |refusal| Refusals(vec![refusal]);
     if !raw.is_empty() && raw.len() != inputs.len() {
         let allowed = format!("none, or one for each of the {} inputs", inputs.len());
         return Err(refuse(Refusal::new("raw_input_contents", format!("{} entries", raw.len()), allowed)));
     }
-    foreign_tensors(&inputs, &outputs)?;
+    foreign_tensors(inputs, outputs)?;
     let declared: Vec<Declared<'_>> = inputs
         .iter()
         .map(|input| Declared { name: &input.name, datatype: &input.datatype, shape: &input.shape })
@@ -34,12 +34,12 @@ pub fn read(message: ModelInferRequest, signature: &Signature, rules: Rules) -> 
     let fit = signature.fit(&declared, &wanted, rules)?;
     let mut assembly = Assembly::new(signature, rules);
     for (index, input) in inputs.iter().enumerate() {
-        match (raw.get_mut(index).map(std::mem::take), &input.contents) {
+        match (raw.get(index), &input.contents) {
             (Some(_), Some(_)) => {
                 let allowed = "elements either here or in raw_input_contents";
                 return Err(refuse(Refusal::new(format!("inputs[{index}].contents"), "given twice", allowed)));
             }
-            (Some(raw), None) => assembly.put(&fit, index, raw, Source::Raw)?,
+            (Some(raw), None) => assembly.put(&fit, index, raw.clone(), Source::Raw)?,
             (None, contents) => {
                 let nothing = InferTensorContents::default();
                 let tensor = &fit.inputs[index];
@@ -49,7 +49,7 @@ pub fn read(message: ModelInferRequest, signature: &Signature, rules: Rules) -> 
             }
         }
     }
-    assembly.finish(id, parameters, fit, |_| false)
+    assembly.finish(id.clone(), parameters.clone(), fit, |_| false)
 }
 
 /// Refuses what would silently mean something else: tensors in shared memory, classes instead of numbers.
@@ -133,18 +133,18 @@ mod tests {
         Tensor::from_i64("ids", vec![rows, length], &vec![7; rows * length]).unwrap()
     }
 
-    fn refused(message: ModelInferRequest) -> String {
+    fn refused(message: &ModelInferRequest) -> String {
         read(message, &model(), RULES).unwrap_err().to_string()
     }
 
     #[test]
     fn a_fitting_request_comes_out_in_the_order_of_the_signature_and_goes_on_as_it_came() {
-        let request = read(raw_request("m", "1", [ids(3, 5), x(3)]), &model(), RULES).unwrap();
+        let request = read(&raw_request("m", "1", [ids(3, 5), x(3)]), &model(), RULES).unwrap();
         assert_eq!(request.inputs, [x(3), ids(3, 5)]);
         assert_eq!((request.id.as_str(), request.rows, request.outputs.len()), ("1", 3, 2));
         let message = request.message(&model(), "m".into(), "2-1".into());
         assert!(message.outputs.is_empty());
-        assert_eq!(read(message, &model(), RULES).unwrap(), request);
+        assert_eq!(read(&message, &model(), RULES).unwrap(), request);
     }
 
     #[test]
@@ -153,28 +153,28 @@ mod tests {
         message.raw_input_contents.clear();
         message.inputs[0].contents = Some(InferTensorContents { fp32_contents: vec![0.5; 2], ..Default::default() });
         message.inputs[1].contents = Some(InferTensorContents { int64_contents: vec![7; 2], ..Default::default() });
-        assert_eq!(read(message, &model(), RULES).unwrap().inputs, [x(1), ids(1, 2)]);
+        assert_eq!(read(&message, &model(), RULES).unwrap().inputs, [x(1), ids(1, 2)]);
     }
 
     #[test]
     fn elements_that_do_not_fit_are_named_where_they_stand() {
         let nan = Tensor::from_f32("x", vec![1, 2], &[0.0, f32::NAN]).unwrap();
-        assert!(refused(raw_request("m", "1", [nan, ids(1, 1)])).contains("raw_input_contents[0][1]"));
+        assert!(refused(&raw_request("m", "1", [nan, ids(1, 1)])).contains("raw_input_contents[0][1]"));
         let mut short = raw_request("m", "1", [x(1), ids(1, 1)]);
         short.raw_input_contents[1] = bytes::Bytes::from_static(&[0; 7]);
-        assert!(refused(short).contains("raw_input_contents[1]: 7 bytes is not accepted; allowed: 8 bytes"));
+        assert!(refused(&short).contains("raw_input_contents[1]: 7 bytes is not accepted; allowed: 8 bytes"));
         let mut few = raw_request("m", "1", [x(1), ids(1, 1)]);
         few.raw_input_contents.pop();
-        assert!(refused(few).contains("raw_input_contents: 1 entries"));
+        assert!(refused(&few).contains("raw_input_contents: 1 entries"));
         let mut twice = raw_request("m", "1", [x(1), ids(1, 1)]);
         twice.inputs[0].contents = Some(InferTensorContents::default());
-        assert!(refused(twice).contains("inputs[0].contents"));
+        assert!(refused(&twice).contains("inputs[0].contents"));
         let mut missing = raw_request("m", "1", [x(1), ids(1, 1)]);
         missing.raw_input_contents.clear();
-        assert!(refused(missing).contains("inputs[0].contents: 0 elements"));
+        assert!(refused(&missing).contains("inputs[0].contents: 0 elements"));
         let mut shared = raw_request("m", "1", [x(1), ids(1, 1)]);
         shared.inputs[0].parameters.insert("shared_memory_region".into(), Default::default());
-        assert!(refused(shared).contains("shared memory is not served"));
+        assert!(refused(&shared).contains("shared memory is not served"));
     }
 
     #[test]
@@ -193,13 +193,13 @@ mod tests {
             (&[1, 0, 0, 0, b'h', 0, 0, 0, 0], "2 elements is not accepted; allowed: 1 elements"),
             (&[], "0 elements is not accepted; allowed: 1 elements"),
         ] {
-            let refused = read(lies(raw), &texts, RULES).unwrap_err().to_string();
+            let refused = read(&lies(raw), &texts, RULES).unwrap_err().to_string();
             assert!(refused.starts_with("raw_input_contents[0]: ") && refused.contains(says), "{refused}");
         }
         let with = |change: fn(&mut ModelInferRequest)| {
             let mut message = raw_request("m", "1", [x(1), ids(1, 1)]);
             change(&mut message);
-            refused(message)
+            refused(&message)
         };
         for (found, says) in [
             (with(|m| m.raw_input_contents[1] = vec![0; 9].into()), "raw_input_contents[1]: 9 bytes"),
@@ -218,7 +218,7 @@ mod tests {
     fn a_model_may_allow_what_is_not_finite() {
         let nan = || Tensor::from_f32("x", vec![1, 2], &[f32::INFINITY, f32::NAN]).unwrap();
         let rules = Rules { allow_non_finite: true, ..RULES };
-        assert!(read(raw_request("m", "1", [nan(), ids(1, 1)]), &model(), rules).is_ok());
+        assert!(read(&raw_request("m", "1", [nan(), ids(1, 1)]), &model(), rules).is_ok());
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
         let mut message = raw_request("m", "1", [x(1), ids(1, 1)]);
         let output = |name: &str| InferRequestedOutputTensor { name: name.into(), ..Default::default() };
         message.outputs = vec![output("probabilities"), output("label")];
-        let request = read(message, &model(), RULES).unwrap();
+        let request = read(&message, &model(), RULES).unwrap();
         assert_eq!(request.outputs.iter().map(|wanted| wanted.position).collect::<Vec<_>>(), [1, 0]);
         assert_eq!(request.message(&model(), "m".into(), String::new()).outputs[0].name, "probabilities");
     }
@@ -239,7 +239,7 @@ mod tests {
                 ids(other_rows, length),
             ];
             let fits = width == 2 && rows == other_rows && (1..=8).contains(&rows) && length > 0;
-            prop_assert_eq!(read(raw_request("m", "1", tensors), &model(), RULES).is_ok(), fits);
+            prop_assert_eq!(read(&raw_request("m", "1", tensors), &model(), RULES).is_ok(), fits);
         }
     }
 }

@@ -62,6 +62,7 @@ mod status;
 mod tasks;
 mod telemetry;
 pub mod tls;
+pub mod together;
 pub mod trace;
 pub mod websocket;
 

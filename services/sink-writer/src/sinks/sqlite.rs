@@ -9,7 +9,7 @@ use sqlx::{
     AssertSqlSafe, Row as _, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// A table of an embedded database.
 #[derive(Clone, Debug)]
@@ -35,6 +35,20 @@ pub(crate) async fn open(file: &Path) -> Result<SqlitePool, sqlx::Error> {
         .busy_timeout(Duration::from_secs(10));
     // One writer at a time is SQLite's nature; a second connection reads.
     SqlitePoolOptions::new().max_connections(2).connect_with(options).await
+}
+
+/// The texts of the row before. What is bound is a copy that the database's thread frees, and most columns of a batch say the same.
+#[derive(Default)]
+struct Texts([Arc<str>; 8]);
+
+impl Texts {
+    fn of(&mut self, place: usize, text: &str) -> Arc<str> {
+        let last = &mut self.0[place];
+        if **last != *text {
+            *last = Arc::from(text);
+        }
+        Arc::clone(last)
+    }
 }
 
 impl SqliteSink {
@@ -159,7 +173,7 @@ impl Sink for SqliteSink {
         let failed = |error| self.failed("writing", error);
         // Taking the write lock at once: a read that turns into a write is refused under contention instead of waiting.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let (mut written, mut rest) = (0, rows);
+        let (mut written, mut rest, mut texts) = (0, rows, Texts::default());
         while !rest.is_empty() {
             // Powers of two, so that any batch is made of a few statements that are prepared once.
             let size = (1 << rest.len().ilog2()).min(ROWS_PER_STATEMENT);
@@ -168,20 +182,21 @@ impl Sink for SqliteSink {
             let insert = self.insert(size);
             let statement = now.iter().fold(sqlx::query(AssertSqlSafe(insert)), |statement, row| {
                 statement
-                    .bind(&row.namespace)
-                    .bind(&row.deployment)
-                    .bind(&row.request_id)
-                    .bind(&row.correlation_id)
-                    .bind(row.revision.to_string())
-                    .bind(&row.model_digest)
-                    .bind(&row.trace_id)
-                    .bind(&row.principal)
+                    .bind(texts.of(0, &row.namespace))
+                    .bind(texts.of(1, &row.deployment))
+                    // Mostly a request is its own piece of work.
+                    .bind(texts.of(2, &row.request_id))
+                    .bind(texts.of(2, &row.correlation_id))
+                    .bind(texts.of(3, &row.revision.to_string()))
+                    .bind(texts.of(4, &row.model_digest))
+                    .bind(texts.of(5, &row.trace_id))
+                    .bind(texts.of(6, &row.principal))
                     .bind(row.attempt)
                     .bind(i64::try_from(row.accepted_at.0).unwrap_or(i64::MAX))
                     .bind(i64::try_from(row.completed_at.0).unwrap_or(i64::MAX))
                     .bind(row.ok)
-                    .bind(&row.code)
-                    .bind(row.outputs.get())
+                    .bind(texts.of(7, &row.code))
+                    .bind(Arc::<str>::from(row.outputs.get()))
             });
             written += statement.execute(&mut *transaction).await.map_err(failed)?.rows_affected();
         }

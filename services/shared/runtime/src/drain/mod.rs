@@ -6,6 +6,7 @@
 mod places;
 mod silence;
 
+use crate::together;
 use ::http::{Request, Response};
 use axum::{body::Body, extract::ConnectInfo, serve::Listener};
 use hyper_util::{
@@ -169,7 +170,7 @@ where
         tokio::time::sleep(limits.header_timeout).await;
         if heard.enough() { std::future::pending().await } else { Err("the client said nothing".to_owned()) }
     };
-    let talked = heard.clone();
+    let (talked, others) = (heard.clone(), activity.clone());
     let service = app.map_request(move |mut request: Request<hyper::body::Incoming>| {
         talked.request();
         request.extensions_mut().insert(ConnectInfo(peer.clone()));
@@ -197,7 +198,7 @@ where
         .max_header_list_size(limits.max_head);
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service)));
     let result = tokio::select! {
-        result = serving.as_mut() => result,
+        result = together::folded(together::polled(serving.as_mut(), move || others.requests() > 1)) => result,
         silent = silence => return silent,
         () = finish.cancelled() => {
             serving.as_mut().graceful_shutdown();

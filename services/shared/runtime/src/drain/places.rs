@@ -171,6 +171,11 @@ impl Activity {
         self.doing.last.store(self.taken.now(), Ordering::Relaxed);
     }
 
+    /// How many requests are in work.
+    pub(super) fn requests(&self) -> usize {
+        self.doing.requests.load(Ordering::Relaxed)
+    }
+
     /// A request is in work until this is dropped.
     pub(super) fn busy(&self) -> Busy {
         self.doing.requests.fetch_add(1, Ordering::AcqRel);
