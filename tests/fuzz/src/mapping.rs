@@ -36,7 +36,10 @@ pub fn run(data: &[u8]) {
         if fields.insert("noSuchField".into(), 1.into()).is_none() {
             let more = Value::Object(fields);
             assert!(json_to_bytes(message, &more, Unknown::Refuse).is_err(), "a field that no message has");
-            assert_eq!(json_to_bytes(message, &more, Unknown::Ignore).ok(), lax.ok());
+            // The entries of a map have no order, so the same message may be other bytes.
+            let said =
+                |bytes: Result<Vec<u8>, _>| bytes.ok().map(|bytes| bytes_to_json(message, &bytes, Unknown::Refuse));
+            assert_eq!(said(json_to_bytes(message, &more, Unknown::Ignore)), said(lax));
         }
         return;
     }
