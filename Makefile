@@ -25,9 +25,10 @@ test: tools  ## every test, with real servers
 	$(CARGO) test --locked --workspace --no-fail-fast
 	cd loadtest/inference && python3 -B -m unittest discover
 
-faults: tools  ## kills, freezes and damage beyond those of `test`; about eight minutes on a quiet machine
+faults: tools  ## kills, freezes and damage beyond those of `test`; about eleven minutes on a quiet machine
 	$(CARGO) build --locked --workspace --bin slipway
 	$(CARGO) test --locked --package slipway-tests --test faults
+	$(CARGO) test --locked --package slipway-tests --test flow -- --ignored
 
 fuzz:  ## inputs that no one thought of, for each parser of what comes from outside; FUZZ_SECONDS=300 for each; needs nightly Rust
 	@infra/tools/install.sh cargo-fuzz

@@ -183,7 +183,7 @@ pub(crate) async fn answer(
 ) -> Result<ModelInferResponse, Refusal> {
     let Terms { request_id, deadline, attempt } = terms;
     let work = async {
-        let asked = inference.read(deadline, attempt, message);
+        let asked = inference.read(deadline, attempt, &message);
         inference.compute(Path::Direct, asked).await.map(slipway_oip::Response::into_message)
     };
     let Some(traceparent) = traceparent.filter(|traceparent| trace::is_recorded(traceparent)) else {

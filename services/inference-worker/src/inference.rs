@@ -191,15 +191,14 @@ impl Inference {
     ///
     /// # Errors
     /// As [`Inference::ask`], and when it is too late.
-    #[expect(clippy::needless_pass_by_value, reason = "nobody who calls it needs the message any more")]
     pub fn read(
         &self,
         deadline: Option<Timestamp>,
         attempt: u32,
-        message: ModelInferRequest,
+        message: &ModelInferRequest,
     ) -> Result<Asked, Refusal> {
         let deadline = self.instant(deadline)?;
-        self.ask(&message, deadline, attempt > 1)
+        self.ask(message, deadline, attempt > 1)
     }
 
     /// Reads a message of the protocol as a request for this model.
@@ -411,7 +410,7 @@ mod tests {
     use std::time::Duration;
 
     async fn compute(inference: &Inference, message: ModelInferRequest) -> Result<Response, Refusal> {
-        inference.compute(Path::Direct, inference.read(None, 1, message)).await
+        inference.compute(Path::Direct, inference.read(None, 1, &message)).await
     }
 
     #[tokio::test]
@@ -443,7 +442,7 @@ mod tests {
         let inference = serving(clock);
         let late = |inference: &Inference, at| {
             let call = Call { deadline: Some(Timestamp(at)), ..call() };
-            inference.read(call.deadline, call.attempt, message(1)).err().map(|refusal| refusal.code)
+            inference.read(call.deadline, call.attempt, &message(1)).err().map(|refusal| refusal.code)
         };
         assert_eq!(late(&inference, 10_000), Some(FailureCode::DeadlineExceeded));
         assert_eq!(late(&inference, 60_000), None);
@@ -497,7 +496,7 @@ mod tests {
         let inference = serving(Clock::system());
         compute(&inference, message(1)).await.unwrap();
         {
-            let future = inference.compute(Path::Queued, inference.read(None, 1, message(1)));
+            let future = inference.compute(Path::Queued, inference.read(None, 1, &message(1)));
             let mut future = std::pin::pin!(future);
             assert!(futures::poll!(&mut future).is_pending());
         }

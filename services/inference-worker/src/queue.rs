@@ -289,8 +289,7 @@ impl Consumer {
         // Which revision answers was decided by the queue: after a rollback, requests are moved to the good one.
         message.model_version.clear();
         loop {
-            // A message is cheap to copy: its tensors are shared.
-            let asked = self.inference.read(call.deadline, call.attempt, message.clone());
+            let asked = self.inference.read(call.deadline, call.attempt, &message);
             match self.inference.compute(Path::Queued, asked).await {
                 Ok(response) => return Some(Outcome::Response(response.into_message())),
                 Err(Refusal { code, retry_after: Some(after), .. }) if code.is_retryable() => {
