@@ -60,11 +60,11 @@ mod tests {
     async fn every_request_is_counted_once_in_each_figure_it_belongs_to_and_its_time_adds_up() {
         let inference = serving(Clock::system());
         for rows in [1, 3, 20] {
-            inference.compute(Path::Direct, inference.read(None, 1, message(rows))).await.unwrap();
+            inference.compute(Path::Direct, inference.read(None, 1, &message(rows))).await.unwrap();
         }
         let mut wrong = message(1);
         wrong.inputs.clear();
-        inference.compute(Path::Direct, inference.read(None, 1, wrong)).await.unwrap_err();
+        inference.compute(Path::Direct, inference.read(None, 1, &wrong)).await.unwrap_err();
         let told = inference.statistics().model_stats.remove(0);
         // Twenty rows are two runs of eight and one of four.
         assert_eq!((told.inference_count, told.execution_count), (24, 5));
