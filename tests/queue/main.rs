@@ -50,9 +50,9 @@ async fn measure(duration: Duration) -> anyhow::Result<()> {
     let one = Shape::Closed { callers: 1, duration: Duration::from_secs(3) };
     let door = answer(folder).await?.latency.p50_ms;
     let alone = load(folder, one).await?;
-    // What accepting takes where nothing else of the path has work meanwhile.
+    // What accepting takes where nothing else of the path has work meanwhile. Not for long: what nobody takes fills the queue.
     signal(folder, Signal::STOP)?;
-    let resting = load(folder, one).await?;
+    let resting = load(folder, Shape::Closed { callers: 1, duration: Duration::from_secs(1) }).await?;
     signal(folder, Signal::CONT)?;
     let before = settled(&postgres, alone.ok + resting.ok).await?;
 
