@@ -11,13 +11,9 @@ import json
 import sys
 
 import nats
+from models import told
 
 TIMEOUT_SECONDS = 60
-
-
-def told(message):
-    headers = {name.lower(): value for name, value in (message.headers or {}).items()}
-    return {"headers": headers, "body": json.loads(message.data)}
 
 
 async def main(url, seed_file, inbox_prefix):

@@ -128,22 +128,13 @@ impl Bucket {
     }
 }
 
-/// The stream under the object store.
+/// The stream under the object store of artifacts, manifests and reports.
 #[must_use]
 pub(super) fn blobs_config(replicas: usize) -> Config {
+    // No bound of its own: blobs live as long as the facts that name them, and the disk is the limit.
     Config {
-        name: objects_stream(BLOBS),
         description: Some("artifacts, manifests, reports: named by their digest".to_owned()),
-        subjects: vec![format!("$O.{BLOBS}.C.>"), format!("$O.{BLOBS}.M.>")],
-        discard: DiscardPolicy::New,
-        allow_rollup: true,
-        allow_direct: true,
-        // No bound of its own: blobs live as long as the facts that name them, and the disk is the limit. A full disk is a failed
-        // put, which the fact then never names.
-        storage: StorageType::File,
-        duplicate_window: Duration::from_millis(100),
-        num_replicas: replicas,
-        ..Config::default()
+        ..objects_config(BLOBS, replicas)
     }
 }
 
@@ -151,20 +142,27 @@ pub(super) fn blobs_config(replicas: usize) -> Config {
 #[must_use]
 pub(super) fn payloads_config(bucket: &str, replicas: usize) -> Config {
     Config {
-        name: objects_stream(bucket),
         description: Some("what is too large for the messages of requests".to_owned()),
-        subjects: vec![format!("$O.{bucket}.C.>"), format!("$O.{bucket}.M.>")],
-        // Full, it refuses, and who sends is told: what was accepted stays.
-        discard: DiscardPolicy::New,
         max_age: PAYLOAD_AGE,
         max_bytes: PAYLOADS_BYTES,
+        // As the requests themselves.
+        persist_mode: persist_mode(replicas),
+        ..objects_config(bucket, replicas)
+    }
+}
+
+/// A stream in the form that the libraries give an object store.
+fn objects_config(bucket: &str, replicas: usize) -> Config {
+    Config {
+        name: objects_stream(bucket),
+        subjects: vec![format!("$O.{bucket}.C.>"), format!("$O.{bucket}.M.>")],
+        // Full, it refuses, and nothing names what was not put.
+        discard: DiscardPolicy::New,
         allow_rollup: true,
         allow_direct: true,
         storage: StorageType::File,
         duplicate_window: Duration::from_millis(100),
         num_replicas: replicas,
-        // As the requests themselves.
-        persist_mode: persist_mode(replicas),
         ..Config::default()
     }
 }
