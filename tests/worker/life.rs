@@ -25,6 +25,41 @@ struct Worker {
     load: Duration,
 }
 
+/// Resident memory in MiB.
+#[derive(Clone, Copy, Debug, Default)]
+struct Memory {
+    all: f64,
+    /// Of no file: not the code of program and engine.
+    anonymous: f64,
+    /// The engine's library. That of `tract` is part of the program.
+    library: f64,
+}
+
+impl Memory {
+    /// Adds up a process's mappings: a line with its place and file, then its figures.
+    fn read(maps: &str) -> Self {
+        let (mut memory, mut of_library) = (Self::default(), false);
+        for line in maps.lines() {
+            let mut words = line.split_whitespace();
+            let Some((key, value)) = words.next().zip(words.next()) else { continue };
+            let Some(key) = key.strip_suffix(':') else {
+                of_library = line.contains("libonnxruntime");
+                continue;
+            };
+            let mib = || value.parse::<f64>().unwrap() / 1024.0;
+            match key {
+                "Rss" => {
+                    memory.all += mib();
+                    memory.library += if of_library { mib() } else { 0.0 };
+                }
+                "Anonymous" => memory.anonymous += mib(),
+                _ => {}
+            }
+        }
+        memory
+    }
+}
+
 impl Worker {
     async fn start(model: &Path, engine: &str) -> Self {
         let served = ServedModel::start(model, &["--name", "model", "--engine", engine]).await;
@@ -38,14 +73,10 @@ impl Worker {
         Self { served, client, load: load.expect("the time of the load") }
     }
 
-    /// Resident memory in MiB: all of it, and what is not pages of files (the program's and the engine's code).
-    fn memory_mib(&self) -> (f64, f64) {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.served.program.pid())).unwrap();
-        let kib = |key: &str| {
-            let line = status.lines().find(|line| line.starts_with(key)).unwrap();
-            line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap()
-        };
-        (kib("VmRSS:") / 1024.0, kib("RssAnon:") / 1024.0)
+    /// What of the process lies in memory.
+    fn memory(&self) -> Memory {
+        let maps = fs::read_to_string(format!("/proc/{}/smaps", self.served.program.pid())).unwrap();
+        Memory::read(&maps)
     }
 
     /// A request of zeros.
@@ -75,32 +106,33 @@ impl Worker {
 pub async fn starts(models: &[std::path::PathBuf]) -> String {
     let mut lines = vec![
         "## From the start of the process to ready, and memory without work\n".to_owned(),
-        "`slipway serve`; medians. Anonymous memory is what is left without the pages of files, which are the code of program and engine.\n".to_owned(),
-        "| model | engine | ready | of it loading the model | the rest | resident | anonymous | model file |".to_owned(),
-        "|---|---|--:|--:|--:|--:|--:|--:|".to_owned(),
+        "`slipway serve`; medians. Anonymous memory is what is left without the pages of files, which are the code of program and engine; the engine's library is what of ONNX Runtime's is in memory.\n".to_owned(),
+        "| model | engine | ready | of it loading the model | the rest | resident | engine's library | anonymous | model file |".to_owned(),
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|".to_owned(),
     ];
     let (mut rests, mut idle) = (Vec::new(), f64::INFINITY);
     for model in models {
         let file_mib = fs::metadata(model).unwrap().len() as f64 / f64::from(1 << 20);
         for engine in ["onnxruntime", "tract"] {
-            let (mut ready, mut load, mut memory) = (Vec::new(), Vec::new(), (0.0, 0.0));
+            let (mut ready, mut load, mut memory) = (Vec::new(), Vec::new(), Memory::default());
             for _ in 0..STARTS {
                 let mut worker = Worker::start(model, engine).await;
                 ready.push(worker.served.ready_after.as_secs_f64() * 1e3);
                 load.push(worker.load.as_secs_f64() * 1e3);
-                memory = worker.memory_mib();
+                memory = worker.memory();
                 let _ = worker.served.program.stop().await;
             }
             let rest = median(ready.iter().zip(&load).map(|(ready, load)| ready - load).collect());
             rests.push(rest);
-            idle = idle.min(memory.0);
+            idle = idle.min(memory.all - memory.library - file_mib);
             lines.push(format!(
-                "| {} | {engine} | {:.0} ms | {:.0} ms | {rest:.0} ms | {:.1} MiB | {:.1} MiB | {file_mib:.1} MiB |",
+                "| {} | {engine} | {:.0} ms | {:.0} ms | {rest:.0} ms | {:.1} MiB | {:.1} MiB | {:.1} MiB | {file_mib:.1} MiB |",
                 name(model),
                 median(ready),
                 median(load),
-                memory.0,
-                memory.1
+                memory.all,
+                memory.library,
+                memory.anonymous
             ));
             println!("{}", lines[lines.len() - 1]);
         }
@@ -126,7 +158,7 @@ pub async fn soak(model: &Path, time: Duration) -> String {
             run(&target, Arc::clone(&workload), shape, Limits::default(), &Stop::default()).await.expect("a run");
         answered += report.ok;
         failed += report.failed();
-        readings.push(worker.memory_mib().0);
+        readings.push(worker.memory().all);
         println!("{:.1} MiB after {answered} requests", readings[readings.len() - 1]);
     }
     let warm = readings[readings.len() / 5];

@@ -167,6 +167,9 @@ impl Batcher {
                     if options.pinned {
                         pin(index);
                     }
+                    if let Err(error) = crate::engine::threads::takes_its_turn() {
+                        tracing::info!(thread = index, %error, "a thread takes cores from those who read requests");
+                    }
                     pool::serve(&queue, model.as_ref());
                 })?;
             batcher.threads.push(thread);
