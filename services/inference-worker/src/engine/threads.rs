@@ -44,7 +44,7 @@ pub fn pin(index: usize) -> std::io::Result<usize> {
 /// Lets the calling thread begin when its turn comes, instead of taking the core from whoever woke it.
 ///
 /// A thread of the pool is woken by the request that is read. Where all cores are busy, the system would stop the one that reads to run a
-/// batch of that one request, again and again: ten times as many switches, and a fifth to a third less throughput on two cores. As
+/// batch of that one request, again and again: ten times as many switches, and an eighth to a quarter less throughput on two cores. As
 /// `SCHED_BATCH` ([sched(7)](https://man7.org/linux/man-pages/man7/sched.7.html)) it gets its share of time all the same, and a core that
 /// is idle at once.
 ///
