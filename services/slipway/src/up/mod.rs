@@ -19,7 +19,7 @@ use slipway_bus::{
     permissions::{ServerConfig, server_config},
     topology::{self, TopologyConfig},
 };
-use slipway_kernel::Service;
+use slipway_kernel::{ByteSize, Service};
 use slipway_runtime::{AdminConfig, Common, Frame, Process, ProcessConfig, TelemetryConfig};
 use std::{
     fs,
@@ -77,12 +77,35 @@ fn configure(root: &Path, port: u16, keys: &KeyRing) -> Result<PathBuf, Failure>
         server_name: "slipway".to_owned(),
         port,
         store_dir: root.join("nats"),
+        max_file_store: store_bound(root)?,
         ..ServerConfig::default()
     };
     let file = root.join("nats.conf");
     let written = fs::write(&file, server_config(&config, keys));
     written.map_err(|error| Failure::local(format!("{}: {error}", file.display())))?;
     Ok(file)
+}
+
+/// Three quarters of the disk, as the broker itself has it of what is free; on a small disk what the streams may hold and as much for log and
+/// artifacts, for little of it is ever used. The same each time: a running broker takes no other.
+fn store_bound(root: &Path) -> Result<ByteSize, Failure> {
+    const LEAST: u64 = 12 << 30;
+    let disk = rustix::fs::statvfs(root).map_err(|error| Failure::local(format!("{}: {error}", root.display())))?;
+    Ok(ByteSize((disk.f_blocks.saturating_mul(disk.f_frsize) / 4 * 3).max(LEAST)))
+}
+
+/// Says so where the disk may become full before the streams are.
+fn warn_of_disk(root: &Path, keys: &KeyRing) {
+    let bounds = topology::bounds(&topology_config(keys));
+    if let Ok(free) = slipway_provisioner::machine::disk_available(root)
+        && free < bounds.0
+    {
+        tracing::warn!(
+            free_mib = free >> 20,
+            streams_may_hold_mib = bounds.0 >> 20,
+            "little free disk: when it is full the broker takes nothing more, and what is deployed or left in a queue is refused"
+        );
+    }
 }
 
 /// Tells the broker of a running mesh which keys there are now, and makes what their namespaces need. `false` if it runs none of its own:
@@ -123,6 +146,9 @@ async fn serve(
         .await
         .map_err(|error| Failure::local(chain(&error)).hint("another address for it: `--admin 127.0.0.1:0`"))?;
     let admin = process.admin_address().unwrap_or(args.admin);
+    if args.nats.is_none() {
+        warn_of_disk(folder.root(), keys);
+    }
     make_topology(url, keys).await?;
     let settings = Settings::new(args, folder.root(), keys, url, admin)?;
     for service in wanted {
@@ -160,10 +186,13 @@ async fn make_topology(url: &str, keys: &KeyRing) -> Result<(), Failure> {
         Failure::unreachable(chain(&error))
             .hint("a broker named by --nats must know the keys of the data folder (nats.conf there)")
     })?;
-    let namespaces = keys.clients().map(|(client, _)| client.namespace.clone()).collect();
-    topology::ensure(&bus, &TopologyConfig { replicas: 1, namespaces }).await?;
+    topology::ensure(&bus, &topology_config(keys)).await?;
     bus.close().await;
     Ok(())
+}
+
+fn topology_config(keys: &KeyRing) -> TopologyConfig {
+    TopologyConfig { replicas: 1, namespaces: keys.clients().map(|(client, _)| client.namespace.clone()).collect() }
 }
 
 fn banner(context: &Context, wanted: &[Service], global: &Global) {

@@ -2,7 +2,7 @@
 
 use super::{Permissions, Rules};
 use crate::{keys::KeyRing, topology::MAX_MESSAGE_BYTES};
-use slipway_kernel::Namespace;
+use slipway_kernel::{ByteSize, Namespace};
 use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
 
 /// One broker.
@@ -16,6 +16,10 @@ pub struct ServerConfig {
     pub port: u16,
     /// Where JetStream keeps its files.
     pub store_dir: PathBuf,
+    /// Most that JetStream keeps there. The broker makes no stream whose bound, with those of all others, goes beyond it. Not left to the
+    /// broker, which takes three quarters of what is free when it starts: too little for the bounds on a disk that is nearly full,
+    /// and another number each time.
+    pub max_file_store: ByteSize,
     /// Port of the HTTP monitor on the same host, if there is to be one.
     pub monitor_port: Option<u16>,
     /// The largest message in bytes.
@@ -42,6 +46,7 @@ impl Default for ServerConfig {
             host: "127.0.0.1".to_owned(),
             port: 4222,
             store_dir: PathBuf::from("nats"),
+            max_file_store: ByteSize(64 << 30),
             monitor_port: None,
             max_payload: MAX_MESSAGE_BYTES,
             cluster: None,
@@ -75,7 +80,8 @@ pub fn open_config(config: &ServerConfig) -> String {
     // written every two minutes.
     let sync = if config.cluster.is_none() { "  sync_interval: always\n" } else { "" };
     let store = quoted(&config.store_dir.display().to_string());
-    let _ = writeln!(text, "jetstream {{\n  store_dir: {store}\n{sync}}}");
+    let most = config.max_file_store.0;
+    let _ = writeln!(text, "jetstream {{\n  store_dir: {store}\n  max_file_store: {most}\n{sync}}}");
     if let Some(cluster) = &config.cluster {
         let routes: Vec<String> = cluster.routes.iter().map(|route| quoted(route)).collect();
         let listen = quoted(&format!("{}:{}", config.host, cluster.port));
@@ -128,5 +134,6 @@ mod tests {
         assert!(text.contains(public) && text.contains("\"_SLIPWAY_CLIENT.default.shop.>\""));
         assert!(!text.contains(std::fs::read_to_string(seed).unwrap().trim()));
         assert!(text.contains("listen: \"127.0.0.1:4222\"") && text.contains("sync_interval: always"));
+        assert!(text.contains("max_file_store: 68719476736\n"), "{text}");
     }
 }

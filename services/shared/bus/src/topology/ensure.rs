@@ -11,7 +11,7 @@ use async_nats::jetstream::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use slipway_kernel::Namespace;
+use slipway_kernel::{ByteSize, Namespace};
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::Instant;
 
@@ -42,19 +42,28 @@ impl Default for TopologyConfig {
 /// When the broker refuses one of them, or has no leader after a minute.
 pub async fn ensure(bus: &Bus, config: &TopologyConfig) -> Result<(), BusError> {
     let deadline = Instant::now() + BUDGET;
-    let streams = StreamName::ALL.into_iter().map(|stream| stream.config(config.replicas));
-    let buckets = Bucket::ALL.into_iter().map(|bucket| bucket.config(config.replicas));
-    let mut all: Vec<Config> = streams.chain(buckets).collect();
-    all.push(blobs_config(config.replicas));
-    let payloads = [PAYLOADS.to_owned()].into_iter().chain(config.namespaces.iter().map(uploads));
-    all.extend(payloads.map(|bucket| payloads_config(&bucket, config.replicas)));
-    for stream in &all {
+    for stream in &all(config) {
         retry(deadline, || ensure_stream(bus, stream)).await?;
     }
     for consumer in WorkConsumer::all() {
         retry(deadline, || ensure_consumer(bus, consumer)).await?;
     }
     Ok(())
+}
+
+/// Every stream, those under buckets and object stores included.
+fn all(config: &TopologyConfig) -> Vec<Config> {
+    let streams = StreamName::ALL.into_iter().map(|stream| stream.config(config.replicas));
+    let buckets = Bucket::ALL.into_iter().map(|bucket| bucket.config(config.replicas));
+    let payloads = [PAYLOADS.to_owned()].into_iter().chain(config.namespaces.iter().map(uploads));
+    let payloads = payloads.map(|bucket| payloads_config(&bucket, config.replicas));
+    streams.chain(buckets).chain([blobs_config(config.replicas)]).chain(payloads).collect()
+}
+
+/// What all streams that have a bound may hold on one server. The log of facts and the artifacts come on top: they grow with what is deployed.
+#[must_use]
+pub fn bounds(config: &TopologyConfig) -> ByteSize {
+    ByteSize(all(config).iter().filter_map(|stream| u64::try_from(stream.max_bytes).ok()).sum())
 }
 
 async fn retry<F: Future<Output = Result<(), BusError>>>(
@@ -100,4 +109,19 @@ async fn ensure_consumer(bus: &Bus, consumer: WorkConsumer) -> Result<(), BusErr
         "action": "",
     });
     wire::api(bus, &format!("CONSUMER.CREATE.{stream}.{}", consumer.as_str()), &request).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mesh_is_bounded_and_each_namespace_with_clients_adds_a_store() {
+        let of = |namespaces: &[&str]| {
+            let namespaces = namespaces.iter().map(|name| name.parse().unwrap()).collect();
+            bounds(&TopologyConfig { namespaces, ..TopologyConfig::default() }).0
+        };
+        assert_eq!(of(&["a", "b"]) - of(&[]), 2 * (256 << 20));
+        assert!(of(&[]) < 5 << 30, "the README says how much: {}", of(&[]));
+    }
 }
