@@ -8,6 +8,7 @@
 //! - [`wanted`](wanted::wanted) says which revisions must have workers now.
 
 pub mod deadlines;
+pub mod diagnose;
 pub mod due;
 pub mod duty;
 pub mod history;
