@@ -21,32 +21,38 @@ mod shell;
 pub mod target;
 mod telemetry;
 
-pub use config::{Config, GateConfig, LocalConfig, OnShutdown};
+pub use config::{Config, GateConfig, KubernetesConfig, LocalConfig, OnShutdown};
 pub use domain::first_plan;
 pub use telemetry::Telemetry;
 
 use domain::Deadlines;
 use gate::Gatekeeper;
-use shell::{Controller, Queues, Wisher};
+use shell::{Controller, Queues, Renderer, Wisher};
 use slipway_bus::{Bus, Principal};
 use slipway_kernel::Service;
 use slipway_runtime::Frame;
 use std::sync::Arc;
-use target::{Target, local::Local};
+use target::{Target, kubernetes::Kubernetes, local::Local};
 
-/// Lives until shutdown, with workers as processes of this machine.
+/// Lives until shutdown, with workers as processes of this machine or pods of a cluster.
 ///
 /// # Errors
-/// When the broker cannot be reached at the start, or the data folder cannot be used.
+/// When the broker cannot be reached at the start, or the data folder or the cluster cannot be used.
 pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
     let bus = connect(&config, &frame).await?;
     let telemetry = Telemetry::register(&frame);
-    if config.local.enabled {
-        let local = Local::new(config.setup(&frame.data_dir)?, bus.clone(), telemetry.clone());
-        Box::pin(serve(config, frame, bus, Arc::new(local), telemetry)).await
-    } else {
-        Box::pin(serve(config, frame, bus, Arc::new(target::Absent), telemetry)).await
+    if config.kubernetes.enabled {
+        let setup = config.kubernetes.setup(&config.bus, &config.common.telemetry).await?;
+        let renderer = Renderer { cluster: Some(setup.cluster.clone()) };
+        let target = Arc::new(Kubernetes::new(setup, bus.clone(), telemetry.clone()));
+        return Box::pin(serve(config, frame, bus, target, renderer, telemetry)).await;
     }
+    let target: Arc<dyn Target> = if config.local.enabled {
+        Arc::new(Local::new(config.setup(&frame.data_dir)?, bus.clone(), telemetry.clone()))
+    } else {
+        Arc::new(target::Absent)
+    };
+    Box::pin(serve(config, frame, bus, target, Renderer::default(), telemetry)).await
 }
 
 /// [`run`] with the target given: a bench or test puts a simulated one in its place.
@@ -56,7 +62,7 @@ pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
 pub async fn run_with(config: Config, frame: Frame, target: Arc<dyn Target>) -> anyhow::Result<()> {
     let bus = connect(&config, &frame).await?;
     let telemetry = Telemetry::register(&frame);
-    Box::pin(serve(config, frame, bus, target, telemetry)).await
+    Box::pin(serve(config, frame, bus, target, Renderer::default(), telemetry)).await
 }
 
 async fn connect(config: &Config, frame: &Frame) -> anyhow::Result<Bus> {
@@ -68,6 +74,7 @@ async fn serve(
     frame: Frame,
     bus: Bus,
     target: Arc<dyn Target>,
+    renderer: Renderer,
     telemetry: Telemetry,
 ) -> anyhow::Result<()> {
     let view = bus.log().follow().await?;
@@ -76,7 +83,7 @@ async fn serve(
     let queues = Queues::new(bus.clone(), view.clone(), Arc::clone(&target));
     let wisher = Wisher::new(frame.clock.clone(), view, Arc::clone(&target), telemetry.clone(), routes.clone());
     let deadlines = Deadlines { counted_from: frame.clock.now(), ..config.deadlines };
-    let controller = Controller::new(Arc::clone(&target), deadlines, telemetry, routes);
+    let controller = Controller::new(Arc::clone(&target), deadlines, telemetry, routes, renderer);
     let keeping = async { target.run(frame.clone()).await };
     let wishing = async {
         tokio::join!(wisher.run(frame.clone()), queues.run(frame.clone()));

@@ -1,14 +1,16 @@
 //! The controller as an actor of the bus.
 
-use super::{decide, group_of, wishes::model_of};
+use super::{decide, group_of, manifests::Renderer, wishes::model_of};
 use crate::{
-    domain::{Deadlines, due, duty::Duty, manifest},
+    domain::{Deadlines, due, duty::Duty},
     target::{Status, Target},
     telemetry::Telemetry,
 };
 use async_trait::async_trait;
 use slipway_bus::{Actor, Done, DutyError, RouteReport, Scene, Watched};
-use slipway_kernel::{Answer, Deployment, Due, FactKey, Generation, RevisionId, RevisionState, Service, Timestamp};
+use slipway_kernel::{
+    Answer, Deployment, Due, FactKey, Generation, RevisionId, RevisionState, Service, Timestamp, spec::Scale,
+};
 use std::{sync::Arc, time::Duration};
 
 /// How soon to look again at something that other processes are about to finish.
@@ -25,6 +27,7 @@ pub(crate) struct Controller {
     pub(super) deadlines: Deadlines,
     pub(super) telemetry: Telemetry,
     pub(super) routes: Watched<Vec<RouteReport>>,
+    renderer: Renderer,
 }
 
 impl Controller {
@@ -33,8 +36,9 @@ impl Controller {
         deadlines: Deadlines,
         telemetry: Telemetry,
         routes: Watched<Vec<RouteReport>>,
+        renderer: Renderer,
     ) -> Self {
-        Self { target, deadlines, telemetry, routes }
+        Self { target, deadlines, telemetry, routes, renderer }
     }
 
     /// Writes the fact that a duty comes to.
@@ -69,9 +73,11 @@ impl Controller {
             return Ok(Done::Again);
         };
         let model = model_of(&scene.folded.deployment, key.generation);
-        let document = manifest::processes(&scene.id, key.revision_id(), &planned.plan, model);
+        let generation = scene.folded.deployment.generations.get(&key.generation);
+        let scale = generation.map_or_else(Scale::default, |generation| generation.spec().scale);
+        let (document, media) = self.renderer.render(&scene.id, key.revision_id(), &planned.plan, model, scale);
         let text = serde_json::to_vec_pretty(&document).map_err(DutyError::permanent)?;
-        planned.manifests = Some(scene.bus.blobs().put(text, manifest::MEDIA_TYPE).await?);
+        planned.manifests = Some(scene.bus.blobs().put(text, media).await?);
         self.write_as(&key, Answer::Planned(planned), None, scene).await
     }
 

@@ -25,7 +25,8 @@ impl Wishes {
 
     /// The same by the try at each revision.
     pub(super) fn by_group(&self) -> BTreeMap<Group, Desired> {
-        let all = self.desired.iter().flat_map(|(deployment, desired)| desired.iter().map(move |one| (deployment, one)));
+        let all =
+            self.desired.iter().flat_map(|(deployment, desired)| desired.iter().map(move |one| (deployment, one)));
         let group = |deployment: &DeploymentId, one: &Desired| Group {
             deployment: deployment.clone(),
             revision: one.wanted.revision,
