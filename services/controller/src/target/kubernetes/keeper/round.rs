@@ -82,7 +82,15 @@ impl Keeper {
                 Action::Remove { key, uid } => self.remove(&key, &uid).await?,
                 Action::Apply { group, number, why, token, is_absent } => {
                     let Some(known) = known.iter().find(|known| known.group == group) else { continue };
-                    let anchor = self.anchor(&group.deployment, &mut sight, lease).await?;
+                    let anchor = match self.anchor(&group.deployment, &mut sight, lease).await {
+                        Ok(anchor) => anchor,
+                        Err(ApiError::Refused(message, finding)) => {
+                            tracing::warn!(deployment = %group.deployment, message, "the cluster refuses the anchor");
+                            self.refused.insert(group.clone(), finding);
+                            continue;
+                        }
+                        Err(error) => return Err(error.into()),
+                    };
                     let Some(item) = known.items.get(number) else { continue };
                     let object = applied(item, &anchor, group.attempt, token.unwrap_or_else(|| lease.token()));
                     self.make(known, &object, why, is_absent).await?;
@@ -186,7 +194,7 @@ impl Keeper {
     }
 
     /// The anchor of a deployment, with this keeper's token in it.
-    async fn anchor(&self, deployment: &DeploymentId, sight: &mut Sight, lease: &Lease) -> Result<Value, Stop> {
+    async fn anchor(&self, deployment: &DeploymentId, sight: &mut Sight, lease: &Lease) -> Result<Value, ApiError> {
         let label = names::label(deployment);
         let wanted = kubernetes::anchor(deployment, &self.target.setup.cluster, lease.token());
         let anchor = match sight.anchors.get(&label) {

@@ -1,0 +1,91 @@
+//! The cluster as a person with `kubectl` has it.
+
+use serde_json::Value;
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+    time::{Duration, SystemTime},
+};
+use tokio::time::{Instant, sleep};
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A namespace of its own, which goes with the test.
+pub struct Namespace {
+    pub name: String,
+}
+
+impl Namespace {
+    /// A new one, with what the API server makes for each.
+    pub async fn new(labels: &[&str]) -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let name = format!("t-{:x}", since.as_nanos());
+        kubectl(&["create", "namespace", &name]).unwrap();
+        for label in labels {
+            kubectl(&["label", "namespace", &name, label]).unwrap();
+        }
+        let this = Self { name };
+        this.until("its service account is there", || this.get("serviceaccount", "default").is_some()).await;
+        this
+    }
+
+    /// `kubectl -n <namespace> …`; what it printed, or what it complained of.
+    pub fn run(&self, arguments: &[&str]) -> Result<String, String> {
+        kubectl(&[&["--namespace", &self.name], arguments].concat())
+    }
+
+    /// Makes an object.
+    pub fn apply(&self, object: &Value) {
+        let mut command = command(&["--namespace", &self.name, "apply", "-f", "-"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(object.to_string().as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{object}");
+    }
+
+    /// An object, if it is there.
+    pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        self.run(&["get", kind, name, "--output", "json"]).ok().map(|text| serde_json::from_str(&text).unwrap())
+    }
+
+    /// All objects of a kind that Slipway made.
+    pub fn ours(&self, kind: &str) -> Vec<Value> {
+        let text = self.run(&["get", kind, "--selector", "slipway.dev/installation", "--output", "json"]).unwrap();
+        let list: Value = serde_json::from_str(&text).unwrap();
+        list["items"].as_array().unwrap().clone()
+    }
+
+    /// Waits for a condition, a minute at most.
+    pub async fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        until(what, Duration::from_secs(60), holds).await;
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Whatever is left in it goes too; nobody waits for that.
+        let _ = kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
+    }
+}
+
+/// Waits for a condition.
+pub async fn until(what: &str, at_most: Duration, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + at_most;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {at_most:?}: {what}");
+        sleep(LOOK).await;
+    }
+}
+
+fn kubectl(arguments: &[&str]) -> Result<String, String> {
+    let output = command(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    assert!(std::env::var_os("KUBECONFIG").is_some(), "there is no cluster: run `make test-kubernetes`");
+    let mut command = Command::new(std::env::var("SLIPWAY_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned()));
+    command.args(arguments);
+    command
+}

@@ -1,0 +1,8 @@
+//! Slipway on Kubernetes, against a real API server, and a real node where there is one.
+//!
+//! `make test-kubernetes` starts both, or uses the cluster of `KUBECONFIG`; by hand: `tests/kubernetes/run target::`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
+
+mod kubectl;
+mod target;
+mod world;
