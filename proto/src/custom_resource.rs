@@ -196,10 +196,9 @@ fn bounds(schema: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use slipway_kernel::spec::ModelDeployment;
 
     fn of_document() -> Value {
-        definition(&ModelDeployment::json_schema())
+        definition(&serde_json::from_str(include_str!("../schema/model-deployment.schema.json")).unwrap())
     }
 
     fn at<'a>(definition: &'a Value, path: &str) -> &'a Value {
