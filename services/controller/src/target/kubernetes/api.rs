@@ -4,7 +4,7 @@ use super::objects::{Kind, text};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
-    core::DynamicObject,
+    core::{DynamicObject, PartialObjectMeta},
 };
 use serde_json::{Value, json};
 use slipway_kernel::{Finding, FindingKind};
@@ -77,11 +77,12 @@ impl Objects {
         Self { client, namespace: namespace.to_owned() }
     }
 
-    pub(super) fn client(&self) -> Client {
-        self.client.clone()
+    /// The objects of a kind, but for what they are and do.
+    pub(super) fn metadata_of(&self, kind: Kind) -> Api<PartialObjectMeta<DynamicObject>> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource())
     }
 
-    pub(super) fn of(&self, kind: Kind) -> Api<DynamicObject> {
+    fn of(&self, kind: Kind) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource())
     }
 

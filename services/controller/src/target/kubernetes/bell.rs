@@ -6,7 +6,7 @@ use super::{
     objects::{KINDS, Kind, POD},
 };
 use futures::StreamExt as _;
-use kube::runtime::{WatchStreamExt as _, metadata_watcher, watcher};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use std::sync::Arc;
 use tokio::{sync::Notify, task::JoinSet};
 
@@ -23,7 +23,7 @@ pub(super) fn hang(objects: &Objects, labels: &str, bell: &Arc<Notify>) -> JoinS
 
 async fn metadata(objects: Objects, kind: Kind, labels: String, bell: Arc<Notify>) {
     let config = watcher::Config::default().labels(&labels);
-    let mut events = std::pin::pin!(metadata_watcher(objects.of(kind), config).default_backoff());
+    let mut events = std::pin::pin!(watcher(objects.metadata_of(kind), config).default_backoff());
     while let Some(event) = events.next().await {
         match event {
             Ok(_) => bell.notify_one(),

@@ -44,7 +44,7 @@ pub enum OnDrift {
 }
 
 /// How the target is set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setup {
     /// What all workers have in common.
     pub cluster: Cluster,

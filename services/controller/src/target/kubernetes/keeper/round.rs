@@ -122,8 +122,8 @@ impl Keeper {
             }
         }
         let digests: Vec<_> =
-            desired.values().filter_map(|wish| wish.wanted.manifests.as_ref()).map(|m| m.digest).collect();
-        self.documents.retain(|digest, _| digests.contains(digest));
+            desired.values().filter_map(|wish| wish.wanted.manifests.as_ref()).map(|m| &m.digest).collect();
+        self.documents.retain(|digest, _| digests.contains(&digest));
         Ok(all)
     }
 
@@ -151,7 +151,7 @@ impl Keeper {
         match items(&text, namespace) {
             Ok(items) => {
                 let items = Arc::new(items);
-                self.documents.insert(manifests.digest, Arc::clone(&items));
+                self.documents.insert(manifests.digest.clone(), Arc::clone(&items));
                 Ok(Ok(items))
             }
             Err(message) => Ok(Err(Finding::deterministic(FindingKind::Misconfigured, message))),
