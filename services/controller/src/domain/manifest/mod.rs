@@ -66,3 +66,17 @@ pub fn worker_settings(deployment: &DeploymentId, revision: RevisionId, plan: &P
     }
     settings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::scenario::{id, plan};
+
+    #[test]
+    fn a_gpu_that_is_required_is_the_only_device_and_one_that_is_optional_is_used_where_it_is() {
+        for (gpu, device) in [(Gpu::Required, "cuda"), (Gpu::Optional, "auto"), (Gpu::None, "cpu")] {
+            let model = Model { gpu, ..Model::default() };
+            assert_eq!(worker_settings(&id(), RevisionId::new(1, 1), &plan(), model)["device"], device);
+        }
+    }
+}

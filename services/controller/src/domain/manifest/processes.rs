@@ -57,14 +57,6 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_that_is_required_is_the_only_device_and_one_that_is_optional_is_used_where_it_is() {
-        for (gpu, device) in [(Gpu::Required, "cuda"), (Gpu::Optional, "auto"), (Gpu::None, "cpu")] {
-            let model = Model { gpu, ..Model::default() };
-            assert_eq!(worker_settings(&id(), RevisionId::new(1, 1), &plan(), model)["device"], device);
-        }
-    }
-
-    #[test]
     fn the_same_plan_makes_the_same_document() {
         let render = || processes(&id(), RevisionId::new(1, 1), &plan(), Model::default()).to_string();
         assert_eq!(render(), render());

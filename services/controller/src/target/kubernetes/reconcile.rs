@@ -216,7 +216,7 @@ mod tests {
         let id: DeploymentId = "default.digits".parse().unwrap();
         let told = if world.told { BTreeSet::from([id]) } else { BTreeSet::new() };
         let pods = (1..3).map(|n| (("default.digits".to_owned(), format!("1-{n}")), world.pods)).collect();
-        let applied = world.applied.iter().map(|seen| (seen.key.clone(), seen.fingerprint)).collect();
+        let applied = world.applied.iter().map(|seen| (seen.key.clone(), seen.fingerprint.clone())).collect();
         let actions = reconcile(&Picture {
             wanted: &world.wanted,
             told: &told,
