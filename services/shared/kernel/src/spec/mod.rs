@@ -9,6 +9,7 @@ mod infrastructure;
 mod outputs;
 mod read;
 mod serving;
+mod stored;
 mod validation;
 
 pub use infrastructure::{Approval, Elasticity, Gpu, Infrastructure, Target};
@@ -20,6 +21,7 @@ pub use serving::{
     Access, Batching, Cache, Hedging, HttpInput, Input, Jwt, MAX_BODY_BYTES, Model, NatsInput, Platform, Protocol,
     Resources, Scale, ScaleSignal, Serving,
 };
+pub use stored::{BLOB, blob_digest, blob_uri};
 pub use validation::{Fault, Load, Rollout, Slo, Validation};
 
 use crate::{
