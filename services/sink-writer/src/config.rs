@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use slipway_bus::BusConfig;
-use slipway_kernel::{ByteSize, Refusal, Span};
+use slipway_kernel::{ByteSize, Refusal, Span, spec::SecretReference};
 use slipway_runtime::{Common, ServiceConfig};
 
 /// Settings of the sink-writer.
@@ -13,7 +13,9 @@ pub struct Config {
     pub common: Common,
     /// The broker.
     pub bus: BusConfig,
-    /// Embedded databases.
+    /// The database of the mesh's own, which replicas share.
+    pub database: DatabaseConfig,
+    /// Embedded databases, where there is no other.
     pub embedded: Embedded,
     /// How results are taken from the queue.
     pub batch: Batch,
@@ -21,6 +23,15 @@ pub struct Config {
     pub objects: Objects,
     /// The copy of the log.
     pub ledger: LedgerConfig,
+}
+
+/// The database of the mesh's own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DatabaseConfig {
+    /// The URL of a PostgreSQL, by reference: it holds the ledger, results of validation, and those of deployments with a `sqlite` output.
+    /// Unset: files in the data folder, which one machine has.
+    pub url: Option<SecretReference>,
 }
 
 /// Embedded databases, in the data folder.
