@@ -25,7 +25,7 @@ pub(super) fn autoscaler(order: &Order<'_>) -> Option<Value> {
             scaled_object(order, server, "slipway_worker_requests_in_flight")
         }
         (ScaleSignal::QueueDepth, Some(server)) if order.cluster.has_keda => {
-            scaled_object(order, server, "slipway_worker_requests_waiting")
+            scaled_object(order, server, "slipway_worker_queue_depth")
         }
         (ScaleSignal::Concurrency | ScaleSignal::QueueDepth, _) => {
             let why = "processor time: requests are counted only with KEDA and `kubernetes.prometheus`";
@@ -57,7 +57,10 @@ fn horizontal(order: &Order<'_>, percent: u32, why: Option<&str>) -> Value {
 }
 
 fn scaled_object(order: &Order<'_>, server: &str, series: &str) -> Value {
-    let query = format!(r#"sum({series}{{deployment="{}",revision="{}"}})"#, order.deployment, order.revision);
+    let query = format!(
+        r#"sum({series}{{namespace="{}",deployment="{}",revision="{}"}})"#,
+        order.deployment.namespace, order.deployment.name, order.revision
+    );
     json!({
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
