@@ -39,7 +39,7 @@ models: build  ## real models from PyPI on each engine and through the mesh, com
 	.tools/bin/python-models -B services/platform-selector/src/engine/operators.py --check
 	.tools/bin/python-models -B tests/models/run.py target/models
 
-kubernetes-tools:  ## build Kubernetes, etcd and Helm from pinned modules for the test cluster; needs Go; a quarter of an hour once, 3 GB
+kubernetes-tools:  ## build Kubernetes, etcd and Helm from pinned modules for the test cluster; needs Go; once, twenty minutes on two cores, 6 GB
 	@tests/kubernetes/tools/build
 
 gpu-check: build  ## which GPU and engines of it there are, or why none; with one, its numbers beside those of the CPU

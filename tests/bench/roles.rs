@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use slipway_bus::Bus;
 use slipway_controller::target::simulated::Simulated as SimulatedTarget;
 use slipway_ingress::Subject;
-use slipway_kernel::{Finding, Item, Proof, Service};
+use slipway_kernel::{Finding, Item, Proof, Service, spec::Target};
 use slipway_platform_selector::{ExamineError, Examined, Order, Workshop};
 use slipway_provisioner::{
     Installation,
@@ -74,6 +74,14 @@ struct ReadyMachine {
 impl slipway_provisioner::Effects for ReadyMachine {
     async fn surroundings(&self) -> Surroundings {
         self.surroundings.clone()
+    }
+
+    fn executors(&self) -> Vec<Target> {
+        vec![Target::Local]
+    }
+
+    async fn prepare_kubernetes(&self, order: &PlaceOrder) -> Result<Prepared, NotReady> {
+        self.prepare_local(order).await
     }
 
     async fn prepare_local(&self, _: &PlaceOrder) -> Result<Prepared, NotReady> {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes a container image without a registry and without a daemon: an archive as `docker save` writes it.
 
-    image.py OUT.tar NAME:TAG SOURCE [--add FILE=/PATH]... [--env K=V]... [--user UID[:GID]] [-- COMMAND...]
+    image.py OUT.tar NAME:TAG SOURCE [--add FILE=/PATH]... [--env K=V]... [--user UID[:GID]] [--entrypoint PATH] [-- COMMAND...]
 
 SOURCE is a folder, which becomes the root of the image, or a static program, which becomes /NAME in it and its entry point.
 COMMAND is the image's command, after the entry point where there is one. The same input gives the same bytes, so an image of the
@@ -98,7 +98,9 @@ def write_layer(file, source, added):
 def configuration(arguments, layer):
     source = arguments.source
     config = {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin", *arguments.env], "User": arguments.user, "Cmd": arguments.command}
-    if source.is_file():
+    if arguments.entrypoint:
+        config["Entrypoint"] = [arguments.entrypoint]
+    elif source.is_file():
         config["Entrypoint"] = [f"/{source.name}"]
     host = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
     return {
@@ -140,6 +142,7 @@ def main():
     parser.add_argument("source", type=Path)
     parser.add_argument("--add", action="append", default=[], metavar="FILE=/PATH", help="one more file, or another in its place")
     parser.add_argument("--env", action="append", default=[], metavar="K=V")
+    parser.add_argument("--entrypoint", metavar="PATH", help="the program in a folder; of a program it is that itself")
     parser.add_argument("--user", default=NOBODY, metavar="UID[:GID]", help=f"who runs it; {NOBODY} when not said")
     given = sys.argv[1:]
     at = given.index("--") if "--" in given else len(given)

@@ -38,6 +38,8 @@ pub struct DatabaseConfig {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Embedded {
+    /// Whether the data folder outlives this process's place. It does not in a pod without a volume; then outputs that lie there are refused.
+    pub lasting: bool,
     /// Results of deployments with a `sqlite` output.
     pub results_file: String,
     /// Results of validation traffic.
@@ -46,7 +48,7 @@ pub struct Embedded {
 
 impl Default for Embedded {
     fn default() -> Self {
-        Self { results_file: "outputs.db".to_owned(), probes_file: "probes.db".to_owned() }
+        Self { lasting: true, results_file: "outputs.db".to_owned(), probes_file: "probes.db".to_owned() }
     }
 }
 

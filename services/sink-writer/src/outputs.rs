@@ -57,6 +57,14 @@ impl Outputs {
         }
     }
 
+    /// Whether rows of this output last as long as they must.
+    ///
+    /// # Errors
+    /// When they would be gone with this process's place.
+    pub(crate) fn lasting(&self, output: &Output) -> Result<(), SinkError> {
+        self.own.lasting(output)
+    }
+
     /// Opens one output; a secret is read anew each time it is not open yet.
     pub(crate) async fn sink(&self, output: &Output) -> Result<Opened, SinkError> {
         let key = serde_json::to_string(output).unwrap_or_default();

@@ -3,14 +3,15 @@
 
 use crate::{
     config::Config,
+    domain::fleeting,
     error::SinkError,
     ledger::Store,
     sinks::{PostgresSink, SqliteSink, Table, open_postgres, open_sqlite},
 };
-use slipway_kernel::spec::SecretReference;
+use slipway_kernel::spec::{Output, SecretReference};
 use slipway_runtime::Frame;
 use sqlx::{PgPool, SqlitePool};
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Connections of a replica to the database: the two queues, the ledger, its verification, and questions.
 const CONNECTIONS: u32 = 6;
@@ -23,6 +24,8 @@ pub(crate) struct Own {
     results: Place,
     probes: Arc<dyn Table>,
     ledger: Store,
+    /// The data folder, if it is gone with this process's place.
+    fleeting: Option<PathBuf>,
 }
 
 /// Where tables of results lie.
@@ -38,7 +41,10 @@ impl Own {
     /// # Errors
     /// When files cannot be opened, or the secret with the database's URL is not there or is none; none when the process ends meanwhile.
     pub(crate) async fn open(config: &Config, frame: &Frame) -> anyhow::Result<Option<Self>> {
-        let Some(reference) = &config.database.url else { return in_files(config, frame).await.map(Some) };
+        let fleeting = (!config.embedded.lasting).then(|| frame.data_dir.clone());
+        let Some(reference) = &config.database.url else {
+            return in_files(config, frame, fleeting).await.map(Some);
+        };
         let condition = frame.health.condition("database");
         let pool = open_postgres(reference, CONNECTIONS)?;
         let mut pause = PAUSES[0];
@@ -46,7 +52,7 @@ impl Own {
             match in_database(&pool).await {
                 Ok(own) => {
                     condition.set_ready();
-                    return Ok(Some(own));
+                    return Ok(Some(Self { fleeting, ..own }));
                 }
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the database is waited for");
@@ -58,6 +64,16 @@ impl Own {
             }
             pause = (pause * 2).min(PAUSES[1]);
         }
+    }
+
+    /// Whether rows of this output last as long as they must.
+    ///
+    /// # Errors
+    /// When they would be gone with this process's place.
+    pub(crate) fn lasting(&self, output: &Output) -> Result<(), SinkError> {
+        let Some(folder) = &self.fleeting else { return Ok(()) };
+        let has_database = matches!(self.results, Place::Database(_));
+        fleeting(output, folder, has_database).map_or(Ok(()), |place| Err(SinkError::Fleeting { place }))
     }
 
     /// Where validation traffic goes.
@@ -79,13 +95,19 @@ impl Own {
     }
 }
 
-async fn in_files(config: &Config, frame: &Frame) -> anyhow::Result<Own> {
+async fn in_files(config: &Config, frame: &Frame, fleeting: Option<PathBuf>) -> anyhow::Result<Own> {
+    if fleeting.is_some() {
+        tracing::warn!(
+            "the ledger begins anew with this process's place: damage to the log from before is not seen; set database.url"
+        );
+    }
     let file = |name: &str| frame.data_dir.join(name);
     let probes = open_sqlite(&file(&config.embedded.probes_file)).await?;
     Ok(Own {
         results: Place::File(open_sqlite(&file(&config.embedded.results_file)).await?),
         probes: Arc::new(SqliteSink::new(probes, "probes").await?),
         ledger: Store::in_file(&file(&config.ledger.file)).await?,
+        fleeting,
     })
 }
 
@@ -96,7 +118,7 @@ async fn in_database(pool: &PgPool) -> Result<Own, SinkError> {
         action: "making the tables",
         source,
     })?;
-    Ok(Own { results: Place::Database(pool.clone()), probes: Arc::new(probes), ledger })
+    Ok(Own { results: Place::Database(pool.clone()), probes: Arc::new(probes), ledger, fleeting: None })
 }
 
 /// Why it is waited for, without what an error may know of the URL.

@@ -94,9 +94,27 @@ pub enum Command {
     Dead(DeadArgs),
     /// Make the key of a program that asks the models of the namespace over NATS, and show how it connects.
     NatsClient(NatsClientArgs),
+    /// Make an API key of a deployment, and keep it in the data folder: callers are let in by it.
+    ApiKey(ApiKeyArgs),
+    /// Find the mesh of a Kubernetes cluster and note in the data folder how it is reached, for all other commands.
+    Connect(ConnectArgs),
+    /// Wait until every process behind the given addresses says that it is ready.
+    Ready(ReadyArgs),
+    /// Run one service as a process of its own, as a cluster does. `slipway service NAME --help` tells its flags.
+    #[command(disable_help_flag = true)]
+    Service(ServiceArgs),
+    /// Make keys, certificates and broker configuration of a cluster, as Secrets. A Job of the chart.
+    #[command(disable_help_flag = true)]
+    ClusterInit(TaskArgs),
+    /// Make the streams, consumers and buckets of this version at a broker. A Job of the chart.
+    #[command(disable_help_flag = true)]
+    Topology(TaskArgs),
+    /// Have a nats-server read its configuration again whenever a file changes. Runs beside it in its pod.
+    #[command(disable_help_flag = true)]
+    BrokerReload(TaskArgs),
     /// Run one inference worker. Started by the controller, not by people.
     #[command(hide = true)]
-    InferenceWorker(WorkerArgs),
+    InferenceWorker(TaskArgs),
 }
 
 /// Flags of `up`.
@@ -219,6 +237,9 @@ pub struct DeployArgs {
     /// Return when the gate has accepted it.
     #[arg(long)]
     pub no_wait: bool,
+    /// Leave addresses of files as they are: the mesh finds them where it runs. Else files are put into the store of a mesh that runs elsewhere.
+    #[arg(long)]
+    pub no_upload: bool,
     /// How long to wait.
     #[arg(long, value_parser = span, default_value = "15m", value_name = "DURATION")]
     pub timeout: Duration,
@@ -382,10 +403,64 @@ pub enum DeadCommand {
     },
 }
 
-/// Arguments of the worker process.
+/// Flags of `api-key`.
 #[derive(Debug, Args)]
-pub struct WorkerArgs {
-    /// The worker's own arguments.
+pub struct ApiKeyArgs {
+    /// The deployment.
+    pub name: Label,
+}
+
+/// Flags of `connect`.
+#[derive(Debug, Args)]
+pub struct ConnectArgs {
+    /// The kubeconfig; that of `KUBECONFIG` or of the home folder if absent.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in it; the current one if absent.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The namespace that Slipway is installed in; that of the context if absent.
+    #[arg(long, value_name = "NAME")]
+    pub kube_namespace: Option<String>,
+    /// What the names of the installation's objects begin with: the release, if it is called like the chart.
+    #[arg(long, default_value = "slipway", value_name = "NAME")]
+    pub release: String,
+    /// The broker as it is reached from here: `tls://host:port`. Found by its Service if absent.
+    #[arg(long, value_name = "URL")]
+    pub nats: Option<String>,
+    /// The door of the models as it is reached from here: `http://host:port`. Found by its Service if absent.
+    #[arg(long, value_name = "URL")]
+    pub ingress: Option<String>,
+}
+
+/// Flags of `ready`.
+#[derive(Debug, Args)]
+pub struct ReadyArgs {
+    /// Admin endpoints: `http://host:port`. Every address that the host has is asked.
+    #[arg(required = true, value_name = "URL")]
+    pub addresses: Vec<String>,
+    /// The door of the models, which must answer as well.
+    #[arg(long, value_name = "URL")]
+    pub ingress: Option<String>,
+    /// How long to wait.
+    #[arg(long, value_parser = span, default_value = "60s", value_name = "DURATION")]
+    pub timeout: Duration,
+}
+
+/// Arguments of `service`.
+#[derive(Debug, Args)]
+pub struct ServiceArgs {
+    /// Which one.
+    pub name: slipway_kernel::Service,
+    /// Its flags: `--config FILE` (may be repeated), `--set SECTION.KEY=VALUE`, `--dump-config`, `--help`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// Arguments of a process that reads its settings as services do.
+#[derive(Debug, Args)]
+pub struct TaskArgs {
+    /// Its flags: `--config FILE` (may be repeated), `--set SECTION.KEY=VALUE`, `--dump-config`, `--help`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<String>,
 }
@@ -408,6 +483,20 @@ mod tests {
     fn a_request_is_no_data_folder() {
         let cli = Cli::try_parse_from(["slipway", "--data", "/x", "infer", "digits", "-r", "{}"]).unwrap();
         assert_eq!(cli.global.data, PathBuf::from("/x"));
+    }
+
+    #[test]
+    fn what_follows_the_name_of_a_service_is_the_services() {
+        let line = ["slipway", "service", "sink-writer", "--config", "a.toml", "--config", "b.toml", "--help"];
+        let Command::Service(service) = Cli::try_parse_from(line).unwrap().command else { panic!() };
+        assert_eq!(service.name, slipway_kernel::Service::SinkWriter);
+        assert_eq!(service.args, &line[3..]);
+        let Command::ClusterInit(task) = Cli::try_parse_from(["slipway", "cluster-init", "--help"]).unwrap().command
+        else {
+            panic!()
+        };
+        assert_eq!(task.args, ["--help"]);
+        assert!(Cli::try_parse_from(["slipway", "service", "nobody"]).is_err());
     }
 
     #[test]

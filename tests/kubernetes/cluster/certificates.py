@@ -47,7 +47,8 @@ def _request(folder, name, subject):
 
 
 def _authority(folder, name):
-    return [*_request(folder, name, f"/CN={name}"), "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"]
+    extensions = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"]
+    return [*_request(folder, name, f"/CN={name}"), *_added(extensions)]
 
 
 def _issued(folder, name, authority, subject, names=()):
@@ -55,7 +56,11 @@ def _issued(folder, name, authority, subject, names=()):
     if names:
         extensions.append(f"subjectAltName={','.join(names)}")
     signed = ["-CA", folder / f"{authority}.crt", "-CAkey", folder / f"{authority}.key"]
-    return [*_request(folder, name, subject), *signed, *(part for extension in extensions for part in ("-addext", extension))]
+    return [*_request(folder, name, subject), *signed, *_added(extensions)]
+
+
+def _added(extensions):
+    return [word for extension in extensions for word in ("-addext", extension)]
 
 
 def _all(commands):

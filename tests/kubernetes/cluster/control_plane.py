@@ -30,16 +30,19 @@ def kubeconfig(folder, slot, caller, address=LOCAL, pki=None):
 
 
 def start(folder, slot, processes, programs, held, node):
-    """Starts all four and waits until they answer. Without a node nothing is told that the API server could be reached from pods."""
+    """Starts the API server and its store; answers how to ask it. Without a node no pod is told where it is."""
     for caller, _, _ in CALLERS:
         kubeconfig(folder, slot, caller)
     processes.start("etcd", [programs / "etcd", *_etcd(folder, slot)], keep=[held.fileno()])
     processes.start("kube-apiserver", [programs / "kube-apiserver", *_apiserver(folder, slot, node)])
-    api = Api(folder.pki, slot.port("api"))
+    return Api(folder.pki, slot.port("api"))
+
+
+def start_controllers(folder, slot, processes, programs, api):
+    """Starts the other two, once there is somebody for them to ask."""
     processes.wait("the API server", lambda: api.answers("/readyz"), "kube-apiserver")
     processes.start("kube-controller-manager", [programs / "kube-controller-manager", *_controller_manager(folder, slot)])
     processes.start("kube-scheduler", [programs / "kube-scheduler", *_scheduler(folder, slot)])
-    return api
 
 
 def wait(folder, slot, processes, api):
@@ -51,7 +54,7 @@ def wait(folder, slot, processes, api):
     processes.wait("the default service account", lambda: api.answers(account), "kube-controller-manager")
     document = api.text("/openapi/v2")
     if not document.startswith('{"swagger":"2.0"'):
-        raise Failure(f"the API server's OpenAPI document is broken ({document[:40]}): it was built by the wrong Go; build it with tools/build")
+        raise Failure(f"the API server's OpenAPI document is broken ({document[:40]}): another Go built it than tools/build names")
 
 
 def _etcd(folder, slot):
@@ -99,6 +102,8 @@ def _controller_manager(folder, slot):
         f"--cluster-signing-cert-file={pki}/ca.crt", f"--cluster-signing-key-file={pki}/ca.key",
         "--allocate-node-cidrs=false", f"--cluster-cidr={slot.pods}", f"--service-cluster-ip-range={slot.services}",
         "--horizontal-pod-autoscaler-sync-period=5s", *NODE_GRACE,
+        # Its start alone makes some hundred calls, and its own limit would draw them out over seconds.
+        "--kube-api-qps=500", "--kube-api-burst=1000",
     ]  # fmt: skip
 
 

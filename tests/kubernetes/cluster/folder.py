@@ -18,7 +18,7 @@ def programs():
     version = next(line.split()[1] for line in pins.splitlines() if line.startswith("\tk8s.io/kubernetes "))
     folder = ROOT / f".tools/kubernetes-{version}/bin"
     if not (folder / "helm").exists():
-        raise Failure(f"the programs of Kubernetes {version} are not built: `make kubernetes-tools` does it, in ten to twenty minutes")
+        raise Failure(f"the programs of Kubernetes {version} are not built: `make kubernetes-tools` does it, in twenty minutes")
     return folder
 
 

@@ -29,8 +29,8 @@ class Slot:
     def port(self, name):
         return FIRST_PORT + len(PORTS) * self.number + PORTS.index(name)
 
-    def take(self):
-        """Holds the slot while any process has the answer open; None when it is taken."""
+    def hold(self):
+        """Holds the slot while any process has the answer open; None when another does."""
         # An abstract name is known in this network namespace alone, as addresses and ports are, and leaves no file behind.
         held = socket.socket(socket.AF_UNIX)
         try:
@@ -38,10 +38,11 @@ class Slot:
         except OSError:
             held.close()
             return None
-        if all(_is_free(self.port(name)) for name in PORTS) and not Path(f"/sys/class/net/{self.name}").exists():
-            return held
-        held.close()
-        return None
+        return held
+
+    def is_free(self):
+        """Whether nothing else of this machine is in its place."""
+        return all(_is_free(self.port(name)) for name in PORTS) and not Path(f"/sys/class/net/{self.name}").exists()
 
 
 def _is_free(port):
@@ -58,8 +59,10 @@ def _is_free(port):
 def take_slot():
     """A free slot and what holds it."""
     for slot in map(Slot, range(SLOTS)):
-        if held := slot.take():
-            return slot, held
+        if held := slot.hold():
+            if slot.is_free():
+                return slot, held
+            held.close()
     raise Failure(f"all {SLOTS} places for clusters on this machine are taken: end some of them with `tests/kubernetes/cluster/down`")
 
 
@@ -102,7 +105,10 @@ def _open_loopback(slot):
     """Makes the machine's address lead to what listens on 127.0.0.1, as the servers of tests and the control plane do, from pods and
     from the machine itself. Servers see 127.0.0.1 as the caller, which they trust as they trust the tests."""
     Path(f"/proc/sys/net/ipv4/conf/{slot.name}/route_localnet").write_text("1")
+    # Named and deleted first: one may be left of a cluster that was killed as a whole, with nobody to end it.
     rules = f"""
+table ip {slot.name}
+delete table ip {slot.name}
 table ip {slot.name} {{
   chain from_node {{
     type nat hook prerouting priority dstnat; policy accept;

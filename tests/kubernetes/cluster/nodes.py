@@ -22,8 +22,8 @@ class Node:
     def __init__(self, folder, slot, processes):
         self._folder, self._slot, self._processes = folder, slot, processes
 
-    def start(self, programs, plugins, images):
-        """Starts all but the waiting. `images` are archives that its pods may use."""
+    def prepare(self, programs, plugins, images):
+        """All that needs no API server: its namespaces, the link, and containerd with the images of these archives."""
         for own in ["run", "var"]:
             (self._folder.node / own).mkdir(parents=True, exist_ok=True)
         node_files.write(self._folder, self._slot, plugins, f"/{self._slot.name}")
@@ -35,6 +35,8 @@ class Node:
         self._processes.wait("containerd", lambda: self._ctr("version").returncode == 0, "containerd")
         for image in images:
             self.load(image)
+
+    def start(self):
         self._processes.start("kube-proxy", [f"{PROGRAMS}/kube-proxy", f"--config={RUN}/node/kube-proxy.json"], self._within())
         self.start_kubelet()
 

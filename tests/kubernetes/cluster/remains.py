@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 SETTINGS = ["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward"]
+FOLDERS = ["/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers", "/opt/containerd", "/run/netns", "/run/containerd"]
 PROGRAMS = ("kube", "etcd", "containerd", "ctr", "runc", "pause", "probe", "unshare", "nsenter", "dns.py", "metrics.py", "first_process")
 
 
@@ -43,5 +44,4 @@ def _settings():
 
 
 def _folders():
-    candidates = ["/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers", "/opt/containerd", "/run/netns", "/run/containerd"]
-    return (f"folder {path}" for path in candidates if Path(path).exists())
+    return (f"folder {path}" for path in FOLDERS if Path(path).exists())

@@ -21,13 +21,24 @@ def alone_in(folder):
 def take_down(folder):
     facts = folder.facts()
     processes = Processes(folder)
-    # All processes, mounts and interfaces of a node go with its first process; etcd holds the cluster's slot until all else is gone.
-    for name in sorted(processes.names(), key=lambda name: (name == "etcd", name != "node")):
-        processes.end(name)
+    # All processes, mounts and interfaces of a node go with its first process.
+    for name in sorted(processes.names(), key=lambda name: name != "node"):
+        if name != "etcd":
+            processes.end(name)
     if facts:
-        slot = network.Slot(facts["slot"])
-        if facts["node"]:
-            network.part(slot)
-        if left := cgroups.remove(slot.name):
-            raise Failure(f"these cgroups could not be removed: {', '.join(left)}; look into their cgroup.procs for who is left")
+        _clear(network.Slot(facts["slot"]), facts["node"], held=processes.pid("etcd"))
+    processes.end("etcd")
     folder.remove()
+
+
+def _clear(slot, node, held):
+    """Clears what is named after the slot. Where etcd is gone and another cluster has taken the slot, all of that is the other's."""
+    holding = None if held else slot.hold()
+    if not held and not holding:
+        return
+    if node:
+        network.part(slot)
+    if left := cgroups.remove(slot.name):
+        raise Failure(f"these cgroups could not be removed: {', '.join(left)}; look into their cgroup.procs for who is left")
+    if holding:
+        holding.close()

@@ -117,6 +117,24 @@ async fn answered(bus: &Bus, revision: RevisionId) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_output_that_would_go_with_the_pod_is_refused() {
+    let (server, data, volume) =
+        (NatsServer::ready().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let bus = server.bus(Principal::Operator).await;
+    let mut config = Config::default();
+    config.embedded.lasting = false;
+    let replica = start_with(&server, data.path(), config);
+    let folder = |of: &Path| serde_json::json!({ "files": { "uri": format!("file://{}/rows", of.display()) } });
+    deployed(&bus, serde_json::json!([{ "sqlite": {} }, folder(data.path()), folder(volume.path())])).await;
+    let Answer::OutputsFailed(failed) = answered(&bus, RevisionId::new(1, 1)).await else { panic!("they are lost") };
+    let told: Vec<_> = failed.findings.iter().map(|finding| (finding.kind, finding.evidence[0].as_str())).collect();
+    let kind = slipway_kernel::FindingKind::Misconfigured;
+    assert_eq!(told, [(kind, "spec.outputs[0]"), (kind, "spec.outputs[1]")], "{failed:?}");
+    assert!(failed.findings[0].message.contains("gone with the pod"), "{failed:?}");
+    replica.shutdown.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn results_are_written_once_by_two_replicas_and_probes_apart() {
     let (server, data) = (NatsServer::ready().await, tempfile::tempdir().unwrap());
     let bus = server.bus(Principal::Operator).await;
