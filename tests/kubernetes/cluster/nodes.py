@@ -1,7 +1,7 @@
 """The node: containerd, kubelet and kube-proxy, alone in namespaces of their own."""
 
 import subprocess
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import network
 import node_files
@@ -72,7 +72,7 @@ class Node:
 
 
 def now():
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 def _ready(api, since):
