@@ -77,7 +77,8 @@ pub async fn until(what: &str, at_most: Duration, holds: impl Fn() -> bool) {
     }
 }
 
-fn kubectl(arguments: &[&str]) -> Result<String, String> {
+/// `kubectl …`; what it printed, or what it complained of.
+pub fn kubectl(arguments: &[&str]) -> Result<String, String> {
     let output = command(arguments).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
@@ -85,7 +86,7 @@ fn kubectl(arguments: &[&str]) -> Result<String, String> {
 
 fn command(arguments: &[&str]) -> Command {
     assert!(std::env::var_os("KUBECONFIG").is_some(), "there is no cluster: run `make test-kubernetes`");
-    let mut command = Command::new(std::env::var("SLIPWAY_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned()));
+    let mut command = Command::new("kubectl");
     command.args(arguments);
     command
 }

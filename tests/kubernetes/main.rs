@@ -3,6 +3,19 @@
 //! `make test-kubernetes` starts both, or uses the cluster of `KUBECONFIG`; by hand: `tests/kubernetes/run target::`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
+#[path = "../flow/client.rs"]
+mod client;
+#[path = "../flow/documents.rs"]
+mod documents;
+#[path = "../flow/facts.rs"]
+mod facts;
+mod installed;
 mod kubectl;
+mod on_node;
 mod target;
 mod world;
+
+/// `default.<name>`.
+fn id(name: &str) -> slipway_kernel::DeploymentId {
+    format!("default.{name}").parse().unwrap()
+}
