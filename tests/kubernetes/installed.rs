@@ -1,12 +1,9 @@
 //! Slipway as its chart installs it: the images, Secrets, rights and Services that a user gets.
 
-use crate::kubectl::{Namespace, until};
+use crate::kubectl::{Namespace, kubectl, until};
 use serde_json::Value;
-use slipway_testkit::{DataFolder, Postgres, workspace};
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use slipway_testkit::{DataFolder, Postgres};
+use std::time::{Duration, Instant};
 
 /// The name of the release.
 pub const RELEASE: &str = "slipway";
@@ -32,24 +29,13 @@ impl Installed {
         namespace.run(&["create", "secret", "generic", "database", "--from-literal", &url]).unwrap();
         let began = Instant::now();
         let this = Self { namespace, folder: DataFolder::new(), postgres, ready_in: Duration::ZERO };
-        this.helm(&["install", RELEASE, "charts/slipway", "--values", "tests/kubernetes/values.yaml", "--set"], &[
-            &format!("nats.tls.names={{{}}}", node_address()),
-        ]);
+        let names = format!("nats.tls.names={{{}}}", node_address());
+        install(&this.namespace, &["--set", &names]).unwrap();
         until("every pod is ready", READY, || this.waits_for().is_empty()).await;
         let this = Self { ready_in: began.elapsed(), ..this };
         let namespace = this.namespace.name.clone();
         this.folder.cli(["connect", "--kube-namespace", &namespace]).await.ok();
         this
-    }
-
-    /// `helm … -n <namespace>`, which must succeed.
-    pub fn helm(&self, arguments: &[&str], more: &[&str]) -> String {
-        let mut command = Command::new("helm");
-        command.args(arguments).args(more).args(["--namespace", &self.namespace.name]).current_dir(workspace());
-        let output = command.output().expect("helm can be started");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "{command:?}\n{}\n{}", text(&output.stdout), text(&output.stderr));
-        text(&output.stdout)
     }
 
     /// Deployments, StatefulSets and Jobs that are not what they shall be.
@@ -94,8 +80,14 @@ impl Installed {
     }
 }
 
+/// `helm install`, and whatever it printed or complained of.
+pub fn install(namespace: &Namespace, more: &[&str]) -> Result<String, String> {
+    let install = ["install", RELEASE, "charts/slipway", "--values", "tests/kubernetes/values.yaml"];
+    namespace.helm(&[&install, more].concat())
+}
+
 /// Where the node is reached.
 fn node_address() -> String {
     let path = r#"{.items[0].status.addresses[?(@.type=="InternalIP")].address}"#;
-    crate::kubectl::kubectl(&["get", "nodes", "--output", &format!("jsonpath={path}")]).unwrap()
+    kubectl(&["get", "nodes", "--output", &format!("jsonpath={path}")]).unwrap()
 }

@@ -3,6 +3,7 @@
 //! `make test-kubernetes` starts both, or uses the cluster of `KUBECONFIG`; by hand: `tests/kubernetes/run target::`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
+mod chart;
 #[path = "../flow/client.rs"]
 mod client;
 #[path = "../flow/documents.rs"]

@@ -1,11 +1,11 @@
-//! What only a node can show: pods that run, models that answer, promises that are kept under traffic.
+//! A whole course on Kubernetes: released, healed, taken back and retired, under traffic.
 
 use crate::{
     client::{Caller, Sender},
     documents::{Document, digits, example_uri},
     facts::Facts,
     id,
-    installed::Installed,
+    installed::{Installed, RELEASE},
     kubectl::until,
 };
 use serde_json::json;
@@ -20,7 +20,7 @@ const ROWS: &str = "SELECT request_id FROM predictions WHERE deployment = 'digit
 async fn a_model_is_released_a_better_one_healed_and_a_wrong_one_taken_back_under_traffic() {
     let installed = Installed::new().await;
     println!("from helm install to every pod ready: {:.1} s", installed.ready_in.as_secs_f64());
-    installed.helm(&["test", crate::installed::RELEASE, "--timeout", "2m"], &[]);
+    installed.namespace.helm(&["test", RELEASE, "--timeout", "2m"]).unwrap();
 
     let folder = &installed.folder;
     let outputs = json!([{ "postgres": { "url": "env:DATABASE_URL", "table": "predictions" } }]);
