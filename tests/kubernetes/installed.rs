@@ -28,11 +28,11 @@ impl Installed {
         let url = format!("url={}", postgres.url().replace("127.0.0.1", &host));
         namespace.run(&["create", "secret", "generic", "database", "--from-literal", &url]).unwrap();
         let began = Instant::now();
-        let this = Self { namespace, folder: DataFolder::new(), postgres, ready_in: Duration::ZERO };
+        let mut this = Self { namespace, folder: DataFolder::new(), postgres, ready_in: Duration::ZERO };
         let names = format!("nats.tls.names={{{}}}", node_address());
         install(&this.namespace, &["--set", &names]).unwrap();
         until("every pod is ready", READY, || this.waits_for().is_empty()).await;
-        let this = Self { ready_in: began.elapsed(), ..this };
+        this.ready_in = began.elapsed();
         let namespace = this.namespace.name.clone();
         this.folder.cli(["connect", "--kube-namespace", &namespace]).await.ok();
         this

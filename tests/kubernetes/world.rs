@@ -21,7 +21,7 @@ use slipway_kernel::{
     ByteSize, CpuMillis, DeploymentId, Digest, Finding, Plan, RevisionId, Service, Span, spec::Scale,
 };
 use slipway_runtime::TelemetryConfig;
-use slipway_testkit::nats::{NatsServer, frame};
+use slipway_testkit::{NatsServer, frame};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
