@@ -1,7 +1,7 @@
 //! What the chart gives and refuses, as far as no pod is needed to see it.
 
 use crate::{
-    installed::{RELEASE, install},
+    installed::{CHART, RELEASE, install},
     kubectl::Namespace,
 };
 use slipway_testkit::workspace;
@@ -21,7 +21,7 @@ fn may(namespace: &Namespace, account: &str) -> Vec<String> {
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn each_service_may_do_what_the_golden_file_says_and_no_more() {
     let namespace = Namespace::new(&[]).await;
-    install(&namespace, &[]).unwrap();
+    install(&namespace, CHART, &[]).unwrap();
     let everybody = may(&namespace, "default");
     let accounts = namespace.run(&["get", "serviceaccounts", "--output", "jsonpath={.items[*].metadata.name}"]).unwrap();
     let rights: BTreeMap<&str, Vec<String>> = accounts
@@ -60,11 +60,11 @@ async fn values_that_mean_nothing_or_cannot_work_are_refused_by_name() {
         ("natsClients={Robot}", "natsClients"),
         ("telemetry.sampleRatio=2", "sampleRatio"),
     ] {
-        let refused = install(&namespace, &["--dry-run=client", "--set", value]).expect_err(value);
+        let refused = install(&namespace, CHART, &["--dry-run=client", "--set", value]).expect_err(value);
         assert!(refused.contains(named), "{value}: {refused}");
     }
     let alone = ["--dry-run=client", "--set", "postgresql.secretName=,services.sink-writer.replicas=2"];
-    let refused = install(&namespace, &alone).unwrap_err();
+    let refused = install(&namespace, CHART, &alone).unwrap_err();
     assert!(refused.contains("postgresql.secretName"), "{refused}");
 }
 

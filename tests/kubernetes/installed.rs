@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// The name of the release.
 pub const RELEASE: &str = "slipway";
+/// The chart.
+pub const CHART: &str = "charts/slipway";
 /// How long an installation may take to be ready: longer than it should, so that what is wrong is said by `kubectl` and not by the clock.
 const READY: Duration = Duration::from_secs(180);
 
@@ -22,6 +24,11 @@ pub struct Installed {
 impl Installed {
     /// Installs it, and connects the data folder to it.
     pub async fn new() -> Self {
+        Self::of(CHART).await
+    }
+
+    /// The same from another chart.
+    pub async fn of(chart: &str) -> Self {
         let namespace = Namespace::new(&["pod-security.kubernetes.io/enforce=restricted"]).await;
         let postgres = Postgres::start().await;
         let host = std::env::var("SLIPWAY_HOST_ADDRESS").expect("the runner says where pods reach this machine");
@@ -30,7 +37,7 @@ impl Installed {
         let began = Instant::now();
         let mut this = Self { namespace, folder: DataFolder::new(), postgres, ready_in: Duration::ZERO };
         let names = format!("nats.tls.names={{{}}}", node_address());
-        install(&this.namespace, &["--set", &names]).unwrap();
+        install(&this.namespace, chart, &["--set", &names]).unwrap();
         until("every pod is ready", READY, || this.waits_for().is_empty()).await;
         this.ready_in = began.elapsed();
         let namespace = this.namespace.name.clone();
@@ -81,8 +88,8 @@ impl Installed {
 }
 
 /// `helm install`, and whatever it printed or complained of.
-pub fn install(namespace: &Namespace, more: &[&str]) -> Result<String, String> {
-    let install = ["install", RELEASE, "charts/slipway", "--values", "tests/kubernetes/values.yaml"];
+pub fn install(namespace: &Namespace, chart: &str, more: &[&str]) -> Result<String, String> {
+    let install = ["install", RELEASE, chart, "--values", "tests/kubernetes/values.yaml"];
     namespace.helm(&[&install, more].concat())
 }
 

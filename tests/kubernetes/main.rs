@@ -7,8 +7,10 @@ mod chart;
 #[path = "../flow/client.rs"]
 mod client;
 #[path = "../flow/documents.rs"]
+#[expect(dead_code, reason = "flows hand in what is not waited for")]
 mod documents;
 #[path = "../flow/facts.rs"]
+#[expect(dead_code, reason = "flows look closer")]
 mod facts;
 mod installed;
 mod kubectl;
