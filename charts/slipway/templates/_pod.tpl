@@ -111,12 +111,6 @@ containers:
       periodSeconds: 5
       timeoutSeconds: 2
       failureThreshold: 6
-    {{- if eq $component "ingress" }}
-    # What sends requests here hears of the end a moment later than the pod does.
-    lifecycle:
-      preStop:
-        sleep: { seconds: 5 }
-    {{- end }}
     resources:
       {{- toYaml $service.resources | nindent 6 }}
     securityContext:

@@ -64,6 +64,8 @@ kubernetes:
 {{- define "slipway.settings.ingress" -}}
 http:
   listen: "0.0.0.0:8080"
+  # What sends requests here hears of the end a moment later than the pod does.
+  notice: 5s
   advertise: {{ include "slipway.door" .root | quote }}
 {{- end -}}
 

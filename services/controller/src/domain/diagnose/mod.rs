@@ -117,10 +117,12 @@ impl Trouble {
 #[must_use]
 pub fn diagnose(workload: &Workload, pods: &[Pod], now: Timestamp) -> Diagnosis {
     let mut troubles: Vec<Trouble> = workload::troubles(workload, now).collect();
+    // A pod that was put out stays to be looked at, and another one is made in its place, for ever.
+    let put_out = pods.iter().filter(|pod| pod.reason.as_ref().is_some_and(|said| said.word == "Evicted")).count();
     troubles.extend(pods.iter().flat_map(|pod| pod::troubles(pod, now)));
     // What is certain comes before what may pass, and of equals the one that was told first.
     troubles.sort_by_key(|trouble| (!trouble.is_settled(), trouble.finding.cause == Cause::Transient));
-    let is_settled = troubles.iter().any(Trouble::is_settled);
+    let is_settled = troubles.iter().any(Trouble::is_settled) || put_out >= MAX_DEATHS as usize;
     let mut findings: Vec<Finding> = Vec::new();
     for trouble in troubles {
         // Workers of one revision fail alike: each reason is said once.

@@ -46,7 +46,7 @@ pub(super) fn troubles(pod: &Pod, now: Timestamp) -> Vec<Trouble> {
     }
     match (&pod.waiting, &pod.ended) {
         (Some(said), _) if said.word == "ContainerCreating" || said.word == "PodInitializing" => {
-            troubles.extend(volumes(pod));
+            troubles.extend(unmade(pod));
         }
         (waiting, Some(ended)) if waiting.as_ref().is_none_or(|said| said.word == "CrashLoopBackOff") => {
             return troubles
@@ -111,12 +111,19 @@ fn constraint(sentence: &str) -> &'static str {
     CONSTRAINTS.iter().find(|(words, _)| sentence.contains(words)).map_or("other", |(_, constraint)| constraint)
 }
 
+/// A node that runs short puts out who came last; who takes more than he may is put out wherever he is.
 fn evicted(said: &Said) -> Trouble {
-    let message = told("the node put the worker out", quoted(&said.sentence));
-    Trouble::new(FindingKind::Unschedulable, Transient, message, 600).with_evidence("kubernetes:Evicted".to_owned())
+    let sentence = quoted(&said.sentence);
+    let (kind, cause, what, settles) = if sentence.contains("exceeds") {
+        (FindingKind::Misconfigured, Deterministic, "the worker takes more of the node's disk than it may", 0)
+    } else {
+        (FindingKind::Unschedulable, Transient, "the node put the worker out", 600)
+    };
+    Trouble::new(kind, cause, told(what, sentence), settles).with_evidence("kubernetes:Evicted".to_owned())
 }
 
-fn volumes(pod: &Pod) -> Option<Trouble> {
+/// What keeps a container from being made: its volumes, or the sandbox that holds it.
+fn unmade(pod: &Pod) -> Option<Trouble> {
     let said =
         pod.warnings.iter().rev().find(|said| {
             ["FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"].contains(&said.word.as_str())
@@ -128,9 +135,12 @@ fn volumes(pod: &Pod) -> Option<Trouble> {
             (FindingKind::SecretMissing, Deterministic, 20)
         }
         text if text.contains("configmap") && text.contains("not found") => (FindingKind::Misconfigured, Transient, 30),
+        // So little that not even the first process fits.
+        text if text.contains("OOM-killed") => (FindingKind::OutOfMemory, Deterministic, 0),
         _ => (FindingKind::DependencyUnavailable, Transient, FOR_VOLUMES),
     };
-    Some(Trouble::new(kind, cause, told("a volume is not there", sentence), settles).with_evidence(evidence))
+    let what = if said.word == "FailedCreatePodSandBox" { "the pod cannot be made" } else { "a volume is not there" };
+    Some(Trouble::new(kind, cause, told(what, sentence), settles).with_evidence(evidence))
 }
 
 /// It runs, but the kubelet had to kill it for not answering.
