@@ -8,7 +8,7 @@ mod places;
 mod silence;
 
 use crate::together;
-use ::http::{HeaderValue, Request, Response, Version, header::CONNECTION};
+use ::http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use axum::{body::Body, extract::ConnectInfo, serve::Listener};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -210,6 +210,7 @@ where
             if begun.is_cancelled()
                 && closes.load(Ordering::Relaxed)
                 && let Ok(answer) = &mut answer
+                && answer.status() != StatusCode::SWITCHING_PROTOCOLS
             {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
