@@ -37,10 +37,8 @@ impl Namespace {
 
     /// Makes an object.
     pub fn apply(&self, object: &Value) {
-        let mut command = command(&["--namespace", &self.name, "apply", "-f", "-"]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(object.to_string().as_bytes()).unwrap();
-        assert!(child.wait().unwrap().success(), "{object}");
+        let applied = kubectl_with(&["--namespace", &self.name, "apply", "-f", "-"], &object.to_string());
+        applied.unwrap_or_else(|complaint| panic!("{complaint}: {object}"));
     }
 
     /// An object, if it is there.
@@ -77,8 +75,18 @@ pub async fn until(what: &str, at_most: Duration, holds: impl Fn() -> bool) {
     }
 }
 
-fn kubectl(arguments: &[&str]) -> Result<String, String> {
-    let output = command(arguments).output().unwrap();
+/// `kubectl …`; what it printed, or what it complained of.
+pub fn kubectl(arguments: &[&str]) -> Result<String, String> {
+    kubectl_with(arguments, "")
+}
+
+/// The same, told something.
+pub fn kubectl_with(arguments: &[&str], input: &str) -> Result<String, String> {
+    let mut command = command(arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // One that does not read what it is told says why.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }

@@ -3,6 +3,11 @@
 //! `make test-kubernetes` starts both, or uses the cluster of `KUBECONFIG`; by hand: `tests/kubernetes/run target::`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
+mod bridge;
+mod definition;
 mod kubectl;
+#[path = "../../services/controller/tests/controller/others.rs"]
+mod others;
+mod resources;
 mod target;
 mod world;
