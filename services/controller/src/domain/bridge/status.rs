@@ -141,14 +141,19 @@ impl<'a> Telling<'a> {
                 |(before, told)| (before.observed_generation, told),
             );
         }
-        if let Some(other) = stranger(self.deployment, uid).filter(|_| !resource.adopts) {
+        let stranger = stranger(self.deployment, uid);
+        if let Some(other) = stranger.filter(|_| !resource.adopts) {
             return (generation, Told::new(Truth::False, MADE_BY_OTHERS, self.made_by(other)));
         }
         if is_retiring(self.deployment) {
             let message = format!("{} is being retired; this one is demanded when it is gone", self.deployment.id);
             return (generation, Told::new(Truth::Unknown, RETIRING, message));
         }
-        let kept = kept.filter(|(before, _)| before.observed_generation == generation && is_final(before));
+        let is_last_word = |before: &Condition| match before.status {
+            Truth::True => stranger.is_none(),
+            Truth::False | Truth::Unknown => is_final(before),
+        };
+        let kept = kept.filter(|(before, _)| before.observed_generation == generation && is_last_word(before));
         let kept = kept.map(|(_, told)| told);
         (generation, kept.unwrap_or_else(|| Told::new(Truth::Unknown, PENDING, "the gate is to be asked")))
     }

@@ -91,7 +91,8 @@ fn is_told_to_wait(resource: &Resource) -> bool {
 fn is_settled(resource: &Resource, deployment: &Deployment, anew: bool) -> bool {
     let told = resource.told(ConditionKind::Accepted).filter(|told| told.observed_generation == resource.generation);
     told.is_some_and(|told| match told.status {
-        Truth::True => !is_lost(resource, deployment),
+        // What others made since is taken over anew.
+        Truth::True => !is_lost(resource, deployment) && stranger(deployment, &resource.uid).is_none(),
         Truth::False => is_final(told) && !(anew && OF_RIGHTS.contains(&told.reason.as_str())),
         Truth::Unknown => false,
     })
