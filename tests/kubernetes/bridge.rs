@@ -4,6 +4,7 @@ use crate::resources::{Resources, condition, document};
 use serde_json::{Value, json};
 use slipway_bus::Verb;
 use slipway_kernel::{Answer, Phase, RevisionId};
+use std::sync::atomic::Ordering;
 
 /// Waits until a deployment of the log is as wanted.
 async fn log_says(world: &Resources, name: &str, holds: impl Fn(&slipway_kernel::Deployment) -> bool + Send + Sync) {
@@ -140,7 +141,7 @@ async fn a_resource_that_is_removed_stays_until_its_deployment_is_retired() {
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn a_resource_that_comes_while_the_one_before_is_retired_waits_for_that() {
     let world = Resources::new().await;
-    world.others.hold_removals(true);
+    world.others.holds_removals.store(true, Ordering::Relaxed);
     let made = world.send(Verb::Deploy, "first", document(&world.namespace.name, "digits", &json!({}))).await;
     assert!(made.accepted, "{made:?}");
     log_says(&world, "digits", |deployment| deployment.serving().is_some()).await;
@@ -149,7 +150,7 @@ async fn a_resource_that_comes_while_the_one_before_is_retired_waits_for_that() 
     world.apply("digits", &json!({}));
     // Made by others, until it is on its way out; then what is waited for.
     world.until("digits", |resource| !condition(resource, "Accepted").is_null()).await;
-    world.others.hold_removals(false);
+    world.others.holds_removals.store(false, Ordering::Relaxed);
     let after = world.until_condition("digits", "Ready", "True", "Released").await;
     assert_eq!((after["status"]["servingRevision"].as_str(), world.demands("digits")), (Some("2-1"), 2));
 }

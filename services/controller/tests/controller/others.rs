@@ -23,7 +23,8 @@ pub struct Others {
     verdict: Mutex<Verdict>,
     /// Whether a person must approve the choice.
     pub needs_approval: AtomicBool,
-    holds_removals: AtomicBool,
+    /// Whether nobody says for now that what it made is removed.
+    pub holds_removals: AtomicBool,
 }
 
 pub fn report() -> ValidationReport {
@@ -51,11 +52,6 @@ impl Others {
 
     pub fn judge(&self, verdict: impl Fn(RevisionId, &Planned) -> Option<Answer> + Send + Sync + 'static) {
         *self.verdict.lock().unwrap() = Box::new(verdict);
-    }
-
-    /// Whether nobody says for now that what it made is removed.
-    pub fn hold_removals(&self, holds: bool) {
-        self.holds_removals.store(holds, Ordering::Relaxed);
     }
 
     /// Answers until the test ends.
