@@ -254,6 +254,14 @@ impl Scenario {
         self.put(generation, revision, Slot::Release, Answer::Released(released))
     }
 
+    /// The same, for a spec of a custom resource.
+    pub(crate) fn demanded_until_released(&mut self, generation: u32, uid: &str, spec: u64) -> &mut Self {
+        self.demanded(generation, uid, spec).planned(generation, 1).deployed(generation, 1);
+        self.four_ready(generation, 1).validated(generation, 1);
+        let released = Released { replaces: None, measurements: Vec::new() };
+        self.put(generation, 1, Slot::Release, Answer::Released(released))
+    }
+
     pub(crate) fn degraded(&mut self, generation: u32, revision: u32) -> &mut Self {
         let finding = Finding::deterministic(FindingKind::Latency, "slow").with_figures(80.0, 50.0, "ms");
         let degraded = Degraded { findings: vec![finding] };

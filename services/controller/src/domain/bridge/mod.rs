@@ -11,6 +11,8 @@ pub mod own;
 mod properties;
 pub mod status;
 pub mod step;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use slipway_kernel::{DeploymentId, Generation, RevisionId, Timestamp};
