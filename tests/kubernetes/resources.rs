@@ -12,7 +12,7 @@ use slipway_controller::{
 };
 use slipway_kernel::{Answer, Deployment, DeploymentId, Service, fold};
 use slipway_runtime::Frame;
-use slipway_testkit::{eventually, nats::NatsServer};
+use slipway_testkit::{NatsServer, eventually};
 use std::{collections::BTreeMap, path::PathBuf, process, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;

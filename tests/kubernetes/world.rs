@@ -19,7 +19,7 @@ use slipway_controller::{
 };
 use slipway_kernel::{ByteSize, CpuMillis, DeploymentId, Digest, Plan, RevisionId, Service, Span, spec::Scale};
 use slipway_runtime::TelemetryConfig;
-use slipway_testkit::nats::{NatsServer, frame};
+use slipway_testkit::{NatsServer, frame};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
