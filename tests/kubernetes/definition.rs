@@ -1,7 +1,7 @@
 //! The definition of the custom resource at a real API server.
 
 use crate::{
-    kubectl::{Namespace, kubectl, kubectl_with},
+    kubectl::{Namespace, kubectl},
     resources::{define, document},
 };
 use serde_json::{Value, json};
@@ -10,8 +10,7 @@ use slipway_tests::samples;
 
 /// What the API server says of a resource that is not made.
 fn tried(namespace: &Namespace, document: &Value) -> Result<String, String> {
-    let arguments = ["--namespace", &namespace.name, "apply", "--server-side", "--dry-run=server", "-f", "-"];
-    kubectl_with(&arguments, &document.to_string())
+    namespace.given(&["apply", "--server-side", "--dry-run=server", "-f", "-"], &document.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]

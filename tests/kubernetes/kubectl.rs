@@ -1,9 +1,9 @@
-//! The cluster as a person with `kubectl` has it.
+//! The cluster as a person with `kubectl` and `helm` has it.
 
 use serde_json::Value;
 use std::{
     io::Write as _,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     time::{Duration, SystemTime},
 };
 use tokio::time::{Instant, sleep};
@@ -35,10 +35,25 @@ impl Namespace {
         kubectl(&[&["--namespace", &self.name], arguments].concat())
     }
 
+    /// `helm -n <namespace> …`, from the workspace.
+    pub fn helm(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new("helm");
+        command.args(["--namespace", &self.name]).args(arguments).current_dir(slipway_testkit::workspace());
+        said(&mut command)
+    }
+
+    /// `kubectl -n <namespace> …` with something on its standard input.
+    pub fn given(&self, arguments: &[&str], input: &str) -> Result<String, String> {
+        let mut command = command(&[&["--namespace", &self.name], arguments].concat());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        text_of(&child.wait_with_output().unwrap())
+    }
+
     /// Makes an object.
     pub fn apply(&self, object: &Value) {
-        let applied = kubectl_with(&["--namespace", &self.name, "apply", "-f", "-"], &object.to_string());
-        applied.unwrap_or_else(|complaint| panic!("{complaint}: {object}"));
+        self.given(&["apply", "-f", "-"], &object.to_string()).unwrap_or_else(|error| panic!("{object}: {error}"));
     }
 
     /// An object, if it is there.
@@ -77,23 +92,22 @@ pub async fn until(what: &str, at_most: Duration, holds: impl Fn() -> bool) {
 
 /// `kubectl …`; what it printed, or what it complained of.
 pub fn kubectl(arguments: &[&str]) -> Result<String, String> {
-    kubectl_with(arguments, "")
-}
-
-/// The same, told something.
-pub fn kubectl_with(arguments: &[&str], input: &str) -> Result<String, String> {
-    let mut command = command(arguments);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // One that does not read what it is told says why.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    said(&mut command(arguments))
 }
 
 fn command(arguments: &[&str]) -> Command {
     assert!(std::env::var_os("KUBECONFIG").is_some(), "there is no cluster: run `make test-kubernetes`");
-    let mut command = Command::new(std::env::var("SLIPWAY_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned()));
+    let mut command = Command::new("kubectl");
     command.args(arguments);
     command
+}
+
+/// What a program printed, or what it complained of.
+fn said(command: &mut Command) -> Result<String, String> {
+    text_of(&command.output().unwrap())
+}
+
+fn text_of(output: &Output) -> Result<String, String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }

@@ -4,10 +4,24 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 mod bridge;
+mod chart;
+#[path = "../flow/client.rs"]
+mod client;
 mod definition;
+#[path = "../flow/documents.rs"]
+mod documents;
+#[path = "../flow/facts.rs"]
+mod facts;
+mod installed;
 mod kubectl;
+mod on_node;
 #[path = "../../services/controller/tests/controller/others.rs"]
 mod others;
 mod resources;
 mod target;
 mod world;
+
+/// `default.<name>`.
+fn id(name: &str) -> slipway_kernel::DeploymentId {
+    format!("default.{name}").parse().unwrap()
+}

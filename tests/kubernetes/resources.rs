@@ -2,7 +2,7 @@
 //! are played.
 
 use crate::{
-    kubectl::{Namespace, kubectl, kubectl_with},
+    kubectl::{Namespace, kubectl},
     others::Others,
 };
 use serde_json::{Value, json};
@@ -12,8 +12,8 @@ use slipway_controller::{
 };
 use slipway_kernel::{Answer, Deployment, DeploymentId, Service, fold};
 use slipway_runtime::Frame;
-use slipway_testkit::{NatsServer, eventually};
-use std::{collections::BTreeMap, path::PathBuf, process, sync::Arc, time::Duration};
+use slipway_testkit::{NatsServer, eventually, workspace};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -30,13 +30,11 @@ pub struct Resources {
     playing: JoinHandle<()>,
 }
 
-fn chart() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../charts/slipway")
-}
+const CHART: &str = "charts/slipway";
 
 /// Installs the definition, as `helm install` does it.
 pub async fn define() {
-    let file = chart().join("crds/modeldeployments.json");
+    let file = workspace().join(CHART).join("crds/modeldeployments.json");
     kubectl(&["apply", "--server-side", "--force-conflicts", "-f", file.to_str().unwrap()]).unwrap();
     let established = ["wait", "--for=condition=Established", "--timeout=60s", "crd/modeldeployments.slipway.dev"];
     kubectl(&established).unwrap();
@@ -71,25 +69,12 @@ impl Resources {
 
     /// A service account with what the chart lets a controller do with custom resources, and a way in for it.
     fn grant(&self) {
-        let name = &self.namespace.name;
-        let arguments = [
-            "template",
-            "t",
-            chart().to_str().unwrap(),
-            "--namespace",
-            name,
-            "--show-only",
-            "templates/roles.yaml",
-            "--set",
-            &format!("customResources.namespaces={{{name}}}"),
-        ]
-        .map(str::to_owned);
-        let rendered = process::Command::new("helm").args(arguments).output().unwrap();
-        assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
-        let text = String::from_utf8(rendered.stdout).unwrap();
+        let namespaces = format!("customResources.namespaces={{{}}}", self.namespace.name);
+        let arguments = ["template", "t", CHART, "--show-only", "templates/roles.yaml", "--set", &namespaces];
+        let text = self.namespace.helm(&arguments).unwrap();
         let of_bridge = text.split("\n---\n").filter(|document| document.contains("name: t-slipway-bridge"));
         let of_bridge = of_bridge.collect::<Vec<_>>().join("\n---\n");
-        kubectl_with(&["apply", "-f", "-"], &of_bridge).unwrap();
+        self.namespace.given(&["apply", "-f", "-"], &of_bridge).unwrap();
         self.namespace.run(&["create", "serviceaccount", "t-slipway-controller"]).unwrap();
         let token = self.namespace.run(&["create", "token", "t-slipway-controller"]).unwrap();
         let config = kubectl(&["config", "view", "--raw", "--flatten", "--minify", "--output", "json"]).unwrap();

@@ -4,7 +4,7 @@ use crate::world::{Keeper, World, group};
 use serde_json::{Value, json};
 use slipway_controller::{
     domain::manifest::kubernetes::names,
-    target::{Desired, Group, Status, Target as _, kubernetes::OnDrift},
+    target::{Desired, Status, Target as _, kubernetes::OnDrift},
 };
 use slipway_kernel::{Cause, DeploymentId, FindingKind, RevisionId};
 
@@ -139,16 +139,10 @@ async fn what_a_controller_left_half_done_the_next_one_ends() {
     assert!(world.namespace.get("configmap", "stranger").is_some(), "what is not ours is not touched");
 }
 
-/// What a revision fails with.
+/// What a revision fails with, first of all.
 async fn fails_with(world: &World, change: impl FnOnce(&mut slipway_kernel::Plan)) -> (FindingKind, Cause, String) {
-    let (keeper, id) = (world.keeper(OnDrift::PutRight).await, id("digits"));
-    let desired = world.desired(&id, RevisionId::new(1, 1), change).await;
-    keeper.want(&id, std::slice::from_ref(&desired));
-    let group: Group = group(&id, &desired);
-    keeper.until("it fails", &group, |status| matches!(status, Status::Failed(_))).await;
-    let Status::Failed(findings) = keeper.target.status(&group) else { panic!("it changed its mind") };
-    let first = findings.first().unwrap();
-    (first.kind, first.cause, first.message.clone())
+    let findings = world.fails_with(change).await;
+    (findings[0].kind, findings[0].cause, findings[0].message.clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,6 +168,58 @@ async fn limits_that_do_not_allow_a_worker_are_a_policy() {
     world.bound("LimitRange", json!({ "limits": [{ "type": "Container", "max": { "memory": "16Mi" } }] }));
     let (kind, cause, message) = fails_with(&world, |_| {}).await;
     assert_eq!((kind, cause), (FindingKind::PolicyViolation, Cause::Deterministic), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_policy_that_does_not_admit_a_worker_is_told_in_its_own_words() {
+    let world = World::new().await;
+    let policy = Policy::against_pods_of(&world);
+    // The API server needs a moment to know it.
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "tried" },
+        "spec": { "containers": [{ "name": "c", "image": "localhost/none:1" }] },
+    });
+    let tried = || world.namespace.given(&["create", "--dry-run=server", "-f", "-"], &pod.to_string());
+    world.namespace.until("the policy holds", || tried().is_err()).await;
+    let (kind, cause, message) = fails_with(&world, |_| {}).await;
+    drop(policy);
+    assert_eq!((kind, cause), (FindingKind::PolicyViolation, Cause::Deterministic), "{message}");
+    assert!(message.contains("no pods on Sundays"), "{message}");
+}
+
+/// A rule of the whole cluster that refuses pods in one namespace.
+struct Policy(String);
+
+impl Policy {
+    fn against_pods_of(world: &World) -> Self {
+        let (name, namespace) = (world.namespace.name.clone(), &world.namespace.name);
+        let api_version = "admissionregistration.k8s.io/v1";
+        let here = json!({ "matchLabels": { "kubernetes.io/metadata.name": namespace } });
+        let pods =
+            json!([{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] }]);
+        world.namespace.apply(&json!({
+            "apiVersion": api_version, "kind": "ValidatingAdmissionPolicy", "metadata": { "name": name },
+            "spec": {
+                "matchConstraints": { "namespaceSelector": here, "resourceRules": pods },
+                "validations": [{ "expression": "false", "message": "no pods on Sundays" }],
+            },
+        }));
+        world.namespace.apply(&json!({
+            "apiVersion": api_version, "kind": "ValidatingAdmissionPolicyBinding", "metadata": { "name": name },
+            "spec": { "policyName": name, "validationActions": ["Deny"] },
+        }));
+        Self(name)
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+            // It refuses pods of a namespace that goes with the test: left behind it harms nobody.
+            let _ = crate::kubectl::kubectl(&["delete", kind, &self.0, "--wait=false"]);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,10 +14,12 @@ use slipway_controller::{
     },
     target::{
         Desired, Group, Status, Target,
-        kubernetes::{Kubernetes, OnDrift},
+        kubernetes::{Kubernetes, OnDrift, Setup},
     },
 };
-use slipway_kernel::{ByteSize, CpuMillis, DeploymentId, Digest, Plan, RevisionId, Service, Span, spec::Scale};
+use slipway_kernel::{
+    ByteSize, CpuMillis, DeploymentId, Digest, Finding, Plan, RevisionId, Service, Span, spec::Scale,
+};
 use slipway_runtime::TelemetryConfig;
 use slipway_testkit::{NatsServer, frame};
 use std::{sync::Arc, time::Duration};
@@ -29,6 +31,8 @@ const LEASE: Span = Span::seconds(2);
 pub struct World {
     pub namespace: Namespace,
     pub nats: NatsServer,
+    /// What the controller is told of the cluster.
+    pub settings: KubernetesConfig,
     bus: Bus,
 }
 
@@ -74,26 +78,27 @@ impl World {
         namespace.run(&["create", "serviceaccount", "slipway-worker"]).unwrap();
         let nats = NatsServer::ready().await;
         let bus = nats.bus_as(Service::Controller).await;
-        Self { namespace, nats, bus }
-    }
-
-    fn config(&self, on_drift: OnDrift) -> KubernetesConfig {
-        KubernetesConfig {
+        let settings = KubernetesConfig {
             enabled: true,
-            namespace: Some(self.namespace.name.clone()),
+            namespace: Some(namespace.name.clone()),
             image: "localhost/slipway-worker:test".into(),
-            on_drift,
             lease: LEASE,
             ..KubernetesConfig::default()
-        }
+        };
+        Self { namespace, nats, settings, bus }
+    }
+
+    async fn setup(&self, on_drift: OnDrift) -> Setup {
+        let settings = KubernetesConfig { on_drift, ..self.settings.clone() };
+        let broker = self.nats.config(Principal::Operator);
+        settings.setup(&broker, &TelemetryConfig::default()).await.unwrap()
     }
 
     /// Starts a replica.
     pub async fn keeper(&self, on_drift: OnDrift) -> Keeper {
         let frame = frame(Principal::Service(Service::Controller));
         let bus = self.nats.bus_in(Principal::Service(Service::Controller), &frame).await;
-        let setup = self.config(on_drift).setup(&self.nats.config(Principal::Operator), &TelemetryConfig::default());
-        let target = Arc::new(Kubernetes::new(setup.await.unwrap(), bus, Telemetry::default()));
+        let target = Arc::new(Kubernetes::new(self.setup(on_drift).await, bus, Telemetry::default()));
         let (kept, shutdown) = (Arc::clone(&target), frame.clone());
         let running = tokio::spawn(async move { kept.run(shutdown).await.unwrap() });
         Keeper { target, running, frame }
@@ -116,14 +121,23 @@ impl World {
             latency_target: None,
         };
         change(&mut plan);
-        let setup =
-            self.config(OnDrift::PutRight).setup(&self.nats.config(Principal::Operator), &TelemetryConfig::default());
-        let cluster = setup.await.unwrap().cluster;
+        let cluster = self.setup(OnDrift::PutRight).await.cluster;
         let scale = Scale { max: 1, ..Scale::default() };
         let order = Order { deployment: id, revision, plan: &plan, model: Model::default(), scale, cluster: &cluster };
         let text = kubernetes::document(&order).to_string();
         let manifests = Some(self.bus.blobs().put(text, kubernetes::MEDIA_TYPE).await.unwrap());
         Desired { wanted: Wanted { revision, plan, attempt: 0, manifests }, model: Model::default() }
+    }
+
+    /// What a revision fails with.
+    pub async fn fails_with(&self, change: impl FnOnce(&mut Plan)) -> Vec<Finding> {
+        let (keeper, id) = (self.keeper(OnDrift::PutRight).await, "default.digits".parse().unwrap());
+        let desired = self.desired(&id, RevisionId::new(1, 1), change).await;
+        keeper.want(&id, std::slice::from_ref(&desired));
+        let group = group(&id, &desired);
+        keeper.until("it fails", &group, |status| matches!(status, Status::Failed(_))).await;
+        let Status::Failed(findings) = keeper.target.status(&group) else { panic!("it changed its mind") };
+        findings
     }
 
     /// Nothing that Slipway made is left.

@@ -25,7 +25,11 @@ bus:
 {{/* Settings that one service has besides. */}}
 {{- define "slipway.settings.provisioner" -}}
 local: { enabled: false }
-kubernetes: { enabled: true, namespace: {{ include "slipway.workersNamespace" .root }} }
+kubernetes:
+  enabled: true
+  namespace: {{ include "slipway.workersNamespace" .root }}
+  controller: "system:serviceaccount:{{ .root.Release.Namespace }}:{{ include "slipway.fullname" .root }}-controller"
+  engines: {{ toJson .root.Values.workers.engines }}
 {{- end -}}
 
 {{- define "slipway.settings.platform-selector" -}}
@@ -65,9 +69,11 @@ http:
 {{- end -}}
 
 {{- define "slipway.settings.sink-writer" -}}
-{{- if .root.Values.postgresql.secretName -}}
+{{- if .root.Values.postgresql.secretName }}
 database: { url: "env:DATABASE_URL" }
-{{- end -}}
+{{- end }}
+{{- $volume := (index .root.Values.services "sink-writer").persistence.enabled }}
+embedded: { lasting: {{ $volume }} }
 {{- end -}}
 
 {{- define "slipway.settings.observability" -}}

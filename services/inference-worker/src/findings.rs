@@ -219,14 +219,15 @@ mod tests {
     #[test]
     fn evidence_goes_before_words_and_words_before_findings() {
         let finding = |message: &str| Finding::deterministic(FindingKind::Crashed, message);
-        let full = [finding("one").with_evidence("a".repeat(50)).with_evidence("b".repeat(50)), finding("two")];
+        let (one, two) = (finding("one of many"), finding("two of many"));
+        let full = [one.clone().with_evidence("a".repeat(50)).with_evidence("b".repeat(50)), two.clone()];
         let read = |most: usize| serde_json::from_str::<Vec<Finding>>(&text(&full, most)).unwrap();
         assert_eq!(read(1_000), full);
         assert_eq!(read(json(&full).len() - 1)[0].evidence, ["a".repeat(50)]);
-        let bare = json(&[finding("one"), finding("two")]).len();
-        assert_eq!(read(bare), [finding("one"), finding("two")]);
-        assert_eq!(read(bare - 1), [finding("o…"), finding("t…")]);
-        assert_eq!(read(bare / 2), [finding("")], "one is better than none");
+        let bare = json(&[one.clone(), two.clone()]).len();
+        assert_eq!(read(bare), [one, two]);
+        assert_eq!(read(bare - 1), [finding("one of …"), finding("two of …")]);
+        assert_eq!(read(bare / 2), [finding("one of …")], "one is better than none");
         assert_eq!(text(&full, 10), "[]");
     }
 

@@ -19,8 +19,9 @@ pub fn shown(deployment: &Deployment) -> Option<Slo> {
 mod tests {
     use super::*;
     use slipway_kernel::{
-        Attempt, CommandReason, DeploymentId, Fact, FactKey, Failed, Finding, FindingKind, IntakeReference, Ready,
-        Removed, Requested, RevisionId, Timestamp, fold, spec::ModelDeployment,
+        Attempt, ByteSize, CommandReason, CpuMillis, DeploymentId, Digest, Fact, FactKey, Failed, Finding, FindingKind,
+        IntakeReference, Plan, Planned, Ready, Removed, Requested, RevisionId, Span, Timestamp, fold,
+        spec::ModelDeployment,
     };
     use std::sync::Arc;
 
@@ -43,12 +44,31 @@ mod tests {
         })
     }
 
-    fn requested(generation: u32) -> Arc<Fact> {
+    /// The two facts without which a generation has no revision that could be made visible.
+    fn begun(generation: u32) -> [Arc<Fact>; 2] {
         let document =
             serde_json::json!({ "metadata": { "name": "digits" }, "spec": { "model": { "uri": "file:///m" } } });
         let deployment = ModelDeployment::read(&document).unwrap();
         let requested = Requested { spec_digest: deployment.digest(), deployment, intake: intake() };
-        fact(generation, 0, Slot::Request, 0, Answer::Requested(requested))
+        let plan = Plan {
+            target: "local".into(),
+            platform: "slipway".into(),
+            model_digest: Digest::of(b"model"),
+            replicas: 1,
+            cpu: CpuMillis(1_000),
+            memory: ByteSize::mebibytes(512),
+            threads: 1,
+            max_batch: 1,
+            max_delay: Span::millis(2),
+            queue_limit: 1,
+            fixed_batching: false,
+            latency_target: None,
+        };
+        let planned = Planned { digest: plan.digest(), plan, manifests: None, revises: None, changes: Vec::new() };
+        [
+            fact(generation, 0, Slot::Request, 0, Answer::Requested(requested)),
+            fact(generation, 1, Slot::Plan, 0, Answer::Planned(planned)),
+        ]
     }
 
     fn ready(generation: u32, attempt: u32) -> Arc<Fact> {
@@ -56,26 +76,27 @@ mod tests {
         fact(generation, 1, Slot::Observability, attempt, Answer::ObservabilityReady(ready))
     }
 
-    fn is_shown(facts: &[Arc<Fact>]) -> bool {
-        shown(&fold(&"default.digits".parse().unwrap(), facts.iter().cloned())).is_some()
+    fn is_shown(facts: impl IntoIterator<Item = Arc<Fact>>) -> bool {
+        shown(&fold(&"default.digits".parse().unwrap(), facts)).is_some()
     }
 
     #[test]
     fn what_was_made_visible_is_so_until_it_is_removed() {
         let finding = Finding::transient(FindingKind::TelemetryGap, "not yet");
         let failed = Answer::ObservabilityFailed(Failed { findings: vec![finding] });
-        assert!(!is_shown(&[requested(1)]));
-        assert!(!is_shown(&[requested(1), fact(1, 1, Slot::Observability, 0, failed.clone())]));
-        assert!(is_shown(&[requested(1), fact(1, 1, Slot::Observability, 0, failed), ready(1, 1)]));
+        let first = || begun(1).into_iter();
+        assert!(!is_shown(first()));
+        assert!(!is_shown(first().chain([fact(1, 1, Slot::Observability, 0, failed.clone())])));
+        assert!(is_shown(first().chain([fact(1, 1, Slot::Observability, 0, failed), ready(1, 1)])));
         let retire = CommandReason { reason: String::new(), intake: intake() };
-        let retired = [
-            requested(1),
-            ready(1, 0),
-            fact(1, 0, Slot::Command(0), 0, Answer::RetireRequested(retire)),
-            fact(1, 0, Slot::Removal(Service::Observability), 0, Answer::Removed(Removed { items: Vec::new() })),
-        ];
-        assert!(!is_shown(&retired));
-        let again: Vec<_> = retired.into_iter().chain([requested(2), ready(2, 0)]).collect();
-        assert!(is_shown(&again));
+        let retired = || {
+            first().chain([
+                ready(1, 0),
+                fact(1, 0, Slot::Command(0), 0, Answer::RetireRequested(retire.clone())),
+                fact(1, 0, Slot::Removal(Service::Observability), 0, Answer::Removed(Removed { items: Vec::new() })),
+            ])
+        };
+        assert!(!is_shown(retired()));
+        assert!(is_shown(retired().chain(begun(2)).chain([ready(2, 0)])));
     }
 }

@@ -10,6 +10,8 @@ use slipway_bus::{
 };
 use std::{collections::BTreeSet, path::Path};
 
+/// What each server finds its name in.
+const NAME: &str = "$POD_NAME";
 /// Where clients are let in.
 const PORT: u16 = 4222;
 /// Where the other servers are.
@@ -86,8 +88,7 @@ fn server(config: &Config, password: &str) -> ServerConfig {
         tls: tls.clone(),
     });
     ServerConfig {
-        // Each is told its own by a flag.
-        server_name: broker.server.clone(),
+        server_name: NAME.to_owned(),
         host: "0.0.0.0".to_owned(),
         port: PORT,
         store_dir: STORE.into(),

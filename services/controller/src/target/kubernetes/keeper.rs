@@ -102,6 +102,7 @@ impl Keeper {
                 Err(Stop::Cluster(error)) => {
                     failures = failures.saturating_add(1);
                     tracing::warn!(error, failures, "the cluster is asked again");
+                    self.target.publish_blind(format!("the cluster cannot be looked at: {error}"));
                     Some(Duration::from_millis(250 << failures.min(6)).min(LONGEST_PAUSE))
                 }
             };

@@ -93,6 +93,13 @@ impl Kubernetes {
         lock(&self.wishes).clone()
     }
 
+    /// What was seen last stays true until it is seen otherwise; where nothing was, why is told.
+    fn publish_blind(&self, why: String) {
+        if !lock(&self.published).holds {
+            self.publish(Published { blind: Some(why), ..Published::default() });
+        }
+    }
+
     fn publish(&self, published: Published) {
         let mut held = lock(&self.published);
         let same = *held == published;
@@ -119,7 +126,12 @@ impl Target for Kubernetes {
     fn status(&self, group: &Group) -> Status {
         let published = lock(&self.published);
         if !published.holds {
-            return Status::Elsewhere;
+            let blind = published.blind.clone();
+            drop(published);
+            return match (blind, lock(&self.wishes).of(group)) {
+                (Some(detail), Some(wish)) => Status::Starting { ready: 0, of: wish.wanted.plan.replicas, detail },
+                _ => Status::Elsewhere,
+            };
         }
         if let Some(state) = published.groups.get(group) {
             return state.status();

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 pub(super) struct Published {
     /// Whether this replica holds the lease and knows what is there.
     pub(super) holds: bool,
+    /// Why it holds the lease and knows nothing yet: the cluster could not be looked at.
+    pub(super) blind: Option<String>,
     /// Those that shall be.
     pub(super) groups: BTreeMap<Group, GroupState>,
     /// Objects and pods of those that shall not, by the labels of deployment and revision.

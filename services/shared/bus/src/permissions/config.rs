@@ -12,7 +12,8 @@ use std::{
 /// One broker.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Its name; unique in a cluster.
+    /// Its name; unique in a cluster. `$NAME`: what this variable of its environment says, so that servers share a configuration. A flag of
+    /// the server will not do: it is forgotten when the configuration is read again.
     pub server_name: String,
     /// Address to listen on.
     pub host: String,
@@ -116,7 +117,7 @@ pub fn authorization(keys: &KeyRing) -> String {
 pub fn open_config(config: &ServerConfig) -> String {
     let mut text = String::new();
     // Writing into a string does not fail.
-    let _ = writeln!(text, "server_name: {}", quoted(&config.server_name));
+    let _ = writeln!(text, "server_name: {}", name(&config.server_name));
     let _ = writeln!(text, "listen: {}", quoted(&format!("{}:{}", config.host, config.port)));
     if let Some(port) = config.monitor_port {
         let _ = writeln!(text, "http: {}", quoted(&format!("{}:{port}", config.host)));
@@ -192,6 +193,14 @@ fn path(path: &Path) -> String {
     quoted(&path.display().to_string())
 }
 
+/// A variable is one only without quotes.
+fn name(text: &str) -> String {
+    let is_variable = text.strip_prefix('$').is_some_and(|name| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    });
+    if is_variable { text.to_owned() } else { quoted(text) }
+}
+
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
@@ -218,6 +227,14 @@ mod tests {
         assert!(!text.contains(std::fs::read_to_string(seed).unwrap().trim()));
         assert!(text.contains("listen: \"127.0.0.1:4222\"") && text.contains("sync_interval: always"));
         assert!(text.contains("max_file_store: 68719476736\n"), "{text}");
+    }
+
+    #[test]
+    fn a_name_may_come_from_the_environment() {
+        for (given, written) in [("a", "\"a\""), ("$POD_NAME", "$POD_NAME"), ("$", "\"$\""), ("$a}b", "\"$a}b\"")] {
+            let config = ServerConfig { server_name: given.to_owned(), ..ServerConfig::default() };
+            assert!(open_config(&config).starts_with(&format!("server_name: {written}\n")), "{given}");
+        }
     }
 
     #[test]

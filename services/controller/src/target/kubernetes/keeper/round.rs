@@ -162,7 +162,8 @@ impl Keeper {
     async fn look(&self, known: &[Known]) -> Result<Sight, Stop> {
         let labels = selector(&self.target.setup.cluster.installation);
         let list = async |kind: Kind| match self.objects.list(kind, &labels, "").await {
-            Err(ApiError::NotFound) if kind.is_optional => Ok(Vec::new()),
+            // Where a kind is not served, the API server first refuses whoever has no right to it.
+            Err(ApiError::NotFound | ApiError::Refused(..)) if kind.is_optional => Ok(Vec::new()),
             listed => listed,
         };
         let kinds = futures::future::try_join_all(KINDS.into_iter().map(list));
