@@ -26,6 +26,8 @@ pub struct Resources {
     pub others: Arc<Others>,
     nats: NatsServer,
     folder: TempDir,
+    /// The machine that all controllers share.
+    target: Simulated,
     controllers: Vec<(Frame, JoinHandle<anyhow::Result<()>>)>,
     playing: JoinHandle<()>,
 }
@@ -62,7 +64,8 @@ impl Resources {
         let others = Others::new(buses);
         let playing = tokio::spawn(Arc::clone(&others).play(view.clone()));
         let folder = tempfile::tempdir().unwrap();
-        let this = Self { namespace, view, operator, others, nats, folder, controllers: Vec::new(), playing };
+        let (target, controllers) = (Simulated::default(), Vec::new());
+        let this = Self { namespace, view, operator, others, nats, folder, target, controllers, playing };
         this.grant();
         this
     }
@@ -106,7 +109,8 @@ impl Resources {
             },
             ..Config::default()
         };
-        let running = tokio::spawn(slipway_controller::run_with(config, frame.clone(), Arc::new(Simulated::default())));
+        let target = Arc::new(self.target.clone());
+        let running = tokio::spawn(slipway_controller::run_with(config, frame.clone(), target));
         self.controllers.push((frame, running));
     }
 
