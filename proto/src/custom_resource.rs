@@ -47,10 +47,11 @@ pub fn definition(document: &Value) -> Value {
                 "storage": true,
                 "subresources": { "status": {} },
                 "additionalPrinterColumns": [
-                    column("Phase", ".status.phase", 0),
-                    column("Revision", ".status.servingRevision", 0),
-                    column("Ready", ".status.conditions[?(@.type=='Ready')].status", 0),
-                    column("Message", ".status.message", 1),
+                    column("Phase", ".status.phase"),
+                    column("Revision", ".status.servingRevision"),
+                    column("Ready", ".status.conditions[?(@.type=='Ready')].status"),
+                    // Shown by `--output wide`.
+                    json!({ "name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1 }),
                     json!({ "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp" }),
                 ],
                 "schema": { "openAPIV3Schema": {
@@ -71,9 +72,9 @@ pub fn definition(document: &Value) -> Value {
     })
 }
 
-/// A column of `kubectl get`; one of priority 1 is shown by `--output wide`.
-fn column(name: &str, path: &str, priority: u32) -> Value {
-    json!({ "name": name, "type": "string", "jsonPath": path, "priority": priority })
+/// A column of `kubectl get`.
+fn column(name: &str, path: &str) -> Value {
+    json!({ "name": name, "type": "string", "jsonPath": path })
 }
 
 /// What the controller says of it.
