@@ -37,8 +37,8 @@ const CHART: &str = "charts/slipway";
 /// Installs the definition, as `helm install` does it.
 pub async fn define() {
     let file = workspace().join(CHART).join("crds/modeldeployments.json");
-    let apply = ["apply", "--server-side", "--field-manager", "helm", "--force-conflicts", "-f"];
-    kubectl(&[&apply, [file.to_str().unwrap()].as_slice()].concat()).unwrap();
+    let file = file.to_str().unwrap();
+    kubectl(&["apply", "--server-side", "--field-manager", "helm", "--force-conflicts", "-f", file]).unwrap();
     let established = ["wait", "--for=condition=Established", "--timeout=60s", "crd/modeldeployments.slipway.dev"];
     kubectl(&established).unwrap();
 }
