@@ -4,6 +4,8 @@
 //! objects only what all of them could be together. What is lost by it is said again as rules (CEL); the reader of the document stays the last to
 //! judge.
 
+mod bounds;
+
 use serde_json::{Map, Value, json};
 
 /// The plural name of the resource.
@@ -14,13 +16,17 @@ pub const GROUP: &str = "slipway.dev";
 pub const VERSION: &str = "v1";
 /// How many elements a list may have. A rule on elements costs as many times what it costs once, and the API server bounds the sum.
 const MOST_ELEMENTS: u32 = 64;
+/// How long a text may be: that of a URI. The same reason; a text without a bound counts as one of megabytes.
+const MOST_CHARACTERS: u32 = 2_048;
 
 /// The definition, from the schema of the document.
 #[must_use]
 pub fn definition(document: &Value) -> Value {
     let null = Value::Null;
     let definitions = document.get("$defs").unwrap_or(&null);
-    let spec = document.pointer("/properties/spec").unwrap_or(&null);
+    let mut spec = structural(document.pointer("/properties/spec").unwrap_or(&null), definitions);
+    // A bound of a field that is no more is found by a test.
+    bounds::bind(&mut spec);
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -33,7 +39,7 @@ pub fn definition(document: &Value) -> Value {
                 "singular": "modeldeployment",
                 "kind": "ModelDeployment",
                 "shortNames": ["mdep"],
-                "categories": ["all"],
+                "categories": ["all", "slipway"],
             },
             "versions": [{
                 "name": VERSION,
@@ -44,6 +50,8 @@ pub fn definition(document: &Value) -> Value {
                     column("Phase", ".status.phase"),
                     column("Revision", ".status.servingRevision"),
                     column("Ready", ".status.conditions[?(@.type=='Ready')].status"),
+                    // Shown by `--output wide`.
+                    json!({ "name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1 }),
                     json!({ "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp" }),
                 ],
                 "schema": { "openAPIV3Schema": {
@@ -51,12 +59,12 @@ pub fn definition(document: &Value) -> Value {
                     "description": "A model and what it must do.",
                     "required": ["spec"],
                     "properties": {
-                        "spec": structural(spec, definitions),
+                        "spec": spec,
                         "status": status(),
                     },
                     "x-kubernetes-validations": [{
                         "rule": "self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')",
-                        "message": "metadata.name: 1 to 63 characters a-z, 0-9 and '-'; it is the name of the model",
+                        "message": "metadata.name: 1 to 63 characters a-z, 0-9 and '-', for it is the name of the model",
                     }],
                 }},
             }],
@@ -64,6 +72,7 @@ pub fn definition(document: &Value) -> Value {
     })
 }
 
+/// A column of `kubectl get`.
 fn column(name: &str, path: &str) -> Value {
     json!({ "name": name, "type": "string", "jsonPath": path })
 }
@@ -77,11 +86,13 @@ fn status() -> Value {
         "description": "What the log says of it. Written by Slipway alone.",
         "properties": {
             "observedGeneration": number("The metadata.generation that this is about."),
-            "generation": number("The generation of the deployment in the log."),
-            "phase": text("Where its newest generation stands."),
+            "generation": number("The generation of the deployment in the log that came of it."),
+            "demand": text("The id of the demand that was made for it at the gate, by which the log knows it."),
+            "phase": text("Where that generation stands; `pending` or `refused` while there is none."),
             "servingRevision": text("The revision that has the traffic."),
             "message": text("The last thing that happened, in one sentence."),
             "url": text("Where requests go."),
+            "lastChange": { "type": "string", "format": "date-time", "description": "When the log last said something of it." },
             "conditions": {
                 "type": "array",
                 "x-kubernetes-list-type": "map",
@@ -90,7 +101,7 @@ fn status() -> Value {
                     "type": "object",
                     "required": ["type", "status", "lastTransitionTime", "reason", "message"],
                     "properties": {
-                        "type": text("Ready, Progressing, Refused."),
+                        "type": text("Accepted, Progressing, Ready, Stalled."),
                         "status": { "type": "string", "enum": ["True", "False", "Unknown"] },
                         "observedGeneration": number("The metadata.generation that it is about."),
                         "lastTransitionTime": { "type": "string", "format": "date-time" },
@@ -133,11 +144,16 @@ fn structural(schema: &Value, definitions: &Value) -> Value {
             // Objects are closed by the reader; a cluster drops what it does not know.
             "additionalProperties" if value.is_boolean() => {}
             "additionalProperties" => drop(out.insert(key.clone(), structural(value, definitions))),
-            "$schema" | "$defs" | "title" => {}
+            // What is not said stays unsaid: the reader knows the defaults, and nobody but its author writes into a spec.
+            "$schema" | "$defs" | "title" | "default" => {}
+            // A cluster knows no unsigned numbers; what they may be stands in their bounds.
+            "format" if *value == "uint32" => drop(out.insert(key.clone(), "int64".into())),
             _ => drop(out.insert(key.clone(), value.clone())),
         }
     }
-    bounds(&mut out);
+    if out.get("type").is_some_and(|kind| kind == "string") && !out.contains_key("enum") {
+        out.insert("maxLength".to_owned(), MOST_CHARACTERS.into());
+    }
     Value::Object(out)
 }
 
@@ -179,18 +195,6 @@ fn choice(choices: &[Value], definitions: &Value) -> Value {
 fn without_null(kind: &Value) -> Value {
     let real = kind.as_array().and_then(|kinds| kinds.iter().find(|kind| **kind != "null"));
     real.unwrap_or(kind).clone()
-}
-
-/// Limits between two fields, which the type of neither can say.
-fn bounds(schema: &mut Map<String, Value>) {
-    let has = |name: &str| schema.get("properties").is_some_and(|properties| properties.get(name).is_some());
-    if has("min") && has("max") {
-        let rule = json!([{
-            "rule": "!has(self.min) || !has(self.max) || self.min <= self.max",
-            "message": "max must not be less than min",
-        }]);
-        schema.insert("x-kubernetes-validations".to_owned(), rule);
-    }
 }
 
 #[cfg(test)]
@@ -239,6 +243,22 @@ mod tests {
             "[has(self.http), has(self.nats)].exists_one(is, is)"
         );
         assert!(at(&definition, "scale")["x-kubernetes-validations"][0]["message"].as_str().unwrap().contains("min"));
+    }
+
+    #[test]
+    fn each_bound_is_about_a_field_that_is_there() {
+        let document: Value = serde_json::from_str(include_str!("../schema/model-deployment.schema.json")).unwrap();
+        let mut spec = structural(document.pointer("/properties/spec").unwrap(), &document["$defs"]);
+        assert_eq!(bounds::bind(&mut spec), [""; 0]);
+    }
+
+    #[test]
+    fn a_cluster_fills_nothing_in_and_every_text_has_an_end() {
+        each(&of_document(), &mut |schema| {
+            assert!(!schema.contains_key("default"), "{schema:?}");
+            assert_ne!(schema.get("format").and_then(Value::as_str), Some("uint32"), "{schema:?}");
+        });
+        assert_eq!(at(&of_document(), "model/properties/uri/maxLength"), 2_048);
     }
 
     #[test]

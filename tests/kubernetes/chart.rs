@@ -23,7 +23,8 @@ async fn each_service_may_do_what_the_golden_file_says_and_no_more() {
     let namespace = Namespace::new(&[]).await;
     install(&namespace, CHART, &[]).unwrap();
     let everybody = may(&namespace, "default");
-    let accounts = namespace.run(&["get", "serviceaccounts", "--output", "jsonpath={.items[*].metadata.name}"]).unwrap();
+    let accounts =
+        namespace.run(&["get", "serviceaccounts", "--output", "jsonpath={.items[*].metadata.name}"]).unwrap();
     let rights: BTreeMap<&str, Vec<String>> = accounts
         .split_whitespace()
         .filter(|account| *account != "default")

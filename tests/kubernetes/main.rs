@@ -3,9 +3,11 @@
 //! `make test-kubernetes` starts both, or uses the cluster of `KUBECONFIG`; by hand: `tests/kubernetes/run target::`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
+mod bridge;
 mod chart;
 #[path = "../flow/client.rs"]
 mod client;
+mod definition;
 #[path = "../flow/documents.rs"]
 #[expect(dead_code, reason = "flows hand in what is not waited for")]
 mod documents;
@@ -15,6 +17,9 @@ mod facts;
 mod installed;
 mod kubectl;
 mod on_node;
+#[path = "../../services/controller/tests/controller/others.rs"]
+mod others;
+mod resources;
 mod target;
 mod world;
 

@@ -196,7 +196,8 @@ impl Policy {
         let (name, namespace) = (world.namespace.name.clone(), &world.namespace.name);
         let api_version = "admissionregistration.k8s.io/v1";
         let here = json!({ "matchLabels": { "kubernetes.io/metadata.name": namespace } });
-        let pods = json!([{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] }]);
+        let pods =
+            json!([{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] }]);
         world.namespace.apply(&json!({
             "apiVersion": api_version, "kind": "ValidatingAdmissionPolicy", "metadata": { "name": name },
             "spec": {

@@ -104,3 +104,15 @@ imagePullSecrets:
 {{- define "slipway.isServed" -}}
 {{- if or (eq .wanted "always") (and (eq .wanted "auto") (.root.Capabilities.APIVersions.Has .api)) -}}yes{{- end -}}
 {{- end -}}
+
+{{/* The namespaces whose custom resources are carried out, as a list; all: "*" alone. */}}
+{{- define "slipway.resourceNamespaces" -}}
+{{- $own := .Values.customResources -}}
+{{- if not $own.enabled -}}
+[]
+{{- else if has "*" $own.namespaces -}}
+["*"]
+{{- else -}}
+{{- $own.namespaces | default (list .Release.Namespace) | uniq | sortAlpha | toJson -}}
+{{- end -}}
+{{- end -}}

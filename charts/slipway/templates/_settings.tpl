@@ -57,6 +57,7 @@ kubernetes:
   prometheus: {{ . | quote }}
   {{- end }}
   on_drift: {{ $values.workers.onDrift }}
+  custom_resources: {{ include "slipway.resourceNamespaces" .root }}
   drain: {{ $values.workers.drain }}
   start_within: {{ $values.workers.startWithin }}
 {{- end -}}

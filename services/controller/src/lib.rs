@@ -4,6 +4,8 @@
 //! to what was validated, watches it, and when something fails decides what follows: another revision, back to the last
 //! good one, or the end with advice ([`domain`]). It supersedes, retires, and keeps the workers of this machine.
 //!
+//! Where a cluster serves them, custom resources become demands, and are told what came of them ([`bridge`]).
+//!
 //! It never routes a request, reads a model or judges a validation; it believes what the log says.
 //!
 //! Invariants (checked in [`domain::invariants`], proved by properties over arbitrary histories):
@@ -14,6 +16,7 @@
 //! - Workers are started by the holder of the host's lease only, and listed with it before they start.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
 
+pub mod bridge;
 mod config;
 pub mod domain;
 pub mod gate;
@@ -25,6 +28,7 @@ pub use config::{Config, GateConfig, KubernetesConfig, LocalConfig, OnShutdown};
 pub use domain::first_plan;
 pub use telemetry::Telemetry;
 
+use bridge::Bridge;
 use domain::Deadlines;
 use gate::Gatekeeper;
 use shell::{Controller, Queues, Renderer, Wisher};
@@ -78,7 +82,15 @@ async fn serve(
     telemetry: Telemetry,
 ) -> anyhow::Result<()> {
     let view = bus.log().follow().await?;
-    let gate = Gatekeeper::new(bus.clone(), view.clone(), &config.gate.principals, telemetry.clone());
+    let wanted = &config.kubernetes.custom_resources;
+    let bridge = if wanted.is_empty() {
+        None
+    } else {
+        let (client, _) = target::kubernetes::find(config.kubernetes.kubeconfig.as_deref()).await?;
+        Some(Bridge::new(client, wanted, bus.clone(), view.clone(), telemetry.clone()))
+    };
+    let principals: Vec<_> = config.gate.principals.into_iter().chain(bridge::principal(&bus, wanted)).collect();
+    let gate = Gatekeeper::new(bus.clone(), view.clone(), &principals, telemetry.clone());
     let routes = bus.routes().follow().await?;
     let queues = Queues::new(bus.clone(), view.clone(), Arc::clone(&target));
     let wisher = Wisher::new(frame.clock.clone(), view, Arc::clone(&target), telemetry.clone(), routes.clone());
@@ -89,9 +101,15 @@ async fn serve(
         tokio::join!(wisher.run(frame.clone()), queues.run(frame.clone()));
         anyhow::Ok(())
     };
+    let bridging = async {
+        if let Some(bridge) = bridge {
+            bridge.run(&frame).await;
+        }
+        anyhow::Ok(())
+    };
     let acting = async { Ok(slipway_bus::react(&bus, &frame, controller).await?) };
     let admitting = async { Ok(bus.intake().serve(&frame, gate).await?) };
     // The first that fails ends the others; on shutdown each ends in its own time.
-    tokio::try_join!(keeping, wishing, acting, admitting)?;
+    tokio::try_join!(keeping, wishing, acting, admitting, bridging)?;
     Ok(())
 }

@@ -46,6 +46,8 @@ pub struct KubernetesConfig {
     pub prometheus: Option<String>,
     /// What happens to objects that others changed: `put-right` or `report`.
     pub on_drift: OnDrift,
+    /// Namespaces whose ModelDeployments are carried out; `*`: all; empty: none. Workers may be elsewhere.
+    pub custom_resources: Vec<String>,
     /// How long the lease on the workers holds without renewal: another replica takes over after this.
     pub lease: Span,
     /// How long a worker that is to end may finish what it has.
@@ -71,6 +73,7 @@ impl Default for KubernetesConfig {
             broker_url: None,
             prometheus: None,
             on_drift: OnDrift::default(),
+            custom_resources: Vec::new(),
             lease: Span::seconds(10),
             drain: Span::seconds(10),
             start_within: Span::seconds(600),
@@ -136,6 +139,9 @@ impl KubernetesConfig {
                 refuse(key, name, LABEL);
             }
         }
+        for namespace in self.custom_resources.iter().filter(|namespace| *namespace != "*" && !label(namespace)) {
+            refuse("custom_resources", namespace, "names of namespaces, or * for all");
+        }
         if !["Always", "IfNotPresent", "Never"].contains(&self.image_pull_policy.as_str()) {
             refuse("image_pull_policy", &self.image_pull_policy, "Always, IfNotPresent or Never");
         }
@@ -171,12 +177,13 @@ mod tests {
             namespace: Some("A".into()),
             image_pull_policy: "sometimes".into(),
             installation: String::new(),
+            custom_resources: vec!["*".into(), "team-b".into(), "Team".into()],
             ..KubernetesConfig::default()
         };
         let mut refusals = Vec::new();
         config.check(&mut refusals);
         let paths: Vec<_> = refusals.into_iter().map(|refusal| refusal.path).collect();
-        let expected = ["installation", "namespace", "image_pull_policy", "image"];
+        let expected = ["installation", "namespace", "custom_resources", "image_pull_policy", "image"];
         assert_eq!(paths, expected.map(|key| format!("kubernetes.{key}")));
     }
 

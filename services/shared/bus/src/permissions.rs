@@ -280,8 +280,9 @@ fn request_queues(permissions: &mut Permissions) {
 }
 
 fn controller(permissions: &mut Permissions) {
-    // The gate.
+    // The gate, and the bridge, which demands at it for custom resources.
     permissions.hear(INTAKE);
+    demands(permissions);
     permissions.may_respond();
     permissions.say(INTAKE_ANSWERS);
     permissions.say(format!("{API}.STREAM.MSG.GET.{}", StreamName::IntakeAnswers.as_str()));

@@ -24,11 +24,11 @@ pub struct Discovered {
     pub has_keda: bool,
 }
 
-/// Finds the cluster: that of a kubeconfig, else that of the own pod, else `KUBECONFIG`.
+/// Finds the cluster: that of a kubeconfig, else that of the own pod, else `KUBECONFIG`. With the namespace that is meant when none is said.
 ///
 /// # Errors
-/// When none is known, or it does not answer.
-pub async fn discover(kubeconfig: Option<&Path>) -> anyhow::Result<Discovered> {
+/// When none is known.
+pub async fn find(kubeconfig: Option<&Path>) -> anyhow::Result<(Client, String)> {
     let mut config = match kubeconfig {
         Some(path) => {
             let read =
@@ -41,6 +41,15 @@ pub async fn discover(kubeconfig: Option<&Path>) -> anyhow::Result<Discovered> {
     config.write_timeout = Some(CALL);
     let namespace = config.default_namespace.clone();
     let client = Client::try_from(config).context("the way to the API server cannot be set up")?;
+    Ok((client, namespace))
+}
+
+/// Finds the cluster, and what it is able to do.
+///
+/// # Errors
+/// When none is known, or it does not answer.
+pub async fn discover(kubeconfig: Option<&Path>) -> anyhow::Result<Discovered> {
+    let (client, namespace) = find(kubeconfig).await?;
     let has_keda = match Objects::new(client.clone(), &namespace).list(SCALED_OBJECT, "", "").await {
         Ok(_) => true,
         Err(ApiError::NotFound | ApiError::Refused(..)) => false,

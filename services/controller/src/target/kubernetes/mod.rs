@@ -16,7 +16,7 @@ mod objects;
 mod publish;
 mod reconcile;
 
-pub use discovery::{Discovered, discover};
+pub use discovery::{Discovered, discover, find};
 
 use super::{Desired, Group, Status, Target, wishes::Wishes};
 use crate::{domain::manifest::kubernetes::Cluster, telemetry::Telemetry};
