@@ -1,38 +1,26 @@
-//! The workers: a Deployment whose pods are alike but for what the kubelet knows of each.
+//! The pods of workers: alike but for what the kubelet knows of each.
 
 use super::{
-    ADMIN_PORT, CONTAINER, Order, TOKEN, WORKER_PORT, autoscaler,
-    settings::{AUTHORITY, DATA, FILE, FOLDER, KEYS},
+    ADMIN_PORT, CONTAINER, Order, TOKEN, WORKER_PORT, claim, placement,
+    settings::{ARTIFACTS, AUTHORITY, DATA, FILE, FOLDER, KEYS},
 };
 use crate::domain::manifest::outer_memory_limit;
 use serde_json::{Value, json};
-use slipway_kernel::spec::Gpu;
 
 /// The user of workers: that of distroless images, without an entry anywhere.
 const USER: u32 = 65_532;
 /// How much longer than its own drain a worker may take to end: it first leaves the registry and waits until nobody asks it any more.
 const BEYOND_DRAIN_S: u64 = 20;
 
-/// The object.
-pub(super) fn deployment(order: &Order<'_>, settings: &str) -> Value {
-    let mut spec = json!({
-        "selector": { "matchLabels": order.selector() },
-        "revisionHistoryLimit": 1,
-        // One more comes before one goes; those that do not start are the first to go.
-        "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } },
-        "progressDeadlineSeconds": order.cluster.start_within.0.as_secs(),
-        "template": {
-            "metadata": {
-                "labels": order.metadata("")["labels"],
-                "annotations": { "kubectl.kubernetes.io/default-container": CONTAINER },
-            },
-            "spec": pod(order, settings),
+/// What they are made of.
+pub(super) fn template(order: &Order<'_>, settings: &str) -> Value {
+    json!({
+        "metadata": {
+            "labels": order.metadata("")["labels"],
+            "annotations": { "kubectl.kubernetes.io/default-container": CONTAINER },
         },
-    });
-    if !autoscaler::is_wanted(order) {
-        spec["replicas"] = order.plan.replicas.into();
-    }
-    json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": order.metadata(&order.name()), "spec": spec })
+        "spec": pod(order, settings),
+    })
 }
 
 fn pod(order: &Order<'_>, settings: &str) -> Value {
@@ -46,7 +34,7 @@ fn pod(order: &Order<'_>, settings: &str) -> Value {
         volumes.push(json!({ "name": "broker", "configMap": { "name": authority } }));
     }
     let secrets: Vec<Value> = cluster.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
-    json!({
+    let mut pod = json!({
         "serviceAccountName": cluster.service_account,
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
@@ -59,15 +47,17 @@ fn pod(order: &Order<'_>, settings: &str) -> Value {
             "fsGroup": USER,
             "seccompProfile": { "type": "RuntimeDefault" },
         },
-        "topologySpreadConstraints": [{
-            "maxSkew": 1,
-            "topologyKey": "kubernetes.io/hostname",
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": { "matchLabels": order.selector() },
-        }],
         "containers": [container(order)],
         "volumes": volumes,
-    })
+    });
+    if order.placement.storage.is_some() {
+        // A large volume that has the right owner already is not walked through at each start.
+        pod["securityContext"]["fsGroupChangePolicy"] = "OnRootMismatch".into();
+    }
+    for (name, value) in placement::fields(order) {
+        pod[name] = value;
+    }
+    pod
 }
 
 fn container(order: &Order<'_>) -> Value {
@@ -79,6 +69,9 @@ fn container(order: &Order<'_>) -> Value {
     ];
     if cluster.ca_config_map.is_some() {
         mounts.push(json!({ "name": "broker", "mountPath": AUTHORITY, "readOnly": true }));
+    }
+    if order.placement.storage.is_some() {
+        mounts.push(json!({ "name": claim::NAME, "mountPath": ARTIFACTS }));
     }
     json!({
         "name": CONTAINER,
@@ -127,8 +120,8 @@ fn resources(order: &Order<'_>) -> Value {
         "cpu": plan.threads.to_string(),
         "memory": outer_memory_limit(plan.memory.0).to_string(),
     });
-    if order.model.gpu == Gpu::Required {
-        limits["nvidia.com/gpu"] = "1".into();
+    if let Some(resource) = placement::gpu(order) {
+        limits[resource] = "1".into();
     }
     json!({
         "requests": { "cpu": plan.cpu.to_string(), "memory": outer_memory_limit(plan.memory.0).to_string() },
