@@ -83,7 +83,8 @@ fn toleration(refusing: &mut Refusing, path: &str, toleration: &Toleration) {
     match &toleration.key {
         Some(key) => refusing.unless(is_key(key), &format!("{path}.key"), key, KEY),
         None => {
-            refusing.unless(exists, &format!("{path}.key"), "(absent)", "a taint's key; none with operator: Exists")
+            let allowed = "a taint's key, or operator: Exists for any";
+            refusing.unless(exists, &format!("{path}.key"), "(absent)", allowed);
         }
     }
     if let Some(value) = &toleration.value {
