@@ -12,6 +12,7 @@ mod documents;
 mod facts;
 mod installed;
 mod kubectl;
+mod manifests;
 mod on_node;
 mod target;
 mod world;
