@@ -67,6 +67,10 @@ async fn workers_with_volumes_keep_them_until_their_revision_goes_and_then_nothi
     let claims = || world.namespace.ours("persistentvolumeclaim");
     world.namespace.until("each worker has a claim", || claims().len() == 2).await;
     assert_eq!(claims()[0]["metadata"]["labels"]["slipway.dev/revision"], "1-1");
+    let set = world.namespace.get("statefulset", &name).unwrap();
+    let template = &set["spec"]["template"]["metadata"];
+    assert_eq!(template["labels"]["slipway.dev/attempt"], "0");
+    assert!(template["annotations"]["slipway.dev/token"].as_str().unwrap().parse::<u64>().unwrap() > 0);
     let uids = || claims().iter().map(|claim| claim["metadata"]["uid"].clone()).collect::<Vec<_>>();
     let before = uids();
     world.namespace.run(&["delete", "pod", &format!("{name}-0"), "--grace-period=0", "--force"]).unwrap();
