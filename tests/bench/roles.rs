@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use slipway_bus::Bus;
 use slipway_controller::target::simulated::Simulated as SimulatedTarget;
 use slipway_ingress::Subject;
-use slipway_kernel::{Finding, Item, Proof, Service, spec::Target};
+use slipway_kernel::{
+    Finding, Item, Proof, Service,
+    spec::{Placement, Target},
+};
 use slipway_platform_selector::{ExamineError, Examined, Order, Workshop};
 use slipway_provisioner::{
     Installation,
@@ -56,7 +59,7 @@ pub fn run(role: &str, config: &str) -> ExitCode {
 
 async fn provisioner(config: slipway_provisioner::Config, frame: Frame) -> anyhow::Result<()> {
     let installation = Installation::new(config.clone(), frame.data_dir.clone())?;
-    let machine = ReadyMachine { surroundings: installation.surroundings().await };
+    let machine = ReadyMachine { surroundings: installation.surroundings(&Placement::default()).await };
     slipway_provisioner::run_with(config, frame, machine).await
 }
 
@@ -72,7 +75,7 @@ struct ReadyMachine {
 
 #[async_trait]
 impl slipway_provisioner::Effects for ReadyMachine {
-    async fn surroundings(&self) -> Surroundings {
+    async fn surroundings(&self, _: &Placement) -> Surroundings {
         self.surroundings.clone()
     }
 

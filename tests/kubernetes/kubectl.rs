@@ -56,6 +56,12 @@ impl Namespace {
         self.given(&["apply", "-f", "-"], &object.to_string()).unwrap_or_else(|error| panic!("{object}: {error}"));
     }
 
+    /// Has the API server judge an object, or a list, as if it were to be made; what it complained of.
+    pub fn try_out(&self, object: &Value) -> Result<(), String> {
+        let arguments = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"];
+        self.given(&arguments, &object.to_string()).map(drop)
+    }
+
     /// An object, if it is there.
     pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
         self.run(&["get", kind, name, "--output", "json"]).ok().map(|text| serde_json::from_str(&text).unwrap())

@@ -16,6 +16,7 @@ mod documents;
 mod facts;
 mod installed;
 mod kubectl;
+mod manifests;
 mod on_node;
 #[path = "../../services/controller/tests/controller/others.rs"]
 mod others;

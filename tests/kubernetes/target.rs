@@ -48,6 +48,79 @@ async fn what_is_wanted_is_made_owned_by_its_anchor_and_what_is_retired_leaves_n
     keeper.until("it is gone", &group(&id, &desired), |status| *status == Status::Gone).await;
 }
 
+/// A revision of two workers that have volumes.
+async fn with_volumes(world: &World, id: &DeploymentId, class: &str) -> Desired {
+    let placement =
+        json!({ "storage": { "size": "64Mi", "class": class }, "nodeSelector": { "kubernetes.io/os": "linux" } });
+    let placement = serde_json::from_value(placement).unwrap();
+    world.placed(id, RevisionId::new(1, 1), &placement, |plan| plan.replicas = 2).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn workers_with_volumes_keep_them_until_their_revision_goes_and_then_nothing_is_left() {
+    let world = World::new().await;
+    let (keeper, id) = (world.keeper(OnDrift::PutRight).await, id("digits"));
+    let desired = with_volumes(&world, &id, "nobody-provisions-it").await;
+    keeper.want(&id, std::slice::from_ref(&desired));
+    let name = names::revision(&id, desired.wanted.revision);
+    let claims = || world.namespace.ours("persistentvolumeclaim");
+    world.namespace.until("each worker has a claim", || claims().len() == 2).await;
+    assert_eq!(claims()[0]["metadata"]["labels"]["slipway.dev/revision"], "1-1");
+    let set = world.namespace.get("statefulset", &name).unwrap();
+    let template = &set["spec"]["template"]["metadata"];
+    assert_eq!(template["labels"]["slipway.dev/attempt"], "0");
+    assert!(template["annotations"]["slipway.dev/token"].as_str().unwrap().parse::<u64>().unwrap() > 0);
+    let uids = || claims().iter().map(|claim| claim["metadata"]["uid"].clone()).collect::<Vec<_>>();
+    let before = uids();
+    world.namespace.run(&["delete", "pod", &format!("{name}-0"), "--grace-period=0", "--force"]).unwrap();
+    world.namespace.until("its pod is back", || world.namespace.get("pod", &format!("{name}-0")).is_some()).await;
+    // Rounds that come after are seen by what they put right.
+    world.namespace.run(&["delete", "service", &name]).unwrap();
+    world.namespace.until("another round is over", || world.namespace.get("service", &name).is_some()).await;
+    assert_eq!(uids(), before, "what is used is no orphan");
+    keeper.want(&id, &[]);
+    world.until_empty().await;
+    keeper.until("it is gone", &group(&id, &desired), |status| *status == Status::Gone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_claim_that_was_left_behind_goes() {
+    let world = World::new().await;
+    world.namespace.apply(&json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": { "name": "models-long-gone-0", "labels": {
+            "slipway.dev/installation": "slipway",
+            "slipway.dev/deployment": "default.long-gone",
+            "slipway.dev/revision": "1-1",
+        }},
+        "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
+    }));
+    let keeper = world.keeper(OnDrift::PutRight).await;
+    keeper.target.all_told();
+    world.namespace.until("it is gone", || world.namespace.ours("persistentvolumeclaim").is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_quota_without_room_for_volumes_is_said_to_be_one() {
+    let world = World::new().await;
+    world.bound("ResourceQuota", json!({ "hard": { "requests.storage": "64Mi" } }));
+    let counts =
+        || world.namespace.get("resourcequota", "bound").is_some_and(|quota| !quota["status"]["hard"].is_null());
+    world.namespace.until("the quota counts", counts).await;
+    let (keeper, id) = (world.keeper(OnDrift::PutRight).await, id("digits"));
+    let desired = with_volumes(&world, &id, "any").await;
+    keeper.want(&id, std::slice::from_ref(&desired));
+    let group = group(&id, &desired);
+    keeper.until("it fails", &group, |status| matches!(status, Status::Failed(_))).await;
+    let Status::Failed(findings) = keeper.target.status(&group) else { panic!("it changed its mind") };
+    assert_eq!(findings[0].kind, FindingKind::Unschedulable, "{findings:?}");
+    assert!(findings[0].message.contains("quota"), "{findings:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn one_revision_goes_and_the_other_stays() {

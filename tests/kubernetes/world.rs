@@ -18,7 +18,8 @@ use slipway_controller::{
     },
 };
 use slipway_kernel::{
-    ByteSize, CpuMillis, DeploymentId, Digest, Finding, Plan, RevisionId, Service, Span, spec::Scale,
+    ByteSize, CpuMillis, DeploymentId, Digest, Finding, Plan, RevisionId, Service, Span,
+    spec::{Placement, Scale},
 };
 use slipway_runtime::TelemetryConfig;
 use slipway_testkit::{NatsServer, frame};
@@ -106,6 +107,17 @@ impl World {
 
     /// A revision as the log would tell of it, its manifests stored.
     pub async fn desired(&self, id: &DeploymentId, revision: RevisionId, change: impl FnOnce(&mut Plan)) -> Desired {
+        self.placed(id, revision, &Placement::default(), change).await
+    }
+
+    /// The same for a document that says on which nodes, and with what.
+    pub async fn placed(
+        &self,
+        id: &DeploymentId,
+        revision: RevisionId,
+        placement: &Placement,
+        change: impl FnOnce(&mut Plan),
+    ) -> Desired {
         let mut plan = Plan {
             target: "kubernetes".into(),
             platform: "slipway".into(),
@@ -123,7 +135,8 @@ impl World {
         change(&mut plan);
         let cluster = self.setup(OnDrift::PutRight).await.cluster;
         let scale = Scale { max: 1, ..Scale::default() };
-        let order = Order { deployment: id, revision, plan: &plan, model: Model::default(), scale, cluster: &cluster };
+        let (model, cluster) = (Model::default(), &cluster);
+        let order = Order { deployment: id, revision, plan: &plan, model, scale, placement, cluster };
         let text = kubernetes::document(&order).to_string();
         let manifests = Some(self.bus.blobs().put(text, kubernetes::MEDIA_TYPE).await.unwrap());
         Desired { wanted: Wanted { revision, plan, attempt: 0, manifests }, model: Model::default() }
@@ -142,7 +155,16 @@ impl World {
 
     /// Nothing that Slipway made is left.
     pub async fn until_empty(&self) {
-        for kind in ["deployment", "configmap", "service", "networkpolicy", "poddisruptionbudget", "pod"] {
+        for kind in [
+            "deployment",
+            "statefulset",
+            "persistentvolumeclaim",
+            "configmap",
+            "service",
+            "networkpolicy",
+            "poddisruptionbudget",
+            "pod",
+        ] {
             let none = || self.namespace.ours(kind).is_empty();
             until(&format!("no {kind} is left"), Duration::from_secs(90), none).await;
         }

@@ -13,7 +13,10 @@ use crate::{
     machine::{self, reach},
 };
 use async_trait::async_trait;
-use slipway_kernel::{Finding, FindingKind, Item, MachineFacts, Proof, spec::Target};
+use slipway_kernel::{
+    Finding, FindingKind, Item, MachineFacts, Proof,
+    spec::{Placement, Target},
+};
 use std::{path::PathBuf, sync::Arc};
 
 /// What a place that is ready has.
@@ -28,8 +31,8 @@ pub struct Prepared {
 /// The world.
 #[async_trait]
 pub trait Effects: Send + Sync + 'static {
-    /// What is there to choose from.
-    async fn surroundings(&self) -> Surroundings;
+    /// What is there to choose from, for workers that are placed so.
+    async fn surroundings(&self, placement: &Placement) -> Surroundings;
 
     /// The targets that can be made ready here.
     fn executors(&self) -> Vec<Target>;
@@ -62,9 +65,9 @@ impl Installation {
         Ok(Self { config: Arc::new(config), prices, data_dir })
     }
 
-    /// What is there to choose from.
-    pub async fn surroundings(&self) -> Surroundings {
-        let (machine, kubernetes_gpus) = tokio::join!(self.machine(), self.cluster_gpus());
+    /// What is there to choose from, for workers that are placed so.
+    pub async fn surroundings(&self, placement: &Placement) -> Surroundings {
+        let (machine, kubernetes_gpus) = tokio::join!(self.machine(), self.cluster_gpus(placement));
         let config = &self.config;
         Surroundings {
             machine,
@@ -108,10 +111,10 @@ impl Installation {
         MachineFacts { engines: engines.found, engine_note: engines.note, gpu_note, ..machine }
     }
 
-    async fn cluster_gpus(&self) -> ClusterGpus {
+    async fn cluster_gpus(&self, placement: &Placement) -> ClusterGpus {
         let config = &self.config.kubernetes;
         if config.enabled && !config.autoscaler {
-            match kubernetes::gpus(config).await {
+            match kubernetes::gpus(config, placement).await {
                 Ok(Some(gpus)) => return ClusterGpus::Seen(gpus),
                 Ok(None) => {}
                 // It is found again, and written down, when the place is made ready.
@@ -129,8 +132,8 @@ fn executors(config: &Config) -> Vec<Target> {
 
 #[async_trait]
 impl Effects for Installation {
-    async fn surroundings(&self) -> Surroundings {
-        Self::surroundings(self).await
+    async fn surroundings(&self, placement: &Placement) -> Surroundings {
+        Self::surroundings(self, placement).await
     }
 
     fn executors(&self) -> Vec<Target> {
@@ -145,6 +148,7 @@ impl Effects for Installation {
 
     async fn prepare_kubernetes(&self, order: &Order) -> Result<Prepared, NotReady> {
         let needs = Needs::of(order.workers, order.cpu, order.memory, order.gpus);
+        let needs = Needs { placement: order.placement.clone(), ..needs };
         kubernetes::prepare(&self.config.kubernetes, &needs).await.map_err(NotReady::Findings)
     }
 

@@ -63,6 +63,6 @@ pub async fn preview(
     spec: &Spec,
 ) -> Result<InfrastructureChosen, PriceTableError> {
     let installation = Installation::new(config.clone(), data_dir.to_owned())?;
-    let surroundings = installation.surroundings().await;
+    let surroundings = installation.surroundings(&spec.placement()).await;
     Ok(choose(&Demands::of(spec), &surroundings))
 }

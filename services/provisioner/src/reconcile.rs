@@ -39,7 +39,7 @@ impl<E: Effects> Provisioner<E> {
     }
 
     async fn choose(&self, state: &GenerationState, scene: &Scene) -> Result<Done, DutyError> {
-        let surroundings = self.effects.surroundings().await;
+        let surroundings = self.effects.surroundings(&state.spec().placement()).await;
         let chosen = choose(&Demands::of(state.spec()), &surroundings);
         self.telemetry.chosen(&scene.id, &chosen);
         let key = key(scene, state.generation, Slot::Choice, Attempt(0));
@@ -185,6 +185,7 @@ async fn order(state: &GenerationState, scene: &Scene, lease: &Lease) -> Result<
         cpu: demands.cpu,
         memory: demands.memory,
         gpus: demands.gpus(1),
+        placement: state.spec().placement(),
     })
 }
 

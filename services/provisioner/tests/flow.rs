@@ -10,7 +10,7 @@ use slipway_bus::{Bus, Draft, Folded, Principal, View, WorkerRecord, WorkerState
 use slipway_kernel::{
     Answer, Approved, Attempt, CommandReason, DeploymentId, FactKey, Finding, FindingKind, IntakeReference, Item,
     Proof, Requested, RevisionId, Service, Slot,
-    spec::{ModelDeployment, Target},
+    spec::{ModelDeployment, Placement, Target},
 };
 use slipway_provisioner::{
     Config, Effects, Installation,
@@ -283,8 +283,8 @@ struct Full {
 
 #[async_trait]
 impl Effects for Full {
-    async fn surroundings(&self) -> Surroundings {
-        self.machine.surroundings().await
+    async fn surroundings(&self, placement: &Placement) -> Surroundings {
+        self.machine.surroundings(placement).await
     }
 
     fn executors(&self) -> Vec<Target> {
@@ -300,7 +300,7 @@ impl Effects for Full {
             return Err(NotReady::Findings(vec![Finding::transient(FindingKind::Unschedulable, "full")]));
         }
         let proofs = vec![Proof { name: "simulated".into(), detail: String::new() }];
-        Ok(Prepared { machine: self.surroundings().await.machine, proofs })
+        Ok(Prepared { machine: self.surroundings(&Placement::default()).await.machine, proofs })
     }
 
     async fn remove_local(&self, _: &Order) -> Result<Vec<Item>, NotReady> {

@@ -60,6 +60,8 @@ pub enum Command {
     Deploy(DeployArgs),
     /// Show what would be decided for a document. Changes nothing.
     Plan(PlanArgs),
+    /// Write the objects that would be made in a cluster for a document, as a Helm chart or a kustomization.
+    Render(RenderArgs),
     /// Show where deployments stand.
     Status(StatusArgs),
     /// Print facts as they are written.
@@ -254,6 +256,76 @@ pub struct PlanArgs {
     /// The document, YAML or JSON.
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
+    /// Show the objects that would be made in a cluster, as YAML, instead of the decisions.
+    #[arg(long)]
+    pub manifests: bool,
+    /// Of which installation.
+    #[command(flatten)]
+    pub installation: InstallationArgs,
+}
+
+/// Flags of `render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// The document, YAML or JSON.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// What is written.
+    #[arg(long, value_enum)]
+    pub format: RenderFormat,
+    /// The folder that it is written to: a new one, or one that was written by this command before, which is replaced.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Of which installation.
+    #[command(flatten)]
+    pub installation: InstallationArgs,
+}
+
+/// What `render` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RenderFormat {
+    /// A chart.
+    Helm,
+    /// A kustomization.
+    Kustomize,
+}
+
+/// Whose settings objects of a cluster are made with: those of an installation in a cluster, or of files.
+#[derive(Debug, Args)]
+pub struct InstallationArgs {
+    /// The installation.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Settings of the controller (TOML) instead of those of an installation: no cluster is asked. May be repeated, the later over the earlier.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kubeconfig", "context", "kube_namespace"])]
+    pub controller: Vec<PathBuf>,
+    /// With --controller: the cluster serves KEDA's ScaledObject.
+    #[arg(long, requires = "controller")]
+    pub keda: bool,
+    /// With --controller: engines in the worker's image beside those of every worker (comma-separated), as `kubernetes.engines` of the
+    /// provisioner.
+    #[arg(long, requires = "controller", value_delimiter = ',', value_name = "NAMES")]
+    pub engines: Vec<String>,
+    /// The revision that the objects are of.
+    #[arg(long, default_value = "1-1", value_name = "REVISION")]
+    pub revision: RevisionId,
+}
+
+/// Where Slipway is installed.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// The kubeconfig; that of `KUBECONFIG` or of the home folder if absent.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in it; the current one if absent.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The namespace that Slipway is installed in; that of the context if absent.
+    #[arg(long, value_name = "NAME")]
+    pub kube_namespace: Option<String>,
+    /// What the names of the installation's objects begin with: the release, if it is called like the chart.
+    #[arg(long, default_value = "slipway", value_name = "NAME")]
+    pub release: String,
 }
 
 /// Flags of `status`.
@@ -413,18 +485,9 @@ pub struct ApiKeyArgs {
 /// Flags of `connect`.
 #[derive(Debug, Args)]
 pub struct ConnectArgs {
-    /// The kubeconfig; that of `KUBECONFIG` or of the home folder if absent.
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// The context in it; the current one if absent.
-    #[arg(long, value_name = "NAME")]
-    pub context: Option<String>,
-    /// The namespace that Slipway is installed in; that of the context if absent.
-    #[arg(long, value_name = "NAME")]
-    pub kube_namespace: Option<String>,
-    /// What the names of the installation's objects begin with: the release, if it is called like the chart.
-    #[arg(long, default_value = "slipway", value_name = "NAME")]
-    pub release: String,
+    /// The installation.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// The broker as it is reached from here: `tls://host:port`. Found by its Service if absent.
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,

@@ -1,5 +1,6 @@
 //! The way to the API server of a cluster.
 
+use crate::{cli::ClusterArgs, failure::Failure};
 use anyhow::Context as _;
 use kube::{
     Client, Config,
@@ -33,4 +34,17 @@ pub(crate) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) ->
     let namespace = config.default_namespace.clone();
     let client = Client::try_from(config).context("the way to the API server cannot be set up")?;
     Ok((client, namespace))
+}
+
+/// A client for the cluster that Slipway is installed in, and its namespace there.
+///
+/// # Errors
+/// When no cluster is known.
+pub(crate) async fn installed(args: &ClusterArgs) -> Result<(Client, String), Failure> {
+    let connected = connect(args.kubeconfig.as_deref(), args.context.as_deref()).await;
+    let (client, default) = connected.map_err(|error| {
+        Failure::input(format!("{error:#}"))
+            .hint("name a kubeconfig with --kubeconfig FILE, a context with --context NAME")
+    })?;
+    Ok((client, args.kube_namespace.clone().unwrap_or(default)))
 }

@@ -89,6 +89,17 @@ impl KubernetesConfig {
     pub async fn setup(&self, bus: &BusConfig, telemetry: &TelemetryConfig) -> anyhow::Result<Setup> {
         let found = discover(self.kubeconfig.as_deref()).await?;
         let namespace = self.namespace.clone().unwrap_or(found.namespace);
+        Ok(Setup {
+            cluster: self.cluster(bus, telemetry, namespace, found.has_keda),
+            lease: self.lease.0,
+            on_drift: self.on_drift,
+            client: found.client,
+        })
+    }
+
+    /// What all workers have in common, in this namespace.
+    #[must_use]
+    pub fn cluster(&self, bus: &BusConfig, telemetry: &TelemetryConfig, namespace: String, has_keda: bool) -> Cluster {
         let broker_url = self.broker_url.clone().unwrap_or_else(|| bus.url.clone());
         let ports = [Some(port(&broker_url).unwrap_or(BROKER_PORT)), telemetry.otlp_endpoint.as_deref().and_then(port)];
         let log = json!({
@@ -97,29 +108,24 @@ impl KubernetesConfig {
             "filter": telemetry.filter,
             "sample_ratio": telemetry.sample_ratio,
         });
-        Ok(Setup {
-            cluster: Cluster {
-                installation: self.installation.clone(),
-                services_namespace: self.services_namespace.clone().unwrap_or_else(|| namespace.clone()),
-                namespace,
-                image: self.image.clone(),
-                image_pull_policy: self.image_pull_policy.clone(),
-                image_pull_secrets: self.image_pull_secrets.clone(),
-                service_account: self.service_account.clone(),
-                key_secret: self.key_secret.clone(),
-                ca_config_map: self.ca_configmap.clone(),
-                egress_ports: ports.into_iter().flatten().collect(),
-                broker_url,
-                telemetry: without_nulls(log),
-                drain: self.drain,
-                start_within: self.start_within,
-                prometheus: self.prometheus.clone(),
-                has_keda: found.has_keda,
-            },
-            lease: self.lease.0,
-            on_drift: self.on_drift,
-            client: found.client,
-        })
+        Cluster {
+            installation: self.installation.clone(),
+            services_namespace: self.services_namespace.clone().unwrap_or_else(|| namespace.clone()),
+            namespace,
+            image: self.image.clone(),
+            image_pull_policy: self.image_pull_policy.clone(),
+            image_pull_secrets: self.image_pull_secrets.clone(),
+            service_account: self.service_account.clone(),
+            key_secret: self.key_secret.clone(),
+            ca_config_map: self.ca_configmap.clone(),
+            egress_ports: ports.into_iter().flatten().collect(),
+            broker_url,
+            telemetry: without_nulls(log),
+            drain: self.drain,
+            start_within: self.start_within,
+            prometheus: self.prometheus.clone(),
+            has_keda,
+        }
     }
 
     pub(super) fn check(&self, refusals: &mut Vec<Refusal>) {

@@ -8,9 +8,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use slipway_bus::{Actor, Done, DutyError, RouteReport, Scene, Watched};
-use slipway_kernel::{
-    Answer, Deployment, Due, FactKey, Generation, RevisionId, RevisionState, Service, Timestamp, spec::Scale,
-};
+use slipway_kernel::{Answer, Deployment, Due, FactKey, Generation, RevisionId, RevisionState, Service, Timestamp};
 use std::{sync::Arc, time::Duration};
 
 /// How soon to look again at something that other processes are about to finish.
@@ -72,10 +70,10 @@ impl Controller {
         let Some((key, Answer::Planned(mut planned))) = duty.fact(&scene.folded.deployment) else {
             return Ok(Done::Again);
         };
-        let model = model_of(&scene.folded.deployment, key.generation);
-        let generation = scene.folded.deployment.generations.get(&key.generation);
-        let scale = generation.map_or_else(Scale::default, |generation| generation.spec().scale);
-        let (document, media) = self.renderer.render(&scene.id, key.revision_id(), &planned.plan, model, scale);
+        let deployment = &scene.folded.deployment;
+        let Some(generation) = deployment.generations.get(&key.generation) else { return Ok(Done::Again) };
+        let (model, spec) = (model_of(deployment, key.generation), generation.spec());
+        let (document, media) = self.renderer.render(&scene.id, key.revision_id(), &planned.plan, model, spec);
         let text = serde_json::to_vec_pretty(&document).map_err(DutyError::permanent)?;
         planned.manifests = Some(scene.bus.blobs().put(text, media).await?);
         self.write_as(&key, Answer::Planned(planned), None, scene).await

@@ -6,7 +6,7 @@ use crate::domain::manifest::{
     processes,
 };
 use serde_json::Value;
-use slipway_kernel::{DeploymentId, Plan, RevisionId, spec::Scale};
+use slipway_kernel::{DeploymentId, Plan, RevisionId, spec::Spec};
 
 /// Renders the manifests of revisions.
 #[derive(Clone, Debug, Default)]
@@ -23,11 +23,12 @@ impl Renderer {
         revision: RevisionId,
         plan: &Plan,
         model: Model,
-        scale: Scale,
+        spec: &Spec,
     ) -> (Value, &'static str) {
         match &self.cluster {
             Some(cluster) if plan.target == "kubernetes" => {
-                let order = Order { deployment, revision, plan, model, scale, cluster };
+                let (scale, placement) = (spec.scale, &spec.placement());
+                let order = Order { deployment, revision, plan, model, scale, placement, cluster };
                 (kubernetes::document(&order), kubernetes::MEDIA_TYPE)
             }
             _ => (processes::processes(deployment, revision, plan, model), processes::MEDIA_TYPE),

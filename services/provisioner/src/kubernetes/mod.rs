@@ -16,10 +16,10 @@ use ask::Api;
 use connect::Cluster;
 use futures::StreamExt as _;
 use serde_json::Value;
-use slipway_kernel::{Finding, FindingKind, GpuFacts};
+use slipway_kernel::{Finding, FindingKind, GpuFacts, spec::Placement};
 use std::fmt;
 
-/// Reviews that are asked for at the same time: enough that three dozen take as long as four, few enough not to be held back as a flood.
+/// Reviews that are asked for at the same time: enough that four dozen take as long as six, few enough not to be held back as a flood.
 const REVIEWS_AT_ONCE: usize = 8;
 
 /// Where all nodes are.
@@ -56,14 +56,14 @@ async fn look(config: &KubernetesConfig) -> Result<Looked, Finding> {
     })
 }
 
-/// The GPUs that workers can be given there; none are known where nodes cannot be looked at.
+/// The GPUs that workers can be given there on nodes that they may be on; none are known where nodes cannot be looked at.
 ///
 /// # Errors
 /// The finding, when it is not known which cluster, or how to get there.
-pub async fn gpus(config: &KubernetesConfig) -> Result<Option<Vec<GpuFacts>>, Finding> {
+pub async fn gpus(config: &KubernetesConfig, placement: &Placement) -> Result<Option<Vec<GpuFacts>>, Finding> {
     let found = connect::connect(config).await.map_err(|error| unknown(&error))?;
     let nodes = Api::new(found.client).list(NODES, "", node::essence).await;
-    Ok(nodes.ok().map(|nodes| cluster::gpus(&nodes, &settings(config))))
+    Ok(nodes.ok().map(|nodes| cluster::gpus(&nodes, placement, &settings(config))))
 }
 
 /// What the operator says of the cluster, for the judgement.

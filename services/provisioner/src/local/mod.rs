@@ -15,7 +15,9 @@ pub use remove::remove;
 pub use worker::Engines;
 
 use crate::config::LocalConfig;
-use slipway_kernel::{ByteSize, Cause, CpuMillis, DeploymentId, Finding, FindingKind, Generation, MachineFacts, Proof};
+use slipway_kernel::{
+    ByteSize, Cause, CpuMillis, DeploymentId, Finding, FindingKind, Generation, MachineFacts, Proof, spec::Placement,
+};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -38,6 +40,8 @@ pub struct Order {
     pub memory: ByteSize,
     /// GPUs of each.
     pub gpus: u32,
+    /// On which nodes, where there are some.
+    pub placement: Placement,
 }
 
 /// Why the place is not ready.
@@ -147,6 +151,7 @@ mod tests {
             cpu: CpuMillis(1_000),
             memory: ByteSize::mebibytes(64),
             gpus: 0,
+            placement: Placement::default(),
         }
     }
 

@@ -4,7 +4,10 @@ mod api_server;
 
 pub use api_server::ApiServer;
 use serde_json::{Value, json};
-use slipway_kernel::{ByteSize, Cause, CpuMillis, FindingKind, spec::ModelDeployment};
+use slipway_kernel::{
+    ByteSize, Cause, CpuMillis, FindingKind,
+    spec::{ModelDeployment, Placement},
+};
 use slipway_provisioner::{Config, config::KubernetesConfig, domain::cluster::Needs, kubernetes};
 
 fn needs() -> Needs {
@@ -113,7 +116,13 @@ async fn a_stranger_and_a_server_that_is_away_are_told_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_choice_counts_the_gpus_that_are_there() {
     let server = cluster().await;
-    assert_eq!(kubernetes::gpus(&config(&server)).await.unwrap().map(|gpus| gpus.len()), Some(2));
+    let given = async |placement: Value| {
+        let placement: Placement = serde_json::from_value(placement).unwrap();
+        kubernetes::gpus(&config(&server), &placement).await.unwrap().map(|gpus| gpus.len())
+    };
+    assert_eq!(given(json!({})).await, Some(2));
+    assert_eq!(given(json!({ "gpuProfile": "1g.5gb" })).await, Some(0));
+    assert_eq!(given(json!({ "nodeSelector": { "zone": "a" } })).await, Some(0));
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config { kubernetes: config(&server), ..Config::default() };
     config.local.enabled = false;

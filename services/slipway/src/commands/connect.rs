@@ -19,13 +19,8 @@ const CLIENT_PORT: &str = "client";
 const NODES: u32 = 20;
 
 pub(crate) async fn run(args: &ConnectArgs, global: &Global) -> Result<(), Failure> {
-    let connected = kubernetes::connect(args.kubeconfig.as_deref(), args.context.as_deref()).await;
-    let (client, default) = connected.map_err(|error| {
-        Failure::input(format!("{error:#}"))
-            .hint("name a kubeconfig with --kubeconfig FILE, a context with --context NAME")
-    })?;
-    let namespace = args.kube_namespace.clone().unwrap_or(default);
-    let place = Place { client, namespace, release: args.release.clone() };
+    let (client, namespace) = kubernetes::installed(&args.cluster).await?;
+    let place = Place { client, namespace, release: args.cluster.release.clone() };
     let seed = place.operator_seed().await?;
     let ca = place.broker_ca().await?;
     let scheme = if ca.is_some() { "tls" } else { "nats" };

@@ -39,10 +39,10 @@ pub struct Pod {
     pub warnings: Vec<Said>,
 }
 
-/// What is known of a Deployment and its ReplicaSets.
+/// What is known of what makes the pods: a Deployment with its ReplicaSets, or a StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Workload {
-    /// Why pods are not made, if they are not (`ReplicaFailure`).
+    /// Why pods are not made, if they are not (`FailedCreate`).
     pub not_made: Option<Said>,
     /// Since when.
     pub since: Timestamp,

@@ -123,6 +123,13 @@ fn each_reason_is_the_finding_that_revise_can_act_on() {
             true,
         ),
         (
+            not_made("pods \"a\" is forbidden: no PriorityClass with name models was found"),
+            vec![],
+            20,
+            Some((Kind::Misconfigured, Deterministic)),
+            true,
+        ),
+        (
             not_made("violates PodSecurity \"restricted\""),
             vec![],
             5,

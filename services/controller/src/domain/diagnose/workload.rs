@@ -6,7 +6,7 @@ use slipway_kernel::{
     FindingKind, Timestamp,
 };
 
-/// What is wrong with the Deployment itself.
+/// What is wrong with the Deployment or StatefulSet itself.
 pub(super) fn troubles(workload: &Workload, now: Timestamp) -> impl Iterator<Item = Trouble> {
     let held = now.since(workload.since);
     let refused = workload.not_made.as_ref().map(|said| {
@@ -35,6 +35,9 @@ fn refusal(sentence: &str) -> (FindingKind, slipway_kernel::Cause, &'static str,
     }
     if says(&["maximum cpu usage", "maximum memory usage", "minimum cpu usage", "minimum memory usage", "LimitRange"]) {
         return (FindingKind::PolicyViolation, Deterministic, "the limits of the namespace do not allow the worker", 5);
+    }
+    if says(&["no PriorityClass"]) {
+        return (FindingKind::Misconfigured, Deterministic, "the priority class of workers is not there", 20);
     }
     if says(&["serviceaccount", "error looking up service account"]) {
         return (FindingKind::Misconfigured, Transient, "the service account of workers is not there", 30);

@@ -50,10 +50,18 @@ pub async fn find(kubeconfig: Option<&Path>) -> anyhow::Result<(Client, String)>
 /// When none is known, or it does not answer.
 pub async fn discover(kubeconfig: Option<&Path>) -> anyhow::Result<Discovered> {
     let (client, namespace) = find(kubeconfig).await?;
-    let has_keda = match Objects::new(client.clone(), &namespace).list(SCALED_OBJECT, "", "").await {
-        Ok(_) => true,
-        Err(ApiError::NotFound | ApiError::Refused(..)) => false,
-        Err(error) => anyhow::bail!("the cluster does not answer: {error}"),
-    };
+    let has_keda = serves_keda(&client, &namespace).await?;
     Ok(Discovered { client, namespace, has_keda })
+}
+
+/// Whether a cluster serves KEDA's `ScaledObject`, to who asks with this client.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn serves_keda(client: &Client, namespace: &str) -> anyhow::Result<bool> {
+    match Objects::new(client.clone(), namespace).list(SCALED_OBJECT, "", "").await {
+        Ok(_) => Ok(true),
+        Err(ApiError::NotFound | ApiError::Refused(..)) => Ok(false),
+        Err(error) => anyhow::bail!("the cluster does not answer: {error}"),
+    }
 }

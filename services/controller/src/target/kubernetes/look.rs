@@ -21,7 +21,17 @@ pub(super) struct SeenPod {
     pub(super) attempt: u32,
     pub(super) token: u64,
     pub(super) is_leaving: bool,
+    /// Its address, once it has one.
+    pub(super) ip: String,
     pub(super) pod: Pod,
+}
+
+impl SeenPod {
+    /// Whether what answers at an address such as `10.0.0.7:8443` is this pod.
+    pub(super) fn answers_at(&self, address: &str) -> bool {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        host.trim_matches(['[', ']']) == self.ip
+    }
 }
 
 /// What is said about pods in events, by the name of the pod.
@@ -87,6 +97,7 @@ pub(super) fn pod(object: &Value, warnings: &BTreeMap<String, Vec<Said>>) -> See
         attempt: label(object, ATTEMPT).parse().unwrap_or(0),
         token: annotation(object, TOKEN).parse().unwrap_or(0),
         is_leaving: is_leaving(object),
+        ip: text(status, "/podIP").to_owned(),
         pod,
     }
 }
@@ -99,7 +110,7 @@ fn tainted(object: &Value) -> bool {
 }
 
 /// A Deployment.
-pub(super) fn workload(object: &Value, now: Timestamp) -> Workload {
+pub(super) fn deployment(object: &Value, now: Timestamp) -> Workload {
     let status = &object["status"];
     let since = |kind: &str| {
         let all = status["conditions"].as_array().into_iter().flatten();
@@ -115,6 +126,26 @@ pub(super) fn workload(object: &Value, now: Timestamp) -> Workload {
     }
 }
 
+/// A StatefulSet: why it makes no pod, or no claim of one, it says in events alone. They stay for an hour, so they count only while pods are
+/// missing.
+pub(super) fn stateful_set(object: &Value, events: &[Value], now: Timestamp) -> Workload {
+    let wanted = object["spec"]["replicas"].as_u64().unwrap_or(1);
+    if object["status"]["replicas"].as_u64().unwrap_or(0) >= wanted {
+        return Workload::default();
+    }
+    let uid = text(object, "/metadata/uid");
+    let of_it = events
+        .iter()
+        .filter(|event| text(event, "/involvedObject/uid") == uid && text(event, "/reason") == "FailedCreate");
+    let Some(last) = of_it.max_by_key(|event| happened(event)) else { return Workload::default() };
+    let first = text(last, "/firstTimestamp");
+    Workload {
+        since: if first.is_empty() { now } else { time(first) },
+        not_made: Some(Said { word: "FailedCreate".to_owned(), sentence: text(last, "/message").to_owned() }),
+        is_late: false,
+    }
+}
+
 fn condition<'a>(status: &'a Value, kind: &str) -> Option<(&'a str, Said)> {
     let found = status["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)?;
     let said = Said { word: text(found, "/reason").to_owned(), sentence: text(found, "/message").to_owned() };
@@ -127,4 +158,45 @@ fn time(text: &str) -> Timestamp {
         .ok()
         .and_then(|time| u64::try_from(time.as_millisecond()).ok())
         .map_or(Timestamp(0), Timestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_stateful_set_tells_in_events_why_a_pod_is_missing_and_only_while_one_is() {
+        let set = |made: u32| {
+            json!({
+                "metadata": { "uid": "u" }, "spec": { "replicas": 2 }, "status": { "replicas": made },
+            })
+        };
+        let event = |uid: &str, last: &str, message: &str| {
+            json!({
+                "involvedObject": { "kind": "StatefulSet", "uid": uid }, "reason": "FailedCreate", "message": message,
+                "firstTimestamp": "1970-01-01T00:00:05Z", "lastTimestamp": last,
+            })
+        };
+        let events = [
+            event("u", "1970-01-01T00:00:09Z", "exceeded quota: pods"),
+            event("u", "1970-01-01T00:00:07Z", "earlier"),
+            event("other", "1970-01-01T00:00:10Z", "of another one"),
+        ];
+        let now = Timestamp(20_000);
+        let short = stateful_set(&set(1), &events, now);
+        assert_eq!(short.not_made.unwrap().sentence, "exceeded quota: pods");
+        assert_eq!(short.since, Timestamp(5_000));
+        assert_eq!(stateful_set(&set(2), &events, now), Workload::default());
+        assert_eq!(stateful_set(&set(1), &events[2..], now), Workload::default());
+    }
+
+    #[test]
+    fn a_registration_under_the_name_of_a_pod_is_its_own_only_at_its_address() {
+        let at = |ip: &str| pod(&json!({ "status": { "podIP": ip } }), &BTreeMap::new());
+        assert!(at("10.0.0.7").answers_at("10.0.0.7:8443"));
+        assert!(at("fd00::7").answers_at("[fd00::7]:8443"));
+        assert!(!at("10.0.0.7").answers_at("10.0.0.71:8443"));
+        assert!(!at("").answers_at("10.0.0.7:8443"));
+    }
 }

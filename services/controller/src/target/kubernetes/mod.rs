@@ -1,4 +1,4 @@
-//! The target `kubernetes`: workers are pods of Deployments.
+//! The target `kubernetes`: workers are pods of Deployments, or of StatefulSets where they have volumes.
 //!
 //! - **One keeper per installation.** Replicas contend for its lease; the holder makes and removes objects. Each deployment has an anchor that
 //!   bears the token of the last holder, written only over what was read: who finds a greater one there has been succeeded.
@@ -16,7 +16,7 @@ mod objects;
 mod publish;
 mod reconcile;
 
-pub use discovery::{Discovered, discover, find};
+pub use discovery::{Discovered, discover, find, serves_keda};
 
 use super::{Desired, Group, Status, Target, wishes::Wishes};
 use crate::{domain::manifest::kubernetes::Cluster, telemetry::Telemetry};

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use slipway_kernel::Digest;
 
 /// Kinds that the target makes, owns and removes, workloads first: who removes them in this order ends pods before what they use is gone.
-pub(super) const KINDS: [Kind; 7] = [
+pub(super) const KINDS: [Kind; 9] = [
     Kind { api_version: "apps/v1", kind: "Deployment", plural: "deployments", is_optional: false },
+    Kind { api_version: "apps/v1", kind: STATEFUL_SET, plural: "statefulsets", is_optional: false },
     Kind {
         api_version: "autoscaling/v2",
         kind: "HorizontalPodAutoscaler",
@@ -18,8 +19,13 @@ pub(super) const KINDS: [Kind; 7] = [
     Kind { api_version: "policy/v1", kind: "PodDisruptionBudget", plural: "poddisruptionbudgets", is_optional: false },
     Kind { api_version: "v1", kind: "Service", plural: "services", is_optional: false },
     Kind { api_version: "networking.k8s.io/v1", kind: "NetworkPolicy", plural: "networkpolicies", is_optional: false },
+    Kind { api_version: "v1", kind: CLAIM, plural: "persistentvolumeclaims", is_optional: false },
     CONFIG_MAP,
 ];
+/// Workers that have volumes.
+pub(super) const STATEFUL_SET: &str = "StatefulSet";
+/// On a volume. A StatefulSet makes it of its template, with the labels of the revision.
+pub(super) const CLAIM: &str = "PersistentVolumeClaim";
 /// Settings, and anchors.
 pub(super) const CONFIG_MAP: Kind =
     Kind { api_version: "v1", kind: "ConfigMap", plural: "configmaps", is_optional: false };
@@ -51,6 +57,11 @@ impl Kind {
         let (group, version) = self.api_version.split_once('/').unwrap_or(("", self.api_version));
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, self.kind), self.plural)
     }
+}
+
+/// Whether pods are made of objects of this kind.
+pub(super) fn is_workload(kind: &str) -> bool {
+    ["Deployment", STATEFUL_SET].contains(&kind)
 }
 
 /// What names an object within the namespace.
@@ -104,7 +115,7 @@ pub(super) fn applied(object: &Value, anchor: &Value, attempt: u32, token: u64) 
         "blockOwnerDeletion": false,
         "controller": false,
     }]);
-    if object["kind"] == "Deployment" {
+    if is_workload(text(&object, "/kind")) {
         object["metadata"]["labels"][ATTEMPT] = attempt.to_string().into();
         let template = &mut object["spec"]["template"]["metadata"];
         template["labels"][ATTEMPT] = attempt.to_string().into();

@@ -1,6 +1,6 @@
 //! What is to be made and removed, decided from what shall be and what is. Pure.
 
-use super::objects::{Key, Kind, annotation, is_leaving, label, text};
+use super::objects::{CLAIM, Key, Kind, annotation, is_leaving, is_workload, label, text};
 use crate::{
     domain::manifest::kubernetes::{ATTEMPT, TOKEN, names},
     target::Group,
@@ -18,7 +18,7 @@ pub(super) struct Seen {
     pub(super) deployment: String,
     pub(super) revision: String,
     pub(super) attempt: u32,
-    /// The fencing token of an anchor, or that of a Deployment's pods.
+    /// The fencing token of an anchor, or that of a workload's pods.
     pub(super) token: u64,
     pub(super) is_anchor: bool,
     pub(super) is_leaving: bool,
@@ -123,7 +123,7 @@ pub(super) fn reconcile(picture: &Picture<'_>) -> Vec<Action> {
             if seen.is_some_and(|seen| seen.is_leaving) {
                 continue;
             }
-            let same_try = seen.is_some_and(|seen| key.kind != "Deployment" || seen.attempt == made.group.attempt);
+            let same_try = seen.is_some_and(|seen| !is_workload(key.kind) || seen.attempt == made.group.attempt);
             let why = match (seen, picture.applied.get(key)) {
                 (None, None) | (Some(_), None) => Why::New,
                 (None, Some(_)) => Why::Removed,
@@ -143,9 +143,11 @@ fn removals<'a>(picture: &'a Picture<'_>) -> impl Iterator<Item = Action> + 'a {
     let wanted: BTreeSet<&Key> = picture.wanted.iter().flat_map(|made| &made.keys).collect();
     let with_wishes: BTreeSet<String> =
         picture.wanted.iter().map(|made| names::label(&made.group.deployment)).collect();
+    let revision_of = |made: &Made| (names::label(&made.group.deployment), made.group.revision.to_string());
     let unknown = picture.wanted.iter().filter(|made| made.keys.is_empty());
-    let unknown: BTreeSet<(String, String)> =
-        unknown.map(|made| (names::label(&made.group.deployment), made.group.revision.to_string())).collect();
+    let unknown: BTreeSet<(String, String)> = unknown.map(revision_of).collect();
+    // Claims are no items: the workload of the revision makes them.
+    let with_claims: BTreeSet<(String, String)> = picture.wanted.iter().map(revision_of).collect();
     let others: BTreeSet<&str> =
         picture.seen.iter().filter(|seen| !seen.is_anchor).map(|seen| seen.deployment.as_str()).collect();
     let unwanted = picture.seen.iter().filter(move |seen| {
@@ -160,9 +162,12 @@ fn removals<'a>(picture: &'a Picture<'_>) -> impl Iterator<Item = Action> + 'a {
         if wanted.contains(&seen.key) || unknown.contains(&of_revision) {
             return false;
         }
+        if seen.key.kind == CLAIM && with_claims.contains(&of_revision) {
+            return false;
+        }
         // What workers use stays as long as they do.
         let pods = picture.pods.get(&of_revision).copied().unwrap_or(0);
-        ["Deployment", "HorizontalPodAutoscaler", "ScaledObject"].contains(&seen.key.kind) || pods == 0
+        is_workload(seen.key.kind) || ["HorizontalPodAutoscaler", "ScaledObject"].contains(&seen.key.kind) || pods == 0
     });
     unwanted.map(|seen| Action::Remove { key: seen.key.clone(), uid: seen.uid.clone() })
 }
@@ -274,6 +279,31 @@ mod tests {
         assert_eq!(decided(&world), ["remove Deployment digits-1-1", "remove ConfigMap digits-1-1"]);
         world.seen = vec![anchor()];
         assert_eq!(decided(&world), ["remove ConfigMap digits"]);
+    }
+
+    #[test]
+    fn claims_stay_while_their_revision_is_wanted_and_go_when_no_pod_is_left() {
+        let claim = Seen { key: key(CLAIM, "models-digits-1-1-0"), ..seen(CLAIM, 1) };
+        let set = key("StatefulSet", "digits-1-1");
+        let wanted = Made { keys: vec![set.clone()], ..made(1, 0) };
+        let all = vec![Seen { key: set, ..seen("StatefulSet", 1) }, claim];
+        let mut world = World { wanted: vec![wanted], told: true, applied: all.clone(), seen: all, pods: 0 };
+        assert_eq!(decided(&world), [""; 0]);
+        world.wanted.clear();
+        world.pods = 1;
+        assert_eq!(decided(&world), ["remove StatefulSet digits-1-1"]);
+        world.seen.remove(0);
+        world.pods = 0;
+        assert_eq!(decided(&world), ["remove PersistentVolumeClaim models-digits-1-1-0"]);
+    }
+
+    #[test]
+    fn another_try_at_a_stateful_set_has_other_pods() {
+        let set = key("StatefulSet", "digits-1-1");
+        let wanted = Made { keys: vec![set.clone()], ..made(1, 1) };
+        let all = vec![Seen { key: set, ..seen("StatefulSet", 1) }];
+        let world = World { wanted: vec![wanted], told: true, applied: all.clone(), seen: all, pods: 1 };
+        assert_eq!(decided(&world), ["AnotherTry 1-1/1 0 0"]);
     }
 
     #[test]

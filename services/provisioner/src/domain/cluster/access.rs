@@ -19,8 +19,9 @@ pub struct Need {
 }
 
 /// What is made, changed and removed for a revision.
-const MADE: [(&str, &str); 6] = [
+const MADE: [(&str, &str); 7] = [
     ("apps", "deployments"),
+    ("apps", "statefulsets"),
     ("autoscaling", "horizontalpodautoscalers"),
     ("policy", "poddisruptionbudgets"),
     ("", "services"),
@@ -29,10 +30,14 @@ const MADE: [(&str, &str); 6] = [
 ];
 /// What is done with it.
 const DONE: [&str; 5] = ["list", "watch", "create", "patch", "delete"];
-/// What else is done: anchors are replaced, scalers are begun, pods and what is said of them are read.
-const ELSE: [Need; 5] = [
+/// What else is done: anchors are replaced, scalers are begun, volumes are removed with their revision, pods and what is said of them are read.
+const ELSE: [Need; 9] = [
     Need { verb: "update", group: "", resource: "configmaps", subresource: "" },
     Need { verb: "patch", group: "apps", resource: "deployments", subresource: "scale" },
+    Need { verb: "patch", group: "apps", resource: "statefulsets", subresource: "scale" },
+    Need { verb: "list", group: "", resource: "persistentvolumeclaims", subresource: "" },
+    Need { verb: "watch", group: "", resource: "persistentvolumeclaims", subresource: "" },
+    Need { verb: "delete", group: "", resource: "persistentvolumeclaims", subresource: "" },
     Need { verb: "list", group: "", resource: "pods", subresource: "" },
     Need { verb: "watch", group: "", resource: "pods", subresource: "" },
     Need { verb: "list", group: "", resource: "events", subresource: "" },

@@ -17,9 +17,9 @@ pub(super) fn of<'a>(nodes: impl Iterator<Item = &'a Value>) -> Vec<GpuFacts> {
     found
 }
 
-/// Those of them that a worker can be given: it asks for [`GPU`].
-pub(super) fn whole<'a>(nodes: impl Iterator<Item = &'a Value>) -> Vec<GpuFacts> {
-    nodes.flat_map(of_node).filter(|(resource, _)| resource == GPU).map(|(_, gpu)| gpu).take(LISTED).collect()
+/// Those of them that a worker can be given: it asks for this resource.
+pub(super) fn given<'a>(nodes: impl Iterator<Item = &'a Value>, asked: &str) -> Vec<GpuFacts> {
+    nodes.flat_map(of_node).filter(|(resource, _)| resource == asked).map(|(_, gpu)| gpu).take(LISTED).collect()
 }
 
 /// The GPUs of a node, each with its resource.
@@ -117,7 +117,8 @@ mod tests {
             ("NVIDIA-H100 1g.10gb", 10 << 30, true)
         );
         assert_eq!(parts(&[&cut, &whole]), ["nvidia.com/mig-1g.10gb"]);
-        assert_eq!(super::whole([&cut, &whole].into_iter()).len(), 2, "no worker asks for a part");
+        assert_eq!(given([&cut, &whole].into_iter(), GPU).len(), 2);
+        assert_eq!(given([&cut, &whole].into_iter(), "nvidia.com/mig-1g.10gb").len(), 3);
     }
 
     #[test]

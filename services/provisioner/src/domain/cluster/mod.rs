@@ -4,6 +4,7 @@
 //! What could not be looked at, for want of a right, is no lack: it is noted, and the scheduler knows.
 
 pub mod access;
+pub mod admission;
 mod gpu;
 mod namespace;
 pub mod node;
@@ -13,9 +14,10 @@ mod room;
 mod version;
 
 use access::Need;
+use admission::{Admission, gpu_resource};
 use room::Room;
 use serde_json::Value;
-use slipway_kernel::{ByteSize, CpuMillis, Finding, GpuFacts, MachineFacts, Proof};
+use slipway_kernel::{ByteSize, CpuMillis, Finding, GpuFacts, MachineFacts, Proof, spec::Placement};
 use std::fmt;
 
 /// Why the API server gave no answer to use.
@@ -79,7 +81,7 @@ pub struct Settings {
 }
 
 /// What the first workers need.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// How many.
     pub workers: u32,
@@ -87,8 +89,10 @@ pub struct Needs {
     pub cpu_milli: u64,
     /// Memory that each is promised, and not given more of, in bytes.
     pub memory_bytes: u64,
-    /// Whole GPUs of each.
+    /// GPUs of each, whole or in the parts that the placement names.
     pub gpus: u32,
+    /// On which nodes, and with what.
+    pub placement: Placement,
 }
 
 /// The part of a worker's memory that its pod has beside it, so that it can end itself before it is killed: an eighth, as the controller plans it.
@@ -99,7 +103,7 @@ impl Needs {
     #[must_use]
     pub fn of(workers: u32, cpu: CpuMillis, memory: ByteSize, gpus: u32) -> Self {
         let memory_bytes = memory.0.saturating_add(memory.0 / MARGIN);
-        Self { workers, cpu_milli: u64::from(cpu.0), memory_bytes, gpus }
+        Self { workers, cpu_milli: u64::from(cpu.0), memory_bytes, gpus, placement: Placement::default() }
     }
 
     /// Processor time that each may have at most: a core for each of its threads, begun ones whole.
@@ -122,7 +126,7 @@ impl Needs {
 pub fn judge(looked: &Looked, needs: &Needs, settings: &Settings) -> Result<(MachineFacts, Vec<Proof>), Vec<Finding>> {
     // Without an answer of the server nothing else can be told.
     let answers = version::judge(&looked.version).map_err(|finding| vec![finding])?;
-    let room = Room::of(looked, settings);
+    let room = Room::of(looked, needs, settings);
     let one = |judged: Result<Proof, Finding>| judged.map_err(|finding| vec![finding]);
     let judged = [
         Ok(answers),
@@ -144,9 +148,11 @@ pub fn judge(looked: &Looked, needs: &Needs, settings: &Settings) -> Result<(Mac
 
 /// The GPUs that a worker can be given, on those of all `nodes` that it may be on.
 #[must_use]
-pub fn gpus(nodes: &Value, settings: &Settings) -> Vec<GpuFacts> {
+pub fn gpus(nodes: &Value, placement: &Placement, settings: &Settings) -> Vec<GpuFacts> {
+    let admission = Admission { tolerated: &settings.tolerated_taints, placement };
     let nodes = nodes["items"].as_array().map_or(&[][..], Vec::as_slice);
-    gpu::whole(nodes.iter().filter(|node| node::Node::read(node, &settings.tolerated_taints).closed.is_none()))
+    let open = nodes.iter().filter(|node| node::Node::read(node, admission).closed.is_none());
+    gpu::given(open, &gpu_resource(placement))
 }
 
 fn proof(name: &str, detail: impl Into<String>) -> Proof {

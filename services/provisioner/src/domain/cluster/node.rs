@@ -2,6 +2,7 @@
 
 use super::{
     Needs,
+    admission::{Admission, gpu_resource},
     quantity::{thousandths, units},
 };
 use serde_json::{Value, json};
@@ -19,21 +20,21 @@ pub struct Amounts {
     pub memory_bytes: u64,
     /// Pods.
     pub pods: u64,
-    /// Whole GPUs.
+    /// GPUs, whole or in the parts that are asked for.
     pub gpus: u64,
 }
 
 impl Amounts {
-    /// Those in a list of resources; what it does not name is none.
+    /// Those in a list of resources, with GPUs by the name of their resource; what it does not name is none.
     #[must_use]
-    pub fn of(resources: &Value) -> Self {
+    pub fn of(resources: &Value, gpu: &str) -> Self {
         // The API server gives amounts as texts, however they were written.
         let text = |name: &str| resources[name].as_str();
         Self {
             cpu_milli: text("cpu").and_then(thousandths).unwrap_or(0),
             memory_bytes: text("memory").and_then(units).unwrap_or(0),
             pods: text("pods").and_then(units).unwrap_or(0),
-            gpus: text(GPU).and_then(units).unwrap_or(0),
+            gpus: text(gpu).and_then(units).unwrap_or(0),
         }
     }
 
@@ -108,6 +109,8 @@ pub enum Closed {
     Cordoned,
     /// It has taints that workers do not tolerate.
     Tainted(Vec<String>),
+    /// Its labels are not those that the document asks for.
+    Unselected,
     /// Workers are programs for Linux.
     Foreign(String),
 }
@@ -126,14 +129,14 @@ pub enum Lack {
 }
 
 impl Node {
-    /// A node of the API server's list, without its pods; `tolerated` are the keys of taints that do not keep workers away.
+    /// A node of the API server's list, without its pods.
     #[must_use]
-    pub fn read(node: &Value, tolerated: &[String]) -> Self {
+    pub fn read(node: &Value, admission: Admission<'_>) -> Self {
         let text = |path: &str| node.pointer(path).and_then(Value::as_str).unwrap_or_default();
         Self {
             name: text("/metadata/name").to_owned(),
-            closed: closed(node, tolerated),
-            allocatable: Amounts::of(&node["status"]["allocatable"]),
+            closed: closed(node, admission),
+            allocatable: Amounts::of(&node["status"]["allocatable"], &gpu_resource(admission.placement)),
             requested: Amounts::default(),
             architecture: architecture(text("/status/nodeInfo/architecture")).to_owned(),
         }
@@ -160,7 +163,7 @@ impl Node {
     }
 }
 
-fn closed(node: &Value, tolerated: &[String]) -> Option<Closed> {
+fn closed(node: &Value, admission: Admission<'_>) -> Option<Closed> {
     let conditions = node.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     let ready = conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
     if !ready {
@@ -175,12 +178,13 @@ fn closed(node: &Value, tolerated: &[String]) -> Option<Closed> {
     }
     let taints = node.pointer("/spec/taints").and_then(Value::as_array).into_iter().flatten();
     let keys: Vec<String> = taints
-        .filter(|taint| taint["effect"] != "PreferNoSchedule")
-        .filter_map(|taint| taint["key"].as_str())
-        .filter(|key| !tolerated.iter().any(|known| known == key))
-        .map(str::to_owned)
+        .filter(|taint| admission.is_kept_away_by(taint))
+        .filter_map(|taint| taint["key"].as_str().map(str::to_owned))
         .collect();
-    (!keys.is_empty()).then_some(Closed::Tainted(keys))
+    if !keys.is_empty() {
+        return Some(Closed::Tainted(keys));
+    }
+    (!admission.selects(&node["metadata"]["labels"])).then_some(Closed::Unselected)
 }
 
 /// Processors as Slipway names them.
@@ -227,13 +231,13 @@ pub fn essence(object: &Value) -> Value {
 
 /// What the pods of each node have asked for, by the node's name. Pods that have ended ask for nothing.
 #[must_use]
-pub fn requested(pods: &Value) -> BTreeMap<String, Amounts> {
+pub fn requested(pods: &Value, gpu: &str) -> BTreeMap<String, Amounts> {
     let mut nodes: BTreeMap<String, Amounts> = BTreeMap::new();
     for pod in pods["items"].as_array().into_iter().flatten() {
         let ended = matches!(pod.pointer("/status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed"));
         if let Some(node) = pod.pointer("/spec/nodeName").and_then(Value::as_str).filter(|_| !ended) {
             let sum = nodes.entry(node.to_owned()).or_default();
-            *sum = sum.plus(of_pod(pod));
+            *sum = sum.plus(of_pod(pod, gpu));
         }
     }
     nodes
@@ -241,9 +245,9 @@ pub fn requested(pods: &Value) -> BTreeMap<String, Amounts> {
 
 /// What a pod asks for (KEP-753): its containers and those that run beside them together, or the largest of those that run before, whatever is
 /// more, unless the pod as a whole asks (KEP-2837); and what the runtime takes.
-fn of_pod(pod: &Value) -> Amounts {
+fn of_pod(pod: &Value, gpu: &str) -> Amounts {
     let containers = |kind: &str| pod["spec"][kind].as_array().cloned().unwrap_or_default();
-    let asks = |container: &Value| Amounts::of(&container["resources"]["requests"]);
+    let asks = |container: &Value| Amounts::of(&container["resources"]["requests"], gpu);
     let (mut beside, mut before) = (Amounts::default(), Amounts::default());
     for container in containers("initContainers") {
         if container["restartPolicy"] == "Always" {
@@ -256,18 +260,19 @@ fn of_pod(pod: &Value) -> Amounts {
     let one = Amounts { pods: 1, ..Amounts::default() };
     let sum = running.at_least(before);
     let whole = &pod["spec"]["resources"]["requests"];
-    let of_whole = Amounts::of(whole);
+    let of_whole = Amounts::of(whole, gpu);
     let asked = Amounts {
         cpu_milli: if whole["cpu"].is_null() { sum.cpu_milli } else { of_whole.cpu_milli },
         memory_bytes: if whole["memory"].is_null() { sum.memory_bytes } else { of_whole.memory_bytes },
         ..sum
     };
-    asked.plus(Amounts::of(&pod["spec"]["overhead"])).plus(one)
+    asked.plus(Amounts::of(&pod["spec"]["overhead"], gpu)).plus(one)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use slipway_kernel::spec::Placement;
 
     pub(crate) fn node(name: &str, cpu: &str, memory: &str) -> Value {
         json!({
@@ -288,10 +293,16 @@ pub(crate) mod tests {
         })
     }
 
+    /// Not on spot machines.
+    fn placement() -> Placement {
+        serde_json::from_value(json!({ "nodeAffinity": [{ "key": "spot", "operator": "DoesNotExist" }] })).unwrap()
+    }
+
     fn closed_with(change: impl FnOnce(&mut Value)) -> Option<Closed> {
         let mut node = node("n", "2", "4Gi");
         change(&mut node);
-        Node::read(&node, &["gpu-only".to_owned()]).closed
+        let (tolerated, placement) = (["gpu-only".to_owned()], placement());
+        Node::read(&node, Admission { tolerated: &tolerated, placement: &placement }).closed
     }
 
     #[test]
@@ -313,6 +324,10 @@ pub(crate) mod tests {
             closed_with(|node| node["status"]["nodeInfo"]["operatingSystem"] = "windows".into()),
             Some(Closed::Foreign("windows".to_owned()))
         );
+        assert_eq!(
+            closed_with(|node| node["metadata"]["labels"] = json!({ "spot": "true" })),
+            Some(Closed::Unselected)
+        );
     }
 
     #[test]
@@ -327,11 +342,11 @@ pub(crate) mod tests {
                 "overhead": { "cpu": "50m" },
             } })
         };
-        assert_eq!(of_pod(&pod("400m")).cpu_milli, 650);
-        assert_eq!(of_pod(&pod("2")).cpu_milli, 2_150);
+        assert_eq!(of_pod(&pod("400m"), GPU).cpu_milli, 650);
+        assert_eq!(of_pod(&pod("2"), GPU).cpu_milli, 2_150);
         let mut whole = pod("2");
         whole["spec"]["resources"] = json!({ "requests": { "cpu": "1" } });
-        assert_eq!(of_pod(&whole).cpu_milli, 1_050);
+        assert_eq!(of_pod(&whole, GPU).cpu_milli, 1_050);
     }
 
     #[test]
@@ -340,13 +355,15 @@ pub(crate) mod tests {
         node["spec"]["taints"] = json!([{ "key": "x", "effect": "NoSchedule" }]);
         node["status"]["images"] = json!([{ "names": ["a"], "sizeBytes": 1 }]);
         let slim = essence(&node);
-        assert_eq!(Node::read(&slim, &[]), Node::read(&node, &[]));
+        let placement = placement();
+        let admission = Admission { tolerated: &[], placement: &placement };
+        assert_eq!(Node::read(&slim, admission), Node::read(&node, admission));
         assert!(slim["status"]["images"].is_null() && slim.to_string().len() < node.to_string().len());
         let mut pod = pod("n", "500m", "1Gi");
         pod["spec"]["initContainers"] =
             json!([{ "image": "a", "restartPolicy": "Always", "resources": { "requests": { "cpu": "1" } } }]);
         pod["spec"]["overhead"] = json!({ "cpu": "10m" });
-        let list = |pod: &Value| requested(&json!({ "items": [pod] }));
+        let list = |pod: &Value| requested(&json!({ "items": [pod] }), GPU);
         assert_eq!(list(&essence(&pod)), list(&pod));
         assert_eq!(list(&pod)["n"].cpu_milli, 1_510);
     }
@@ -358,7 +375,7 @@ pub(crate) mod tests {
         let mut pending = pod("n", "1", "1Gi");
         pending["spec"]["nodeName"] = Value::Null;
         let list = json!({ "items": [pod("n", "500m", "1Gi"), pod("m", "1", "2Gi"), pod("n", "250m", "1Gi"), ended, pending] });
-        let nodes = requested(&list);
+        let nodes = requested(&list, GPU);
         assert_eq!(nodes.len(), 2);
         assert_eq!(nodes["n"], Amounts { cpu_milli: 750, memory_bytes: 2 << 30, pods: 2, gpus: 0 });
     }

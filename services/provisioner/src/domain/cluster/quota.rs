@@ -1,28 +1,41 @@
 //! What the namespace still has: quotas over all of it, and bounds on each container.
 
 use super::{
-    Needs, Unanswered, proof,
+    Needs, Unanswered,
+    admission::gpu_resource,
+    proof,
     quantity::{thousandths, units},
 };
 use serde_json::Value;
 use slipway_kernel::{ByteSize, Finding, FindingKind, Proof};
 
 /// What quotas may count of a revision's workers, each by the names it goes by, and how much the workers take.
-fn asked(needs: &Needs) -> Vec<(&'static [&'static str], u64, Unit)> {
+fn asked(needs: &Needs) -> Vec<(Vec<String>, u64, Unit)> {
     let workers = u64::from(needs.workers);
     let of_all = |each: u64| each.saturating_mul(workers);
-    vec![
-        (&["requests.cpu", "cpu"], of_all(needs.cpu_milli), Unit::Cpu),
-        (&["requests.memory", "memory"], of_all(needs.memory_bytes), Unit::Bytes),
-        (&["limits.cpu"], of_all(needs.cpu_limit_milli()), Unit::Cpu),
-        (&["limits.memory"], of_all(needs.memory_bytes), Unit::Bytes),
-        (&["requests.nvidia.com/gpu"], of_all(u64::from(needs.gpus)), Unit::Count),
-        (&["pods", "count/pods"], workers, Unit::Count),
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
+    let storage = needs.placement.storage.as_ref();
+    let workload = if storage.is_some() { "count/statefulsets.apps" } else { "count/deployments.apps" };
+    let mut asked = vec![
+        (names(&["requests.cpu", "cpu"]), of_all(needs.cpu_milli), Unit::Cpu),
+        (names(&["requests.memory", "memory"]), of_all(needs.memory_bytes), Unit::Bytes),
+        (names(&["limits.cpu"]), of_all(needs.cpu_limit_milli()), Unit::Cpu),
+        (names(&["limits.memory"]), of_all(needs.memory_bytes), Unit::Bytes),
+        (vec![format!("requests.{}", gpu_resource(&needs.placement))], of_all(u64::from(needs.gpus)), Unit::Count),
+        (names(&["pods", "count/pods"]), workers, Unit::Count),
         // One of each for a revision, and an anchor.
-        (&["count/deployments.apps"], 1, Unit::Count),
-        (&["services", "count/services"], 1, Unit::Count),
-        (&["configmaps", "count/configmaps"], 2, Unit::Count),
-    ]
+        (names(&[workload]), 1, Unit::Count),
+        (names(&["services", "count/services"]), 1, Unit::Count),
+        (names(&["configmaps", "count/configmaps"]), 2, Unit::Count),
+    ];
+    if let Some(storage) = storage {
+        let of_class =
+            storage.class.iter().map(|class| format!("{class}.storageclass.storage.k8s.io/requests.storage"));
+        let sizes = std::iter::once("requests.storage".to_owned()).chain(of_class).collect();
+        asked.push((sizes, of_all(storage.size.0), Unit::Bytes));
+        asked.push((names(&["persistentvolumeclaims", "count/persistentvolumeclaims"]), workers, Unit::Count));
+    }
+    asked
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +101,7 @@ fn exceeded(quota: &Value, needs: &Needs) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     for (names, wanted, unit) in asked(needs) {
-        for resource in names {
+        for resource in &names {
             let Some(hard) = of("hard", resource).and_then(|text| unit.read(text)) else { continue };
             let used = of("used", resource).and_then(|text| unit.read(text)).unwrap_or(0);
             let left = hard.saturating_sub(used);
@@ -199,6 +212,24 @@ mod tests {
         assert_eq!(findings.len(), 2, "{findings:?}");
         assert!(findings[0].message.contains("limits.cpu, 2 worker(s) want 4000m"), "two cores each: {findings:?}");
         assert!(findings.iter().all(|finding| finding.cause == Cause::Deterministic));
+    }
+
+    #[test]
+    fn volumes_and_parts_of_gpus_are_counted_by_their_own_names() {
+        let placement = serde_json::json!({ "gpuProfile": "1g.5gb", "storage": { "size": "10Gi", "class": "fast" } });
+        let needs = Needs { gpus: 1, placement: serde_json::from_value(placement).unwrap(), ..needs() };
+        let class = "fast.storageclass.storage.k8s.io/requests.storage";
+        for (resource, hard) in [
+            ("requests.storage", "15Gi"),
+            (class, "15Gi"),
+            ("persistentvolumeclaims", "1"),
+            ("requests.nvidia.com/mig-1g.5gb", "1"),
+            ("count/statefulsets.apps", "0"),
+        ] {
+            let findings = judge(&Ok(quota(&json!({ resource: hard }), &json!({}))), &needs).unwrap_err();
+            assert!(findings.len() == 1 && findings[0].message.contains(resource), "{findings:?}");
+        }
+        assert!(judge(&Ok(quota(&json!({ "count/deployments.apps": "0" }), &json!({}))), &needs).is_ok());
     }
 
     #[test]

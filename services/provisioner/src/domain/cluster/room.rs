@@ -1,7 +1,9 @@
 //! Whether nodes have room for the first workers, and what the cluster has in all.
 
 use super::{
-    Looked, Needs, Settings, Unanswered, gpu,
+    Looked, Needs, Settings, Unanswered,
+    admission::{Admission, gpu_resource},
+    gpu,
     node::{Amounts, Closed, Lack, Node, requested},
     proof,
 };
@@ -19,14 +21,16 @@ pub(super) struct Room<'a> {
 }
 
 impl<'a> Room<'a> {
-    pub(super) fn of(looked: &'a Looked, settings: &Settings) -> Self {
+    pub(super) fn of(looked: &'a Looked, needs: &Needs, settings: &Settings) -> Self {
         let list = match &looked.nodes {
             Ok(list) => list["items"].as_array().map_or(&[][..], Vec::as_slice),
             Err(why) => return Self { nodes: Err(why), open: Vec::new(), unseen_pods: None },
         };
-        let asked = looked.pods.as_ref().map(requested);
+        let resource = gpu_resource(&needs.placement);
+        let admission = Admission { tolerated: &settings.tolerated_taints, placement: &needs.placement };
+        let asked = looked.pods.as_ref().map(|pods| requested(pods, &resource));
         let read = |node: &Value| {
-            let read = Node::read(node, &settings.tolerated_taints);
+            let read = Node::read(node, admission);
             let requested = asked.as_ref().ok().and_then(|asked| asked.get(&read.name)).copied().unwrap_or_default();
             Node { requested, ..read }
         };
@@ -71,7 +75,8 @@ impl<'a> Room<'a> {
         let mut message = format!("{room}: {reasons}; lower spec.resources or spec.scale.min, or add nodes");
         let parts = gpu::parts(&self.open);
         if needs.gpus > 0 && !parts.is_empty() {
-            message.push_str(&format!("; workers ask for whole GPUs, not for {}", parts.join(", ")));
+            let asked = gpu_resource(&needs.placement);
+            message.push_str(&format!("; workers ask for {asked}, of parts there are {}", parts.join(", ")));
         }
         // Even if all others left, it would not fit; or somebody is in the way.
         let empty: u64 = open.iter().map(|node| node.allocatable.workers(needs)).sum();
@@ -125,6 +130,7 @@ fn reasons(nodes: &[Node], needs: &Needs) -> Vec<String> {
         let why = match &node.closed {
             Some(Closed::NotReady) => vec!["not ready".to_owned()],
             Some(Closed::Cordoned) => vec!["cordoned".to_owned()],
+            Some(Closed::Unselected) => vec!["not what spec.placement asks for".to_owned()],
             Some(Closed::Tainted(keys)) => vec![format!("tainted ({})", keys.join(", "))],
             Some(Closed::Foreign(system)) => vec![format!("running {system}")],
             None => Node::lacks(node.free(), needs).into_iter().map(|lack| word(lack).to_owned()).collect(),
@@ -171,7 +177,7 @@ mod tests {
 
     fn judged(nodes: &Value, pods: &Value, settings: &Settings) -> Result<Proof, Finding> {
         let looked = Looked { nodes: Ok(nodes.clone()), pods: Ok(pods.clone()), ..looked() };
-        Room::of(&looked, settings).judge(&needs(), settings)
+        Room::of(&looked, &needs(), settings).judge(&needs(), settings)
     }
 
     fn two_small_nodes() -> Value {
@@ -211,7 +217,7 @@ mod tests {
         let few = json!({ "items": [node("a", "1", "1Gi")] });
         assert!(judged(&few, &json!({}), &settings).unwrap().detail.contains("adds nodes"));
         let looked = Looked { nodes: Ok(few), ..looked() };
-        let facts = Room::of(&looked, &settings).facts(&settings);
+        let facts = Room::of(&looked, &needs(), &settings).facts(&settings);
         assert_eq!((facts.cores, facts.memory_bytes), (0, 0));
     }
 
@@ -220,11 +226,11 @@ mod tests {
         let unseen = || Err(Unanswered::Forbidden("nodes is forbidden".into()));
         let settings = Settings::default();
         let blind = Looked { nodes: unseen(), pods: unseen(), ..looked() };
-        let room = Room::of(&blind, &settings);
+        let room = Room::of(&blind, &needs(), &settings);
         assert!(room.judge(&needs(), &settings).unwrap().detail.contains("the scheduler decides"));
         assert_eq!((room.facts(&settings).cores, room.facts(&settings).memory_bytes), (0, 0));
         let half = Looked { nodes: Ok(two_small_nodes()), pods: unseen(), ..looked() };
-        let proof = Room::of(&half, &settings).judge(&needs(), &settings).unwrap();
+        let proof = Room::of(&half, &needs(), &settings).judge(&needs(), &settings).unwrap();
         assert!(proof.detail.contains("what pods of others have is not known"), "{}", proof.detail);
     }
 
@@ -234,16 +240,41 @@ mod tests {
         cut["status"]["allocatable"]["nvidia.com/mig-1g.10gb"] = "2".into();
         let mut looked = Looked { nodes: Ok(json!({ "items": [cut] })), pods: Ok(json!({})), ..looked() };
         let (settings, needs) = (Settings::default(), Needs { gpus: 1, ..needs() });
-        let finding = Room::of(&looked, &settings).judge(&needs, &settings).unwrap_err();
+        let finding = Room::of(&looked, &needs, &settings).judge(&needs, &settings).unwrap_err();
         assert!(finding.message.contains("1 of 1 too few GPUs"), "{}", finding.message);
-        assert!(finding.message.ends_with("not for nvidia.com/mig-1g.10gb"), "{}", finding.message);
+        assert!(
+            finding.message.ends_with("ask for nvidia.com/gpu, of parts there are nvidia.com/mig-1g.10gb"),
+            "{}",
+            finding.message
+        );
         if let Ok(nodes) = &mut looked.nodes {
             nodes["items"][0]["status"]["allocatable"]["nvidia.com/gpu"] = "2".into();
         }
-        let room = Room::of(&looked, &settings);
+        let room = Room::of(&looked, &needs, &settings);
         assert!(room.judge(&needs, &settings).is_ok());
         let facts = room.facts(&settings);
         assert_eq!((facts.cores, facts.memory_bytes, facts.gpus.len()), (8, 64 << 30, 4));
         assert_eq!(facts.architecture, "x86_64");
+    }
+
+    #[test]
+    fn a_part_of_a_gpu_is_wanted_where_the_document_says_so_and_nodes_are_those_that_it_asks_for() {
+        let mut cut = node("a", "8", "64Gi");
+        cut["status"]["allocatable"]["nvidia.com/mig-1g.10gb"] = "2".into();
+        cut["spec"]["taints"] = json!([{ "key": "nvidia.com/gpu", "effect": "NoSchedule" }]);
+        let looked = Looked { nodes: Ok(json!({ "items": [cut] })), pods: Ok(json!({})), ..looked() };
+        let settings = Settings::default();
+        let judged = |placement: Value| {
+            let placement = serde_json::from_value(placement).unwrap();
+            let needs = Needs { gpus: 1, placement, ..needs() };
+            Room::of(&looked, &needs, &settings).judge(&needs, &settings).map_err(|finding| finding.message)
+        };
+        let tolerations = json!([{ "key": "nvidia.com/gpu", "operator": "Exists" }]);
+        assert!(judged(json!({ "gpuProfile": "1g.10gb", "tolerations": tolerations })).is_ok());
+        let tainted = judged(json!({ "gpuProfile": "1g.10gb" })).unwrap_err();
+        assert!(tainted.contains("1 of 1 tainted (nvidia.com/gpu)"), "{tainted}");
+        let elsewhere = json!({ "tolerations": tolerations, "nodeSelector": { "zone": "a" } });
+        let elsewhere = judged(elsewhere).unwrap_err();
+        assert!(elsewhere.contains("1 of 1 not what spec.placement asks for"), "{elsewhere}");
     }
 }

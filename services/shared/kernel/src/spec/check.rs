@@ -1,5 +1,7 @@
 //! The ranges: what a well-typed document may still not say.
 
+mod placement;
+
 use super::{
     API_VERSION, BLOB, Cache, Compression, FilesOutput, Hedging, Input, KIND, MAX_BODY_BYTES, ModelDeployment,
     ObjectFormat, Output, Partitioning, S3Output, Spec, blob_digest, stored,
@@ -64,6 +66,7 @@ pub(super) fn check(deployment: &ModelDeployment) -> Vec<Refusal> {
     let spec = &deployment.spec;
     refusing.artifact("spec.model.uri", &spec.model.uri);
     infrastructure(&mut refusing, spec);
+    placement::check(&mut refusing, spec);
     serving(&mut refusing, spec);
     access(&mut refusing, spec);
     outputs(&mut refusing, spec);
@@ -326,11 +329,11 @@ fn fixed(refusing: &mut Refusing, spec: &Spec) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{super::Layout, *};
     use serde_json::{Value, json};
 
-    fn refused(part: &Value) -> Vec<String> {
+    pub(in super::super) fn refused(part: &Value) -> Vec<String> {
         let mut document = json!({ "metadata": { "name": "d" }, "spec": { "model": { "uri": "file:///m.onnx" } } });
         for (key, value) in part.as_object().unwrap() {
             document["spec"][key] = value.clone();

@@ -3,7 +3,7 @@
 //! The API server itself counts processor time only. Requests under way or waiting are counted by Prometheus, and KEDA asks it; where either is
 //! missing, processor time stands for them, and the object says so.
 
-use super::Order;
+use super::{Order, workload};
 use serde_json::{Value, json};
 use slipway_kernel::spec::ScaleSignal;
 
@@ -80,5 +80,5 @@ fn scaled_object(order: &Order<'_>, server: &str, series: &str) -> Value {
 }
 
 fn target(order: &Order<'_>) -> Value {
-    json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": order.name() })
+    json!({ "apiVersion": "apps/v1", "kind": workload::kind(order), "name": order.name() })
 }

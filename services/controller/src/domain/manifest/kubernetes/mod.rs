@@ -6,10 +6,15 @@
 
 mod anchor;
 mod autoscaler;
+mod claim;
+mod deployment;
 mod disruption;
 mod network;
+mod placement;
+mod pod;
 mod service;
 mod settings;
+mod stateful_set;
 mod workload;
 
 pub mod names;
@@ -19,7 +24,10 @@ pub use anchor::anchor;
 use super::Model;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use slipway_kernel::{DeploymentId, Plan, RevisionId, Span, spec::Scale};
+use slipway_kernel::{
+    DeploymentId, Plan, RevisionId, Span,
+    spec::{Placement, Scale},
+};
 
 /// The media type of the document.
 pub const MEDIA_TYPE: &str = "application/vnd.slipway.kubernetes.v1+json";
@@ -85,6 +93,8 @@ pub struct Order<'a> {
     pub model: Model,
     /// How many workers there may be.
     pub scale: Scale,
+    /// On which nodes, and with what.
+    pub placement: &'a Placement,
     /// Where.
     pub cluster: &'a Cluster,
 }
@@ -124,7 +134,7 @@ pub fn document(order: &Order<'_>) -> Value {
         Some(settings),
         Some(network::policy(order)),
         Some(service::headless(order)),
-        Some(workload::deployment(order, &settings_name)),
+        Some(workload::workload(order, &settings_name)),
         disruption::budget(order),
         autoscaler::autoscaler(order),
     ]
@@ -162,9 +172,24 @@ mod tests {
     }
 
     fn rendered(replicas: u32, scale: Scale, model: Model, cluster: &Cluster) -> Value {
+        made(replicas, scale, model, json!({}), cluster)
+    }
+
+    /// Two workers that never become more, each with a GPU.
+    fn placed(placement: Value) -> Value {
+        let scale = Scale { min: 2, max: 2, ..Scale::default() };
+        made(2, scale, Model { gpu: Gpu::Required, ..Model::default() }, placement, &cluster())
+    }
+
+    fn made(replicas: u32, scale: Scale, model: Model, placement: Value, cluster: &Cluster) -> Value {
         let plan = Plan { target: "kubernetes".into(), replicas, ..plan() };
-        let id = id();
-        document(&Order { deployment: &id, revision: RevisionId::new(2, 1), plan: &plan, model, scale, cluster })
+        let (id, placement) = (id(), serde_json::from_value(placement).unwrap());
+        let (revision, placement) = (RevisionId::new(2, 1), &placement);
+        document(&Order { deployment: &id, revision, plan: &plan, model, scale, placement, cluster })
+    }
+
+    fn pod<'a>(document: &'a Value, kind: &str) -> &'a Value {
+        &item(document, kind)["spec"]["template"]["spec"]
     }
 
     fn kinds(document: &Value) -> Vec<&str> {
@@ -219,6 +244,66 @@ mod tests {
     }
 
     #[test]
+    fn pods_are_spread_over_nodes_unless_the_document_says_otherwise() {
+        let keys = |placement: Value| {
+            let document = placed(placement);
+            let all = pod(&document, "Deployment")["topologySpreadConstraints"].as_array().cloned().unwrap_or_default();
+            all.iter().map(|one| one["topologyKey"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(json!({})), ["kubernetes.io/hostname"]);
+        assert_eq!(keys(json!({ "spread": "zone" })), ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]);
+        assert_eq!(keys(json!({ "spread": "none" })), [""; 0]);
+    }
+
+    #[test]
+    fn what_must_hold_of_a_node_is_one_term_and_what_had_better_hold_counts_by_itself() {
+        let document = placed(json!({ "nodeAffinity": [
+            { "key": "gpu", "operator": "In", "values": ["a100"] },
+            { "key": "spot", "operator": "DoesNotExist" },
+            { "key": "cores", "operator": "Gt", "values": ["7"], "weight": 5 },
+        ] }));
+        let node = &pod(&document, "Deployment")["affinity"]["nodeAffinity"];
+        let required = &node["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+        assert_eq!(required.as_array().unwrap().len(), 1);
+        let spot = json!({ "key": "spot", "operator": "DoesNotExist" });
+        assert_eq!(
+            (required[0]["matchExpressions"].as_array().unwrap().len(), &required[0]["matchExpressions"][1]),
+            (2, &spot)
+        );
+        let preferred = &node["preferredDuringSchedulingIgnoredDuringExecution"][0];
+        assert_eq!(
+            (&preferred["weight"], &preferred["preference"]["matchExpressions"][0]["key"]),
+            (&json!(5), &json!("cores"))
+        );
+        assert!(pod(&placed(json!({})), "Deployment").get("affinity").is_none());
+    }
+
+    #[test]
+    fn a_part_of_a_gpu_is_asked_for_instead_of_a_whole_one() {
+        let document = placed(json!({ "gpuProfile": "1g.5gb" }));
+        let limits = &pod(&document, "Deployment")["containers"][0]["resources"]["limits"];
+        assert_eq!((&limits["nvidia.com/mig-1g.5gb"], limits.get("nvidia.com/gpu")), (&json!("1"), None));
+    }
+
+    #[test]
+    fn workers_with_a_volume_are_a_stateful_set_that_a_scaler_finds() {
+        let storage = json!({ "storage": { "size": "10Gi" } });
+        let document = placed(storage.clone());
+        assert_eq!(kinds(&document), ["ConfigMap", "NetworkPolicy", "Service", "StatefulSet", "PodDisruptionBudget"]);
+        let set = item(&document, "StatefulSet");
+        assert_eq!(set["spec"]["serviceName"], item(&document, "Service")["metadata"]["name"]);
+        let claim = &set["spec"]["volumeClaimTemplates"][0];
+        assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "10Gi");
+        assert!(claim["spec"].get("storageClassName").is_none(), "the cluster's default");
+        let mounts = pod(&document, "StatefulSet")["containers"][0]["volumeMounts"].as_array().unwrap();
+        let mounted = mounts.iter().find(|mount| mount["name"] == claim["metadata"]["name"]).unwrap();
+        assert_eq!(mounted["mountPath"], "/var/lib/slipway/artifacts");
+        let growing = made(1, Scale::default(), Model::default(), storage, &cluster());
+        assert_eq!(item(&growing, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["kind"], "StatefulSet");
+        assert!(item(&growing, "StatefulSet")["spec"].get("replicas").is_none());
+    }
+
+    #[test]
     fn other_settings_are_another_object() {
         let name = |cluster: &Cluster| {
             let document = rendered(1, Scale::default(), Model::default(), cluster);
@@ -229,15 +314,35 @@ mod tests {
         assert_eq!(name(&cluster()), name(&cluster()));
     }
 
-    #[test]
-    fn the_golden_file_shows_what_is_made() {
-        let scale = Scale { min: 2, max: 4, signal: ScaleSignal::Cpu, target: 70 };
-        let document = rendered(2, scale, Model::default(), &cluster());
-        let text = serde_json::to_string_pretty(&document).unwrap() + "\n";
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kubernetes.json");
+    /// Compares with a file beside the tests, or writes it.
+    fn golden(file: &str, document: &Value) {
+        let text = serde_json::to_string_pretty(document).unwrap() + "\n";
+        let path = format!("{}/tests/{file}", env!("CARGO_MANIFEST_DIR"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(path, &text).unwrap();
+            std::fs::write(&path, &text).unwrap();
         }
-        assert_eq!(text, std::fs::read_to_string(path).unwrap(), "UPDATE_GOLDEN=1 writes it anew");
+        assert_eq!(text, std::fs::read_to_string(&path).unwrap(), "UPDATE_GOLDEN=1 writes it anew");
+    }
+
+    #[test]
+    fn the_golden_files_show_what_is_made() {
+        let scale = Scale { min: 2, max: 4, signal: ScaleSignal::Cpu, target: 70 };
+        golden("kubernetes.json", &rendered(2, scale, Model::default(), &cluster()));
+        let document = placed(json!({
+            "nodeSelector": { "node.kubernetes.io/instance-type": "p4d.24xlarge" },
+            "nodeAffinity": [
+                { "key": "topology.kubernetes.io/zone", "operator": "In", "values": ["eu-1a", "eu-1b"] },
+                { "key": "spot", "operator": "DoesNotExist", "weight": 50 },
+            ],
+            "tolerations": [
+                { "key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule" },
+                { "key": "reserved", "value": "models", "effect": "NoExecute", "tolerationSeconds": 3600 },
+            ],
+            "spread": "zone",
+            "priorityClass": "models",
+            "gpuProfile": "1g.5gb",
+            "storage": { "size": "10Gi", "class": "fast-ssd", "mode": "ReadWriteOncePod" },
+        }));
+        golden("kubernetes-placed.json", &document);
     }
 }

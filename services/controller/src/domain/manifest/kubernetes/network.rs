@@ -1,4 +1,5 @@
-//! Who may talk to workers: the ingress and the validator ask them, what scrapes reads their metrics; they themselves need the broker and names.
+//! Who may talk to workers: the ingress and the validator ask them, security knocks to prove that strangers stay out, what scrapes reads their
+//! metrics; they themselves need the broker and names.
 
 use super::{ADMIN_PORT, Order, WORKER_PORT};
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ pub(super) fn policy(order: &Order<'_>) -> Value {
             "podSelector": { "matchLabels": order.selector() },
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [
-                { "from": [services(&["ingress", "validator"])], "ports": [port(WORKER_PORT, "TCP")] },
+                { "from": [services(&["ingress", "validator", "security"])], "ports": [port(WORKER_PORT, "TCP")] },
                 // Metrics hold no payload, and who scrapes them is not ours to know.
                 { "ports": [port(ADMIN_PORT, "TCP")] },
             ],

@@ -14,6 +14,8 @@ pub(super) const KEYS: &str = "/etc/slipway-key";
 pub(super) const AUTHORITY: &str = "/etc/slipway-broker";
 /// Where a worker may write.
 pub(super) const DATA: &str = "/var/lib/slipway";
+/// Where in it a worker keeps the files of models, by their digest.
+pub(super) const ARTIFACTS: &str = "/var/lib/slipway/artifacts";
 
 /// The object.
 pub(super) fn config_map(order: &Order<'_>) -> Value {

@@ -11,8 +11,8 @@ use crate::{
         kubernetes::{
             OnDrift,
             api::ApiError,
-            look::{SeenPod, pod, warnings, workload},
-            objects::{CONFIG_MAP, EVENT, KINDS, Key, Kind, POD, applied, fingerprint},
+            look::{SeenPod, deployment, pod, stateful_set, warnings},
+            objects::{CONFIG_MAP, EVENT, KINDS, Key, Kind, POD, STATEFUL_SET, applied, fingerprint, is_workload},
             publish::{GroupState, Published},
             reconcile::{Action, Made, Picture, Seen, Why, reconcile},
         },
@@ -30,7 +30,7 @@ use std::{
 struct Sight {
     seen: Vec<Seen>,
     pods: Vec<SeenPod>,
-    /// By the names of Deployments.
+    /// By their names.
     workloads: HashMap<String, Workload>,
     /// By the labels of their deployments.
     anchors: HashMap<String, Value>,
@@ -180,8 +180,12 @@ impl Keeper {
             for object in objects {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
                 let seen = Seen::of(kind, &object, fingerprint(&object, !scaled.contains(&name)));
-                if kind.kind == "Deployment" {
-                    sight.workloads.insert(name, workload(&object, now));
+                if is_workload(kind.kind) {
+                    let workload = match kind.kind {
+                        STATEFUL_SET => stateful_set(&object, &events, now),
+                        _ => deployment(&object, now),
+                    };
+                    sight.workloads.insert(name, workload);
                 }
                 if seen.is_anchor {
                     sight.anchors.insert(seen.deployment.clone(), object);
@@ -251,7 +255,7 @@ impl Keeper {
             Ok(applied) => {
                 let scaled: Vec<String> = known.items.iter().filter_map(scaled).collect();
                 let is_scaled = scaled.iter().any(|one| one == name);
-                if kind.kind == "Deployment" && is_absent && is_scaled && known.replicas > 1 {
+                if is_workload(kind.kind) && is_absent && is_scaled && known.replicas > 1 {
                     self.objects.start_with(kind, name, known.replicas).await?;
                 }
                 self.applied.insert(key, fingerprint(&applied, !is_scaled));
@@ -287,7 +291,9 @@ impl Keeper {
             state.present = u32::try_from(mine.len()).unwrap_or(u32::MAX);
             let mut others = Vec::new();
             for one in mine {
-                let Some(record) = ready.get(one.pod.name.as_str()) else {
+                // A StatefulSet gives a pod the name of the one before it, which may be registered still.
+                let Some(record) = ready.get(one.pod.name.as_str()).filter(|record| one.answers_at(&record.address))
+                else {
                     others.push(one.pod.clone());
                     continue;
                 };
@@ -330,7 +336,7 @@ fn made(known: &Known) -> Made {
     Made { group: known.group.clone(), keys: known.items.iter().filter_map(key).collect() }
 }
 
-/// The name of the Deployment whose size a scaler decides, if the object is one.
+/// The name of the workload whose size a scaler decides, if the object is a scaler.
 fn scaled(item: &Value) -> Option<String> {
     let is_scaler = ["HorizontalPodAutoscaler", "ScaledObject"].iter().any(|kind| item["kind"] == *kind);
     is_scaler.then(|| item["spec"]["scaleTargetRef"]["name"].as_str().map(str::to_owned)).flatten()

@@ -24,7 +24,10 @@ pub fn offer(demands: &Demands, surroundings: &Surroundings) -> Offer {
         capacity: None,
         gpus: match &surroundings.kubernetes_gpus {
             ClusterGpus::Seen(gpus) if gpus.is_empty() => {
-                Gpus::None("no node that workers may be on has a whole one (`nvidia.com/gpu`)".to_owned())
+                Gpus::None(
+                    "no node that workers may be on has a whole one (`nvidia.com/gpu`), or the part that spec.placement.gpuProfile names"
+                        .to_owned(),
+                )
             }
             ClusterGpus::Seen(gpus) => Gpus::These(gpus.clone()),
             ClusterGpus::Said(true) => Gpus::Rented(LARGEST_GPU_BYTES),
