@@ -55,7 +55,9 @@ async fn an_upgrade_and_its_rollback_lose_nothing_and_a_removal_leaves_nothing()
     until("no worker is left", Duration::from_secs(90), || namespace.ours("deployment").is_empty()).await;
     namespace.helm(&["uninstall", RELEASE, "--wait"]).unwrap();
     // As the chart's README tells it.
-    namespace.run(&["delete", "secret,configmap", "-l", "app.kubernetes.io/instance=slipway,slipway.dev/kept=true"]).unwrap();
+    namespace
+        .run(&["delete", "secret,configmap", "-l", "app.kubernetes.io/instance=slipway,slipway.dev/kept=true"])
+        .unwrap();
     let kinds = "deployments,statefulsets,jobs,cronjobs,pods,services,configmaps,secrets,serviceaccounts,roles,\
                  rolebindings,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers,persistentvolumeclaims";
     let left = || {

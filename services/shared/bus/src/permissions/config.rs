@@ -195,9 +195,9 @@ fn path(path: &Path) -> String {
 
 /// A variable is one only without quotes.
 fn name(text: &str) -> String {
-    let is_variable = text.strip_prefix('$').is_some_and(|name| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    });
+    let is_variable = text
+        .strip_prefix('$')
+        .is_some_and(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
     if is_variable { text.to_owned() } else { quoted(text) }
 }
 
