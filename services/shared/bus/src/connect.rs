@@ -103,7 +103,7 @@ impl Bus {
     /// meanwhile.
     pub async fn connect(config: &BusConfig, principal: Principal, frame: &Frame) -> Result<Self, BusError> {
         let connecting = Self::connect_in_time(config, principal, frame);
-        frame.shutdown.run_until_cancelled(connecting).await.unwrap_or(Err(BusError::Ended))
+        Box::pin(frame.shutdown.run_until_cancelled(connecting)).await.unwrap_or(Err(BusError::Ended))
     }
 
     async fn connect_in_time(config: &BusConfig, principal: Principal, frame: &Frame) -> Result<Self, BusError> {

@@ -177,7 +177,9 @@ fn died(ended: &Ended, pod: &Pod) -> Vec<Trouble> {
         let finding = Finding::deterministic(FindingKind::OutOfMemory, message).with_evidence("kubernetes:OOMKilled");
         return vec![settled(finding, true)];
     }
-    let unanswered = pod.warnings.iter().rev().find(|said| said.word == "Unhealthy");
+    // Who is only starting does not answer either; who was ended for it says so by his exit code: that of an orderly end, or of a signal.
+    let was_ended = matches!(ended.code, 0 | 137 | 143);
+    let unanswered = pod.warnings.iter().rev().find(|said| was_ended && said.word == "Unhealthy");
     let (kind, what) = match unanswered {
         Some(said) if said.sentence.contains("tartup") => (FindingKind::StartTimeout, "was not ready in time"),
         Some(said) if said.sentence.contains("iveness") => (FindingKind::Crashed, "did not answer any more"),

@@ -230,3 +230,40 @@ fn a_cluster_that_has_promised_a_node_is_given_its_time() {
     assert!(!diagnose(&Workload::default(), &[waits.clone()], after(200)).is_settled);
     assert!(diagnose(&Workload::default(), &[waits], after(300)).is_settled);
 }
+
+#[test]
+fn who_ends_by_himself_while_starting_is_told_from_who_is_ended_for_it() {
+    let unready = said("Unhealthy", "Startup probe failed: connection refused");
+    for (code, kind) in [
+        (1, FindingKind::Crashed),
+        (101, FindingKind::Crashed),
+        (0, FindingKind::StartTimeout),
+        (137, FindingKind::StartTimeout),
+    ] {
+        let pod = Pod { warnings: vec![unready.clone()], ..died("Error", code, "", MAX_DEATHS) };
+        let diagnosis = diagnose(&Workload::default(), &[pod], after(60));
+        assert_eq!(diagnosis.findings[0].kind, kind, "exit code {code}");
+    }
+}
+
+#[test]
+fn what_a_node_puts_out_again_and_again_will_not_stay() {
+    let out = |sentence: &str| Pod { reason: Some(said("Evicted", sentence)), phase: "Failed".into(), ..pod() };
+    let pressed = |count| diagnose(&Workload::default(), &vec![out("low on resource: memory"); count], after(60));
+    assert_eq!([1, 2, 3].map(|count| pressed(count).is_settled), [false, false, true]);
+    let diagnosis =
+        diagnose(&Workload::default(), &[out("local ephemeral storage usage exceeds the total limit")], after(0));
+    let first = &diagnosis.findings[0];
+    assert_eq!(
+        (first.kind, first.cause, diagnosis.is_settled),
+        (FindingKind::Misconfigured, Cause::Deterministic, true)
+    );
+}
+
+#[test]
+fn a_pod_that_is_too_small_for_its_first_process_lacks_memory() {
+    let sentence = "container init was OOM-killed (memory limit too low?)";
+    let pod = Pod { warnings: vec![said("FailedCreatePodSandBox", sentence)], ..waiting("ContainerCreating", "") };
+    let diagnosis = diagnose(&Workload::default(), &[pod], after(0));
+    assert_eq!((diagnosis.findings[0].kind, diagnosis.is_settled), (FindingKind::OutOfMemory, true));
+}
