@@ -167,7 +167,7 @@ mod tests {
         let mut told: Vec<_> = told.into_iter().map(|told| (told.replica, told.samples[0].value)).collect();
         told.sort_by(|a, b| a.1.total_cmp(&b.1));
         assert_eq!(told, [(one, 1.0), (two, 2.0)]);
-        let error = scraper(&[gone.clone()]).ingress().await.unwrap_err();
+        let error = scraper(std::slice::from_ref(&gone)).ingress().await.unwrap_err();
         assert!(error.to_string().contains(&gone), "{error}");
     }
 

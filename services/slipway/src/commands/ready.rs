@@ -25,8 +25,7 @@ struct Standing {
 }
 
 pub(crate) async fn run(args: &ReadyArgs, global: &Global) -> Result<(), Failure> {
-    let client = Client::builder().timeout(ANSWER).no_proxy().build();
-    let client = client.map_err(|error| Failure::local(chain(&error)))?;
+    let client = client()?;
     let admins = args.addresses.iter().map(|text| url(text)).collect::<Result<Vec<Url>, Failure>>()?;
     let door = args.ingress.as_deref().map(url).transpose()?;
     let deadline = Instant::now() + args.timeout;
@@ -50,6 +49,11 @@ pub(crate) async fn run(args: &ReadyArgs, global: &Global) -> Result<(), Failure
         let waiting = standings.iter().filter(|standing| !standing.ready).count();
         return Err(Failure::unreachable(format!("{waiting} of {} are not ready", standings.len())));
     }
+}
+
+fn client() -> Result<Client, Failure> {
+    let client = Client::builder().timeout(ANSWER).no_proxy().build();
+    client.map_err(|error| Failure::local(chain(&error)))
 }
 
 fn url(text: &str) -> Result<Url, Failure> {
@@ -135,7 +139,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         drop(listener);
         slipway_runtime::tls::install_provider();
-        let standings = processes(&Client::new(), &url(&format!("http://{address}")).unwrap()).await;
+        let standings = processes(&client().unwrap(), &url(&format!("http://{address}")).unwrap()).await;
         assert_eq!(standings.len(), 1);
         assert!(!standings[0].ready && !standings[0].missing.is_empty());
     }

@@ -42,7 +42,7 @@ impl Milestone {
 pub fn milestones(resource: &Resource, deployment: &Deployment, next: &Status) -> Vec<Milestone> {
     let told_until = resource.status.as_ref().and_then(|status| status.last_change);
     let reach = own(deployment, &resource.uid).map_or_else(Vec::new, |own| own.reach);
-    let facts = reach.into_iter().flat_map(|generation| generation.facts());
+    let facts = reach.into_iter().flat_map(slipway_kernel::GenerationState::facts);
     let mut new: Vec<&Fact> =
         facts.map(|fact| &**fact).filter(|fact| told_until.is_none_or(|at| fact.at > at)).collect();
     new.sort_by_key(|fact| (fact.at, fact.key.order()));

@@ -227,7 +227,7 @@ fn the_constraint_that_keeps_it_from_a_node_is_named() {
 #[test]
 fn a_cluster_that_has_promised_a_node_is_given_its_time() {
     let waits = Pod { warnings: vec![said("TriggeredScaleUp", "1->2")], ..unscheduled("Insufficient cpu") };
-    assert!(!diagnose(&Workload::default(), &[waits.clone()], after(200)).is_settled);
+    assert!(!diagnose(&Workload::default(), std::slice::from_ref(&waits), after(200)).is_settled);
     assert!(diagnose(&Workload::default(), &[waits], after(300)).is_settled);
 }
 

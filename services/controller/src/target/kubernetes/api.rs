@@ -25,7 +25,7 @@ pub(super) enum ApiError {
     NotFound,
     /// The same call will be refused again.
     #[error("refused: {0}")]
-    Refused(String, Finding),
+    Refused(String, Box<Finding>),
     /// It may work the next time.
     #[error("the API server did not do it: {0}")]
     Transient(String),
@@ -36,7 +36,7 @@ impl From<kube::Error> for ApiError {
         let kube::Error::Api(status) = &error else { return Self::Transient(error.to_string()) };
         let message = status.message.clone();
         // A namespace that goes refuses what is new with 403 as well, and so does a quota.
-        let finding = |kind, what: &str| Finding::deterministic(kind, format!("{what}: {message}"));
+        let finding = |kind, what: &str| Box::new(Finding::deterministic(kind, format!("{what}: {message}")));
         match status.code {
             404 => Self::NotFound,
             409 => Self::Conflict(message),
@@ -122,7 +122,7 @@ impl Objects {
 
     /// Makes it, if it is not there.
     pub(super) async fn create(&self, kind: Kind, object: &Value) -> Result<Value, ApiError> {
-        let object: DynamicObject = serde_json::from_value(object.clone()).map_err(malformed)?;
+        let object: DynamicObject = serde_json::from_value(object.clone()).map_err(|error| malformed(&error))?;
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         value(&self.of(kind).create(&params, &object).await?)
     }
@@ -130,7 +130,7 @@ impl Objects {
     /// Writes an object over the one that was read, if nobody else has since.
     pub(super) async fn replace(&self, kind: Kind, object: &Value) -> Result<Value, ApiError> {
         let name = text(object, "/metadata/name").to_owned();
-        let object: DynamicObject = serde_json::from_value(object.clone()).map_err(malformed)?;
+        let object: DynamicObject = serde_json::from_value(object.clone()).map_err(|error| malformed(&error))?;
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         value(&self.of(kind).replace(&name, &params, &object).await?)
     }
@@ -154,9 +154,9 @@ impl Objects {
 }
 
 fn value(object: &DynamicObject) -> Result<Value, ApiError> {
-    serde_json::to_value(object).map_err(malformed)
+    serde_json::to_value(object).map_err(|error| malformed(&error))
 }
 
-fn malformed(error: serde_json::Error) -> ApiError {
+fn malformed(error: &serde_json::Error) -> ApiError {
     ApiError::Transient(format!("an object cannot be read: {error}"))
 }

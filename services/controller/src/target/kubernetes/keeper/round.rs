@@ -86,7 +86,7 @@ impl Keeper {
                         Ok(anchor) => anchor,
                         Err(ApiError::Refused(message, finding)) => {
                             tracing::warn!(deployment = %group.deployment, message, "the cluster refuses the anchor");
-                            self.refused.insert(group.clone(), finding);
+                            self.refused.insert(group.clone(), *finding);
                             continue;
                         }
                         Err(error) => return Err(error.into()),
