@@ -4,6 +4,7 @@ use crate::kubectl::{Namespace, kubectl, until};
 use serde_json::Value;
 use slipway_testkit::{DataFolder, Postgres};
 use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, MutexGuard};
 
 /// The name of the release.
 pub const RELEASE: &str = "slipway";
@@ -19,6 +20,8 @@ pub struct Installed {
     pub postgres: Postgres,
     /// From the call of `helm install` to the moment at which every pod is ready.
     pub ready_in: Duration,
+    /// One at a time: the node has room for no more, and each measures.
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Installed {
@@ -29,13 +32,16 @@ impl Installed {
 
     /// The same from another chart.
     pub async fn of(chart: &str) -> Self {
+        static ALONE: Mutex<()> = Mutex::const_new(());
+        let alone = ALONE.lock().await;
         let namespace = Namespace::new(&["pod-security.kubernetes.io/enforce=restricted"]).await;
         let postgres = Postgres::start().await;
         let host = std::env::var("SLIPWAY_HOST_ADDRESS").expect("the runner says where pods reach this machine");
         let url = format!("url={}", postgres.url().replace("127.0.0.1", &host));
         namespace.run(&["create", "secret", "generic", "database", "--from-literal", &url]).unwrap();
         let began = Instant::now();
-        let mut this = Self { namespace, folder: DataFolder::new(), postgres, ready_in: Duration::ZERO };
+        let folder = DataFolder::new();
+        let mut this = Self { namespace, folder, postgres, ready_in: Duration::ZERO, _alone: alone };
         let names = format!("nats.tls.names={{{}}}", node_address());
         install(&this.namespace, chart, &["--set", &names]).unwrap();
         until("every pod is ready", READY, || this.waits_for().is_empty()).await;
