@@ -208,6 +208,6 @@ mod tests {
 
     #[test]
     fn the_readme_names_every_key_with_its_default() {
-        slipway_runtime::check_readme::<Config>(include_str!("../../README.md")).unwrap();
+        slipway_runtime::check_readme::<Config>(include_str!("../README.md")).unwrap();
     }
 }

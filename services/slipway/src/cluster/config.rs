@@ -242,6 +242,6 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_key() {
-        slipway_runtime::check_readme::<Config>(include_str!("../../README.md")).unwrap();
+        slipway_runtime::check_readme::<Config>(include_str!("README.md")).unwrap();
     }
 }

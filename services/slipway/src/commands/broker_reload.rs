@@ -94,7 +94,8 @@ fn tell(pid_file: &Path) -> io::Result<i32> {
     let text = fs::read_to_string(pid_file)?;
     let number = text.trim().parse::<i32>().map_err(io::Error::other)?;
     // 0 and below are groups of processes, 1 is the pod's first.
-    let pid = Pid::from_raw(number).filter(|_| number > 1).ok_or_else(|| io::Error::other("no process number"))?;
+    let pid = (number > 1).then(|| Pid::from_raw(number)).flatten();
+    let pid = pid.ok_or_else(|| io::Error::other("no process number"))?;
     kill_process(pid, Signal::HUP)?;
     Ok(number)
 }
