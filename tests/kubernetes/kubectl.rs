@@ -74,6 +74,17 @@ impl Namespace {
         list["items"].as_array().unwrap().clone()
     }
 
+    /// The way to the API server as a service account of this namespace has it.
+    pub fn kubeconfig_of(&self, account: &str) -> tempfile::NamedTempFile {
+        let ours = kubectl(&["config", "view", "--raw", "--minify", "--output", "json"]).unwrap();
+        let mut ours: Value = serde_json::from_str(&ours).unwrap();
+        ours["users"][0]["user"] =
+            serde_json::json!({ "token": self.run(&["create", "token", account]).unwrap().trim() });
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(ours.to_string().as_bytes()).unwrap();
+        file
+    }
+
     /// Waits for a condition, a minute at most.
     pub async fn until(&self, what: &str, holds: impl Fn() -> bool) {
         until(what, Duration::from_secs(60), holds).await;

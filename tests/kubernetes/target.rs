@@ -348,3 +348,16 @@ async fn what_was_planned_for_another_place_is_refused_by_name() {
     let Status::Failed(findings) = keeper.target.status(&group(&id, &desired)) else { panic!("it changed its mind") };
     assert_eq!(findings[0].kind, FindingKind::ExecutorMissing);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_cluster_that_refuses_to_be_looked_at_is_told_in_its_own_words() {
+    let mut world = World::new().await;
+    let nobody = world.namespace.kubeconfig_of("default");
+    world.settings.kubeconfig = Some(nobody.path().to_owned());
+    let (keeper, id) = (world.keeper(OnDrift::PutRight).await, id("digits"));
+    let desired = world.desired(&id, RevisionId::new(1, 1), |_| {}).await;
+    keeper.want(&id, std::slice::from_ref(&desired));
+    let says = |status: &Status| matches!(status, Status::Starting { detail, .. } if detail.contains("forbidden"));
+    keeper.until("it says why nothing starts", &group(&id, &desired), says).await;
+}
