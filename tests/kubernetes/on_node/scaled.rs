@@ -21,7 +21,7 @@ fn nobody_noticed(traffic: &Traffic) {
 #[ignore = "needs a node: make test-kubernetes"]
 async fn workers_come_with_the_load_and_go_with_it() {
     let installed = Installed::new().await;
-    let caller = digits(&installed, json!({ "min": 1, "max": 2, "signal": "cpu", "target": 30 })).await;
+    let caller = digits(&installed, json!({ "min": 1, "max": 2, "signal": "cpu", "target": 70 })).await;
     let ready = || {
         let pods = installed.namespace.ours("pod");
         let is_ready = |pod: &&serde_json::Value| pod["status"]["containerStatuses"][0]["ready"] == true;
