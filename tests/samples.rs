@@ -27,7 +27,20 @@ pub fn document() -> Result<ModelDeployment, Refusals> {
             },
             "infrastructure": {
                 "target": "local", "residency": ["eu"], "compliance": ["gdpr"], "elasticity": "bursty",
-                "latencyBudget": "20ms", "budgetPerHour": 5.5, "gpu": "optional", "approval": "manual"
+                "latencyBudget": "20ms", "budgetPerHour": 5.5, "gpu": "required", "approval": "manual"
+            },
+            "placement": {
+                "nodeSelector": { "node.kubernetes.io/instance-type": "g5.xlarge" },
+                "nodeAffinity": [
+                    { "key": "topology.kubernetes.io/zone", "operator": "In", "values": ["eu-1a", "eu-1b"] },
+                    { "key": "spot", "operator": "DoesNotExist", "weight": 50 }
+                ],
+                "tolerations": [
+                    { "key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule" },
+                    { "key": "reserved", "value": "models", "effect": "NoExecute", "tolerationSeconds": 3600 }
+                ],
+                "spread": "zone", "priorityClass": "models", "gpuProfile": "1g.5gb",
+                "storage": { "size": "10Gi", "class": "fast-ssd", "mode": "ReadWriteOncePod" }
             },
             "serving": {
                 "platform": "slipway", "protocols": ["http", "grpc"], "batching": { "maxSize": 32, "maxDelay": "2ms" },

@@ -6,6 +6,7 @@
 //! - [`json`]: protobuf bytes to JSON and back, for any message, by reflection over [`DESCRIPTORS`].
 //! - [`oip`]: tensors, their types, and the exact checks between bytes, typed contents and shapes.
 //! - [`codec`]: what the gRPC services read with; a bound on what a message may become in memory.
+//! - [`custom_resource`]: the document as a custom resource of Kubernetes.
 //! - [`failure`]: the one vocabulary in which HTTP, gRPC and the queues say what went wrong.
 //!
 //! Nothing here does I/O, and nothing here knows what a deployment is allowed to do.
@@ -19,6 +20,7 @@ use prost_reflect::DescriptorPool;
 pub use prost_types::FileDescriptorSet;
 
 pub mod codec;
+pub mod custom_resource;
 pub mod failure;
 pub mod json;
 pub mod lifecycle;

@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use slipway_bus::Bus;
 use slipway_controller::target::simulated::Simulated as SimulatedTarget;
 use slipway_ingress::Subject;
-use slipway_kernel::{Finding, Item, Proof, Service};
+use slipway_kernel::{
+    Finding, Item, Proof, Service,
+    spec::{Placement, Target},
+};
 use slipway_platform_selector::{ExamineError, Examined, Order, Workshop};
 use slipway_provisioner::{
     Installation,
@@ -56,7 +59,7 @@ pub fn run(role: &str, config: &str) -> ExitCode {
 
 async fn provisioner(config: slipway_provisioner::Config, frame: Frame) -> anyhow::Result<()> {
     let installation = Installation::new(config.clone(), frame.data_dir.clone())?;
-    let machine = ReadyMachine { surroundings: installation.surroundings().await };
+    let machine = ReadyMachine { surroundings: installation.surroundings(&Placement::default()).await };
     slipway_provisioner::run_with(config, frame, machine).await
 }
 
@@ -72,8 +75,16 @@ struct ReadyMachine {
 
 #[async_trait]
 impl slipway_provisioner::Effects for ReadyMachine {
-    async fn surroundings(&self) -> Surroundings {
+    async fn surroundings(&self, _: &Placement) -> Surroundings {
         self.surroundings.clone()
+    }
+
+    fn executors(&self) -> Vec<Target> {
+        vec![Target::Local]
+    }
+
+    async fn prepare_kubernetes(&self, order: &PlaceOrder) -> Result<Prepared, NotReady> {
+        self.prepare_local(order).await
     }
 
     async fn prepare_local(&self, _: &PlaceOrder) -> Result<Prepared, NotReady> {

@@ -65,6 +65,12 @@ fn the_published_json_schema_is_that_of_the_types() {
 }
 
 #[test]
+fn the_custom_resource_is_the_document() {
+    let definition = slipway_proto::custom_resource::definition(&ModelDeployment::json_schema());
+    compare("../charts/slipway/crds/modeldeployments.json", &definition);
+}
+
+#[test]
 fn a_document_is_the_same_as_json_and_as_protobuf() {
     let whole = samples::document().unwrap();
     let mut over_nats = whole.clone();

@@ -148,5 +148,5 @@ fn every_example_is_read_as_it_says() {
             slipway_kernel::Digest::of(&fs::read(document.spec.model.uri.strip_prefix("file://").unwrap()).unwrap());
         assert_eq!(document.spec.model.sha256, Some(found), "{}", file.display());
     }
-    assert_eq!(read, 5);
+    assert_eq!(read, 7);
 }

@@ -32,8 +32,9 @@ fn may_name(package: &str) -> Option<&'static [&'static str]> {
 const ROOMS: [(&str, &[&str]); 10] = [
     ("async-nats", &["slipway-bus", "slipway-testkit"]),
     ("sqlx", &["slipway-sink-writer", "slipway-testkit"]),
-    ("kube", &["slipway-controller", "slipway-provisioner"]),
-    ("k8s-openapi", &["slipway-controller", "slipway-provisioner"]),
+    // The command line makes the Secrets of a cluster and reads those of the operator.
+    ("kube", &["slipway-controller", "slipway-provisioner", "slipway"]),
+    ("k8s-openapi", &["slipway-controller", "slipway-provisioner", "slipway"]),
     // The selector reads models, the worker runs them.
     ("tract-onnx", &["slipway-inference-worker", "slipway-platform-selector"]),
     ("ort", &["slipway-inference-worker"]),

@@ -1,5 +1,9 @@
 //! The configuration of the controller.
 
+mod kubernetes;
+
+pub use kubernetes::KubernetesConfig;
+
 use crate::{
     domain::Deadlines,
     gate::PrincipalConfig,
@@ -25,6 +29,8 @@ pub struct Config {
     pub deadlines: Deadlines,
     /// The workers on this machine.
     pub local: LocalConfig,
+    /// The workers in a cluster.
+    pub kubernetes: KubernetesConfig,
 }
 
 /// The gate.
@@ -152,6 +158,8 @@ impl ServiceConfig for Config {
         ] {
             within(&format!("deadlines.{key}"), span, 1, MONTH);
         }
+        within("kubernetes.lease", self.kubernetes.lease, 2, 60);
+        within("kubernetes.drain", self.kubernetes.drain, 1, 3_600);
         within("local.lease", self.local.lease, 2, 60);
         within("local.drain", self.local.drain, 1, 3_600);
         if let Some(host) = &self.local.host {
@@ -160,6 +168,11 @@ impl ServiceConfig for Config {
                 refusals.push(Refusal::new("local.host", host, "1 to 63 characters a-z, 0-9, '-' and '.'"));
             }
         }
+        if self.kubernetes.enabled && self.local.enabled {
+            let allowed = "false where `kubernetes.enabled` is true: workers run in one place";
+            refusals.push(Refusal::new("local.enabled", true, allowed));
+        }
+        self.kubernetes.check(&mut refusals);
         refusals
     }
 }

@@ -4,6 +4,8 @@
 //! to what was validated, watches it, and when something fails decides what follows: another revision, back to the last
 //! good one, or the end with advice ([`domain`]). It supersedes, retires, and keeps the workers of this machine.
 //!
+//! Where a cluster serves them, custom resources become demands, and are told what came of them ([`bridge`]).
+//!
 //! It never routes a request, reads a model or judges a validation; it believes what the log says.
 //!
 //! Invariants (checked in [`domain::invariants`], proved by properties over arbitrary histories):
@@ -14,6 +16,7 @@
 //! - Workers are started by the holder of the host's lease only, and listed with it before they start.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
 
+pub mod bridge;
 mod config;
 pub mod domain;
 pub mod gate;
@@ -21,32 +24,39 @@ mod shell;
 pub mod target;
 mod telemetry;
 
-pub use config::{Config, GateConfig, LocalConfig, OnShutdown};
+pub use config::{Config, GateConfig, KubernetesConfig, LocalConfig, OnShutdown};
 pub use domain::first_plan;
 pub use telemetry::Telemetry;
 
+use bridge::Bridge;
 use domain::Deadlines;
 use gate::Gatekeeper;
-use shell::{Controller, Queues, Wisher};
+use shell::{Controller, Queues, Renderer, Wisher};
 use slipway_bus::{Bus, Principal};
 use slipway_kernel::Service;
 use slipway_runtime::Frame;
 use std::sync::Arc;
-use target::{Target, local::Local};
+use target::{Target, kubernetes::Kubernetes, local::Local};
 
-/// Lives until shutdown, with workers as processes of this machine.
+/// Lives until shutdown, with workers as processes of this machine or pods of a cluster.
 ///
 /// # Errors
-/// When the broker cannot be reached at the start, or the data folder cannot be used.
+/// When the broker cannot be reached at the start, or the data folder or the cluster cannot be used.
 pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
     let bus = connect(&config, &frame).await?;
     let telemetry = Telemetry::register(&frame);
-    if config.local.enabled {
-        let local = Local::new(config.setup(&frame.data_dir)?, bus.clone(), telemetry.clone());
-        Box::pin(serve(config, frame, bus, Arc::new(local), telemetry)).await
-    } else {
-        Box::pin(serve(config, frame, bus, Arc::new(target::Absent), telemetry)).await
+    if config.kubernetes.enabled {
+        let setup = config.kubernetes.setup(&config.bus, &config.common.telemetry).await?;
+        let renderer = Renderer { cluster: Some(setup.cluster.clone()) };
+        let target = Arc::new(Kubernetes::new(setup, bus.clone(), telemetry.clone()));
+        return Box::pin(serve(config, frame, bus, target, renderer, telemetry)).await;
     }
+    let target: Arc<dyn Target> = if config.local.enabled {
+        Arc::new(Local::new(config.setup(&frame.data_dir)?, bus.clone(), telemetry.clone()))
+    } else {
+        Arc::new(target::Absent)
+    };
+    Box::pin(serve(config, frame, bus, target, Renderer::default(), telemetry)).await
 }
 
 /// [`run`] with the target given: a bench or test puts a simulated one in its place.
@@ -56,7 +66,7 @@ pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
 pub async fn run_with(config: Config, frame: Frame, target: Arc<dyn Target>) -> anyhow::Result<()> {
     let bus = connect(&config, &frame).await?;
     let telemetry = Telemetry::register(&frame);
-    Box::pin(serve(config, frame, bus, target, telemetry)).await
+    Box::pin(serve(config, frame, bus, target, Renderer::default(), telemetry)).await
 }
 
 async fn connect(config: &Config, frame: &Frame) -> anyhow::Result<Bus> {
@@ -68,23 +78,38 @@ async fn serve(
     frame: Frame,
     bus: Bus,
     target: Arc<dyn Target>,
+    renderer: Renderer,
     telemetry: Telemetry,
 ) -> anyhow::Result<()> {
     let view = bus.log().follow().await?;
-    let gate = Gatekeeper::new(bus.clone(), view.clone(), &config.gate.principals, telemetry.clone());
+    let wanted = &config.kubernetes.custom_resources;
+    let bridge = if wanted.is_empty() {
+        None
+    } else {
+        let (client, _) = target::kubernetes::find(config.kubernetes.kubeconfig.as_deref()).await?;
+        Some(Bridge::new(client, wanted, bus.clone(), view.clone(), telemetry.clone()))
+    };
+    let principals: Vec<_> = config.gate.principals.into_iter().chain(bridge::principal(&bus, wanted)).collect();
+    let gate = Gatekeeper::new(bus.clone(), view.clone(), &principals, telemetry.clone());
     let routes = bus.routes().follow().await?;
     let queues = Queues::new(bus.clone(), view.clone(), Arc::clone(&target));
     let wisher = Wisher::new(frame.clock.clone(), view, Arc::clone(&target), telemetry.clone(), routes.clone());
     let deadlines = Deadlines { counted_from: frame.clock.now(), ..config.deadlines };
-    let controller = Controller::new(Arc::clone(&target), deadlines, telemetry, routes);
+    let controller = Controller::new(Arc::clone(&target), deadlines, telemetry, routes, renderer);
     let keeping = async { target.run(frame.clone()).await };
     let wishing = async {
         tokio::join!(wisher.run(frame.clone()), queues.run(frame.clone()));
         anyhow::Ok(())
     };
+    let bridging = async {
+        if let Some(bridge) = bridge {
+            bridge.run(&frame).await;
+        }
+        anyhow::Ok(())
+    };
     let acting = async { Ok(slipway_bus::react(&bus, &frame, controller).await?) };
     let admitting = async { Ok(bus.intake().serve(&frame, gate).await?) };
     // The first that fails ends the others; on shutdown each ends in its own time.
-    tokio::try_join!(keeping, wishing, acting, admitting)?;
+    tokio::try_join!(keeping, wishing, acting, admitting, bridging)?;
     Ok(())
 }

@@ -27,6 +27,8 @@ pub struct Telemetry {
     decisions: Family<Event, Counter>,
     breaches: Counter,
     stuck: Counter,
+    resources: Gauge,
+    bridge_failures: Counter,
 }
 
 impl Telemetry {
@@ -42,6 +44,8 @@ impl Telemetry {
             registry.register("decisions", "Decisions written, by kind", own.decisions.clone());
             registry.register("invariant_breaches", "Breaches of invariants seen in the log", own.breaches.clone());
             registry.register("removals_stuck", "Times a removal was found to take too long", own.stuck.clone());
+            registry.register("custom_resources", "Custom resources that this replica looks at", own.resources.clone());
+            registry.register("bridge_failures", "Looks at custom resources that failed", own.bridge_failures.clone());
         });
         own
     }
@@ -68,5 +72,13 @@ impl Telemetry {
 
     pub(crate) fn stuck(&self) {
         self.stuck.inc();
+    }
+
+    pub(crate) fn custom_resources(&self, count: usize) {
+        self.resources.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn bridge_failed(&self) {
+        self.bridge_failures.inc();
     }
 }

@@ -10,6 +10,7 @@ use slipway_bus::BusConfig;
 use slipway_kernel::{ByteSize, DeploymentId, Digest, Label, ModelFormat, Refusal, RevisionId, Span};
 use slipway_runtime::{Common, ServiceConfig};
 
+use crate::advertised::{self, Advertised};
 use crate::engine::choice::Wanted;
 use crate::engine::device::DeviceWanted;
 
@@ -33,9 +34,11 @@ pub struct WorkerConfig {
     pub deployment: String,
     /// The revision, `<generation>-<revision>`. Required.
     pub revision: Option<RevisionId>,
-    /// Name of this instance, unique in the mesh. Required.
+    /// Name of this instance, unique in the mesh. Required; in a pod it is the pod's, which comes by the environment.
     pub instance: String,
-    /// Host whose lease lists the wanted workers. Required.
+    /// Who keeps the worker: whether it is to end when a list does not have it.
+    pub kept_by: KeptBy,
+    /// Host whose lease lists the wanted workers; required where the controller keeps them. Elsewhere the machine it runs on, for people.
     pub host: String,
     /// Token of the lease under which the worker was started; it goes into the registration.
     pub fencing_token: u64,
@@ -99,8 +102,23 @@ pub struct WorkerConfig {
 
     /// Where gRPC listens; port 0 takes a free one, and the registration says which.
     pub listen: SocketAddr,
-    /// Address under which others reach the worker; unset: the one it listens on.
-    pub advertised: Option<SocketAddr>,
+    /// Address under which others reach the worker, with or without a port; unset: the one it listens on. Required where that is every
+    /// address.
+    pub advertised: Option<Advertised>,
+    /// Where the reason is left when the worker fails; unset: `run/<instance>.findings.json` in the data folder. On Kubernetes the
+    /// termination message of the container, `/dev/termination-log`.
+    pub findings_file: Option<PathBuf>,
+}
+
+/// Who keeps a worker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeptBy {
+    /// The controller of its host, by the list in its lease: who is not on it, or answered for by nobody, ends by itself.
+    #[default]
+    Controller,
+    /// A platform such as Kubernetes: it starts workers, ends them by SIGTERM and replaces them. The worker ends for nobody else.
+    Platform,
 }
 
 impl Default for WorkerConfig {
@@ -109,6 +127,7 @@ impl Default for WorkerConfig {
             deployment: String::new(),
             revision: None,
             instance: String::new(),
+            kept_by: KeptBy::default(),
             host: String::new(),
             fencing_token: 0,
             stop_unwanted_after: Span::seconds(30),
@@ -134,6 +153,7 @@ impl Default for WorkerConfig {
             memory: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertised: None,
+            findings_file: None,
         }
     }
 }
@@ -233,16 +253,29 @@ impl ServiceConfig for Config {
         require("worker.revision", "", worker.revision.is_some(), "<generation>-<revision>");
         let instance = worker.instance.parse::<Label>().is_ok();
         require("worker.instance", &worker.instance, instance, "a DNS label");
-        require("worker.host", &worker.host, is_name(&worker.host), NAME);
+        // Where no list is looked for, its host need not be known.
+        let hostless = worker.kept_by == KeptBy::Platform && worker.host.is_empty();
+        require("worker.host", &worker.host, hostless || is_name(&worker.host), NAME);
         require("worker.model_digest", "", worker.model_digest.is_some(), "64 hexadecimal digits (sha256)");
         let onnx = worker.model_format == ModelFormat::Onnx;
         require("worker.model_format", &worker.model_format.to_string(), onnx, "onnx");
+        refusals.extend(worker.check_advertised());
         refusals.extend(worker.check_serving());
         refusals
     }
 }
 
 impl WorkerConfig {
+    /// Others must be told of an address that they can go to.
+    fn check_advertised(&self) -> Option<Refusal> {
+        let (value, is_one) = match self.advertised {
+            Some(advertised) => (advertised.to_string(), advertised.is_one()),
+            None => ("nothing".to_owned(), !self.listen.ip().is_unspecified()),
+        };
+        let allowed = format!("{}; required where worker.listen is every address", advertised::ALLOWED);
+        (!is_one).then(|| Refusal::new("worker.advertised", value, allowed))
+    }
+
     /// Holds what batcher and engine are told to its bounds.
     #[must_use]
     pub fn check_serving(&self) -> Vec<Refusal> {
@@ -295,7 +328,7 @@ pub struct Assignment {
     pub revision: RevisionId,
     /// The name of this instance.
     pub instance: String,
-    /// The host.
+    /// The host; empty if it is not known.
     pub host: String,
     /// The artifact.
     pub digest: Digest,
@@ -379,6 +412,49 @@ mod tests {
         ] {
             assert!(refused.contains(&format!("worker.{key}")), "{key} in:\n{refused}");
         }
+    }
+
+    /// What all pods of a revision are told.
+    const OF_PODS: &str = r#"
+        [worker]
+        deployment = "default.digits"
+        revision = "2-1"
+        kept_by = "platform"
+        findings_file = "/dev/termination-log"
+        listen = "0.0.0.0:8443"
+        model_digest = "d357cabd2316c35848fcdee7f38cdfb71416895f9ccd81f888da0347d9d064c4"
+    "#;
+
+    /// What one of them is told by its environment.
+    fn pod(variables: &[(&str, &str)]) -> Result<WorkerConfig, String> {
+        let variables = variables
+            .iter()
+            .map(|(key, value)| (format!("SLIPWAY_INFERENCE_WORKER_WORKER__{key}"), (*value).to_owned()));
+        let layers = Layers::new().toml("worker.toml", OF_PODS).unwrap().environment("inference-worker", variables);
+        layers.load::<Config>().map(|config| config.worker).map_err(|refusals| refusals.to_string())
+    }
+
+    #[test]
+    fn in_a_pod_the_environment_says_what_the_file_cannot() {
+        let name = ("INSTANCE", "digits-2-1-6d4cf56db6-x2x4z");
+        let worker = pod(&[name, ("ADVERTISED", "10.1.2.3"), ("FENCING_TOKEN", "7")]).unwrap();
+        assert_eq!((worker.kept_by, worker.host.as_str(), worker.fencing_token), (KeptBy::Platform, "", 7));
+        assert_eq!(worker.advertised.unwrap().of(worker.listen).to_string(), "10.1.2.3:8443");
+        assert_eq!(worker.findings_file, Some(PathBuf::from("/dev/termination-log")));
+        assert_eq!(pod(&[name, ("ADVERTISED", "fd00::7"), ("HOST", "node-1.example")]).unwrap().host, "node-1.example");
+    }
+
+    #[test]
+    fn a_worker_that_listens_everywhere_must_say_where_it_is_found() {
+        let name = ("INSTANCE", "w-0");
+        for (more, value) in [(None, "nothing"), (Some("0.0.0.0"), "0.0.0.0"), (Some("digits.svc:8443"), "digits.svc")]
+        {
+            let variables: Vec<_> = [name].into_iter().chain(more.map(|address| ("ADVERTISED", address))).collect();
+            let refused = pod(&variables).unwrap_err();
+            assert!(refused.contains("worker.advertised") && refused.contains(value), "{refused}");
+            assert!(refused.contains("an IP address"), "{refused}");
+        }
+        assert!(pod(&[name, ("ADVERTISED", "10.1.2.3"), ("HOST", "No Host")]).unwrap_err().contains("worker.host"));
     }
 
     #[test]

@@ -8,11 +8,13 @@ use slipway_oip::health::HealthServer;
 use slipway_oip::reflection;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use slipway_proto::slipway::inference::v1::direct_path_server::DirectPathServer;
+use slipway_proto::slipway::inference::v1::worker_control_server::WorkerControlServer;
 use slipway_runtime::tls::{self, Reloadable, SpiffeId};
 use slipway_runtime::{CancellationToken, drain};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 
+use crate::control::Control;
 use crate::error::WorkerError;
 use crate::exchange::Exchanges;
 use crate::grpc::Direct;
@@ -24,8 +26,17 @@ const MAX_MESSAGE_BYTES: usize = MAX_BODY_BYTES + (64 << 10);
 const MAX_STREAMS: u32 = 1024;
 /// A connection without traffic is asked whether its peer lives, so that a host that vanished does not keep it for ever.
 const KEEPALIVE: Duration = Duration::from_secs(20);
-/// How long requests in flight may take after the door is closed to new ones.
-const BOUND: Duration = Duration::from_secs(15);
+/// What is behind the door.
+pub struct Rooms {
+    /// Inference, one call each.
+    pub direct: Direct,
+    /// The same, many on a stream.
+    pub exchanges: Exchanges,
+    /// Health.
+    pub readiness: Readiness,
+    /// What the validator may tell the worker.
+    pub control: Control,
+}
 
 /// An open door that nobody is let through yet.
 #[derive(Debug)]
@@ -51,40 +62,34 @@ impl Door {
         self.address
     }
 
-    /// Serves until `closing`, then finishes what is in flight.
+    /// Serves until `closing`, then finishes what is in flight, however long it takes: whoever ends the worker bounds that.
     ///
     /// # Errors
     /// When TLS cannot be set up or the server fails.
     pub async fn serve(
         self,
-        direct: Direct,
-        exchanges: Exchanges,
-        readiness: Readiness,
+        rooms: Rooms,
         identity: &Reloadable,
         closing: CancellationToken,
     ) -> Result<(), WorkerError> {
         let config = identity.server_config(may_knock)?;
         let incoming = tls::incoming(self.listener, config)
             .map_err(|source| WorkerError::Listen { address: self.address, source })?;
-        let service = GrpcInferenceServiceServer::new(direct)
+        let service = GrpcInferenceServiceServer::new(rooms.direct)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        let serving = Server::builder()
+        Server::builder()
             .max_concurrent_streams(MAX_STREAMS)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .add_service(service)
-            .add_service(DirectPathServer::new(exchanges).max_decoding_message_size(MAX_MESSAGE_BYTES))
-            .add_service(HealthServer::new(readiness))
+            .add_service(DirectPathServer::new(rooms.exchanges).max_decoding_message_size(MAX_MESSAGE_BYTES))
+            .add_service(HealthServer::new(rooms.readiness))
+            .add_service(WorkerControlServer::new(rooms.control))
             .add_service(reflection::v1())
             .add_service(reflection::v1alpha())
-            .serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
-        match drain::bounded(&closing, BOUND, serving).await {
-            Ok(served) => served.map_err(WorkerError::Server),
-            Err(not_drained) => {
-                tracing::warn!(%not_drained, "connections were cut");
-                Ok(())
-            }
-        }
+            .serve_with_incoming_shutdown(incoming, closing.cancelled_owned())
+            .await
+            .map_err(WorkerError::Server)
     }
 }
 

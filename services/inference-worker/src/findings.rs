@@ -8,13 +8,18 @@ use std::{fs, io};
 
 use slipway_kernel::{Cause, Finding, FindingKind};
 
+use crate::config::WorkerConfig;
 use crate::engine::EngineError;
 use crate::error::WorkerError;
 
-/// Where the findings of an instance are written, below the data folder.
+/// The most bytes of it: Kubernetes keeps 4,096 of a container's last message and cuts the rest off, which would leave no JSON.
+pub const MAX_BYTES: usize = 4_000;
+
+/// Where the findings are written: where the settings say, else below the data folder.
 #[must_use]
-pub fn path(data_dir: &Path, instance: &str) -> PathBuf {
-    data_dir.join("run").join(format!("{instance}.findings.json"))
+pub fn path(data_dir: &Path, worker: &WorkerConfig) -> PathBuf {
+    let own = || data_dir.join("run").join(format!("{}.findings.json", worker.instance));
+    worker.findings_file.clone().unwrap_or_else(own)
 }
 
 /// The finding behind an error.
@@ -86,17 +91,77 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Writes the findings whole or not at all.
+/// Writes the findings whole or not at all. A file that somebody has put there is filled, since it may be a mount, which cannot be
+/// replaced; who put it there reads it when this process has ended.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write(path: &Path, findings: &[Finding]) -> io::Result<()> {
+    let text = text(findings, MAX_BYTES);
+    if path.exists() {
+        return fs::write(path, text);
+    }
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
     let part = path.with_extension("part");
-    fs::write(&part, serde_json::to_vec_pretty(findings).map_err(io::Error::other)?)?;
+    fs::write(&part, text)?;
     fs::rename(&part, path)
+}
+
+/// The findings as JSON in at most so many bytes: the last pieces of evidence go first, then the ends of long messages, then the last findings.
+fn text(findings: &[Finding], most: usize) -> String {
+    let mut kept = findings.to_vec();
+    while json(&kept).len() > most {
+        if let Some(finding) = kept.iter_mut().rev().find(|finding| !finding.evidence.is_empty()) {
+            finding.evidence.pop();
+        } else if let Some(shorter) = shortened(&kept, most) {
+            kept = shorter;
+        } else {
+            kept.pop();
+        }
+    }
+    json(&kept)
+}
+
+fn json(findings: &[Finding]) -> String {
+    // A tree of texts and numbers always has JSON; if not, there is nothing to say.
+    serde_json::to_string(findings).unwrap_or_else(|_| "[]".to_owned())
+}
+
+/// The same findings with each message cut to as many characters as there is room for; none if even that is too much.
+fn shortened(findings: &[Finding], most: usize) -> Option<Vec<Finding>> {
+    let cut = |characters: usize| -> Vec<Finding> {
+        let cut = |finding: &Finding| Finding { message: beginning(&finding.message, characters), ..finding.clone() };
+        findings.iter().map(cut).collect()
+    };
+    let fits = |characters: &usize| json(&cut(*characters)).len() <= most;
+    // What fits is found by halving: a longer text never takes less.
+    let (mut least, mut beyond) = (0, most);
+    if !fits(&least) {
+        return None;
+    }
+    while beyond - least > 1 {
+        let middle = least.midpoint(beyond);
+        if fits(&middle) {
+            least = middle;
+        } else {
+            beyond = middle;
+        }
+    }
+    Some(cut(least))
+}
+
+/// So many characters of a text; one that goes on says so.
+fn beginning(text: &str, characters: usize) -> String {
+    if text.chars().count() <= characters {
+        return text.to_owned();
+    }
+    let mut beginning: String = text.chars().take(characters.saturating_sub(1)).collect();
+    if characters > 0 {
+        beginning.push('…');
+    }
+    beginning
 }
 
 #[cfg(test)]
@@ -107,7 +172,8 @@ mod tests {
     #[test]
     fn findings_are_written_whole_with_the_chain_of_reasons() {
         let folder = tempfile::tempdir().unwrap();
-        let path = path(folder.path(), "default.digits.1-1.0-aa");
+        let worker = WorkerConfig { instance: "digits-1-1-0-aa".into(), ..WorkerConfig::default() };
+        let path = path(folder.path(), &worker);
         let error = WorkerError::Model(EngineError::MissingOperators(vec!["Loop (used 1 times)".into()]));
         write(&path, &[finding(&error)]).unwrap();
         let read: Vec<Finding> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -133,5 +199,65 @@ mod tests {
         assert_eq!(finding(&file).kind, FindingKind::ArtifactInvalid);
         let engine = WorkerError::Model(EngineError::WrongResults(vec![]));
         assert_eq!(finding(&engine).kind, FindingKind::PlatformUnsuitable);
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_filled_and_not_replaced() {
+        use std::os::unix::fs::MetadataExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = folder.path().join("termination-log");
+        fs::write(&mounted, "x".repeat(10_000)).unwrap();
+        let before = fs::metadata(&mounted).unwrap().ino();
+        let worker = WorkerConfig { findings_file: Some(mounted.clone()), ..WorkerConfig::default() };
+        assert_eq!(path(folder.path(), &worker), mounted);
+        write(&mounted, &[Finding::transient(FindingKind::Crashed, "no thread")]).unwrap();
+        assert_eq!(fs::metadata(&mounted).unwrap().ino(), before);
+        let read: Vec<Finding> = serde_json::from_slice(&fs::read(&mounted).unwrap()).unwrap();
+        assert_eq!(read[0].message, "no thread");
+    }
+
+    #[test]
+    fn evidence_goes_before_words_and_words_before_findings() {
+        let finding = |message: &str| Finding::deterministic(FindingKind::Crashed, message);
+        let (one, two) = (finding("one of many"), finding("two of many"));
+        let full = [one.clone().with_evidence("a".repeat(50)).with_evidence("b".repeat(50)), two.clone()];
+        let read = |most: usize| serde_json::from_str::<Vec<Finding>>(&text(&full, most)).unwrap();
+        assert_eq!(read(1_000), full);
+        assert_eq!(read(json(&full).len() - 1)[0].evidence, ["a".repeat(50)]);
+        let bare = json(&[one.clone(), two.clone()]).len();
+        assert_eq!(read(bare), [one, two]);
+        assert_eq!(read(bare - 1), [finding("one of …"), finding("two of …")]);
+        assert_eq!(read(bare / 2), [finding("one of …")], "one is better than none");
+        assert_eq!(text(&full, 10), "[]");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_to_be_said_the_last_message_is_json_that_fits(
+            said in proptest::collection::vec(
+                ("(?s).{0,3000}", proptest::collection::vec("(?s).{0,800}", 0..8)), 1..6
+            )
+        ) {
+            let findings: Vec<Finding> = said
+                .into_iter()
+                .map(|(message, evidence)| Finding {
+                    evidence,
+                    ..Finding::deterministic(FindingKind::PlatformUnsuitable, message)
+                })
+                .collect();
+            let text = text(&findings, MAX_BYTES);
+            proptest::prop_assert!(text.len() <= MAX_BYTES, "{} bytes", text.len());
+            let read: Vec<Finding> = serde_json::from_str(&text).unwrap();
+            // So few always fit, with the beginning of what they say.
+            proptest::prop_assert_eq!(read.len(), findings.len());
+            for (kept, whole) in read.iter().zip(&findings) {
+                proptest::prop_assert_eq!((kept.kind, kept.cause), (whole.kind, whole.cause));
+                let beginning = kept.message.trim_end_matches('…');
+                proptest::prop_assert!(whole.message.starts_with(beginning), "{} of {}", kept.message, whole.message);
+            }
+            if json(&findings).len() <= MAX_BYTES {
+                proptest::prop_assert_eq!(read, findings);
+            }
+        }
     }
 }

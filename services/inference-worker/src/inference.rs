@@ -218,7 +218,7 @@ impl Inference {
     pub async fn compute(&self, path: Path, asked: Result<Asked, Refusal>) -> Result<Response, Refusal> {
         let started = Instant::now();
         // Counted even when the caller goes away half-way and drops this future.
-        let mut counted = Counted { telemetry: &self.telemetry, path, started, outcome: telemetry::Outcome::Cancelled };
+        let mut counted = Counted::new(&self.telemetry, path, started);
         let result = match asked {
             Ok(asked) => self.answer(path, asked).await,
             Err(refusal) => Err(refusal),
@@ -329,8 +329,16 @@ struct Counted<'a> {
     outcome: telemetry::Outcome,
 }
 
+impl<'a> Counted<'a> {
+    fn new(telemetry: &'a Telemetry, path: Path, started: Instant) -> Self {
+        telemetry.in_flight.inc();
+        Self { telemetry, path, started, outcome: telemetry::Outcome::Cancelled }
+    }
+}
+
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
+        self.telemetry.in_flight.dec();
         self.telemetry.request(self.path, self.outcome, self.started.elapsed());
     }
 }
@@ -411,6 +419,19 @@ mod tests {
 
     async fn compute(inference: &Inference, message: ModelInferRequest) -> Result<Response, Refusal> {
         inference.compute(Path::Direct, inference.read(None, 1, &message)).await
+    }
+
+    #[tokio::test]
+    async fn a_request_is_in_flight_until_it_is_answered_or_its_caller_is_gone() {
+        let inference = serving(Clock::system());
+        let in_flight = || inference.telemetry().in_flight.get();
+        compute(&inference, message(1)).await.unwrap();
+        assert_eq!(in_flight(), 0);
+        let mut asked = Box::pin(compute(&inference, message(1)));
+        assert!(futures::poll!(&mut asked).is_pending());
+        assert_eq!(in_flight(), 1);
+        drop(asked);
+        assert_eq!(in_flight(), 0);
     }
 
     #[tokio::test]

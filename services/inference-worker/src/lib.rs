@@ -3,8 +3,9 @@
 //! What it does: it fetches the artifact by digest, loads it behind an [`engine::Engine`], tries it out, measures it, says so in
 //! the registry of workers, asks security for an identity, and then answers requests in batches until it is wanted no more.
 //!
-//! What it never does: it never reads or writes the log, never loads bytes whose digest is not the assigned one, never serves
-//! without an identity, and never decides whether it should live; the controller does, by its lease.
+//! What it never does: it never writes the log (and reads it only to see whether it may be ended for a proof), never loads bytes whose
+//! digest is not the assigned one, never serves without an identity, and never decides whether it should live; the controller does, by its
+//! lease, or the platform that keeps it.
 //!
 //! What holds:
 //! - *Record before reply*: a result is in the results stream before anyone is answered.
@@ -15,11 +16,14 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
 
+pub mod advertised;
 pub mod artifact;
 pub mod batcher;
 pub mod config;
+pub mod control;
 pub mod domain;
 pub mod door;
+pub mod ending;
 pub mod engine;
 pub mod error;
 pub mod exchange;
@@ -93,7 +97,7 @@ pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
     let Err(error) = Box::pin(serve::serve(&config, &frame)).await else {
         return Ok(());
     };
-    let path = findings::path(&frame.data_dir, &config.worker.instance);
+    let path = findings::path(&frame.data_dir, &config.worker);
     if let Err(unwritten) = findings::write(&path, &[findings::finding(&error)]) {
         tracing::error!(error = %unwritten, path = %path.display(), "the findings cannot be written");
     }

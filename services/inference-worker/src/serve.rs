@@ -1,20 +1,23 @@
 //! The life of a worker, from the first entry in the registry to the last answered request.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use slipway_bus::{Bus, Principal, Registration, WorkerRecord, WorkerState};
-use slipway_kernel::{Service, Span};
+use slipway_kernel::{Service, Span, Timestamp};
 use slipway_oip::Rules;
 use slipway_runtime::tls::Reloadable;
 use slipway_runtime::{CancellationToken, Clock, Frame};
 
+use crate::advertised::reachable;
 use crate::batcher::{Batcher, BatcherOptions};
-use crate::config::{Assignment, Config, GoldenSource, WorkerConfig};
+use crate::config::{Assignment, Config, GoldenSource, KeptBy, WorkerConfig};
+use crate::control::Control;
 use crate::domain::company::Cost;
 use crate::domain::lifetime::Verdict;
 use crate::domain::pace::Pace;
-use crate::door::Door;
+use crate::door::{Door, Rooms};
 use crate::engine::golden::Golden;
 use crate::engine::measure::Measurement;
 use crate::error::WorkerError;
@@ -26,7 +29,8 @@ use crate::inference::{Inference, Phase};
 use crate::load::{Loaded, Order, load};
 use crate::queue::Consumer;
 use crate::telemetry::Telemetry;
-use crate::{artifact, lifetime, memory, registration};
+use crate::{artifact, ending, lifetime, memory, registration};
+use tokio::time::{Instant, timeout_at};
 
 /// How long requests are still served after the registry says `draining`: every ingress must have read it by then. Entries
 /// travel in milliseconds; the rest is for a busy machine.
@@ -35,6 +39,9 @@ const NOTICE: Duration = Duration::from_millis(500);
 /// How long whoever still comes is told to go elsewhere before connections are closed: a refusal says more than a connection
 /// that ends.
 const LAST_CALL: Duration = Duration::from_millis(250);
+
+/// What of the time for the drain is left for the end itself: the registration is removed, the last traces go out.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// Lives until the process is to end, the controller does not want the worker any more, or something fails.
 ///
@@ -46,6 +53,7 @@ pub async fn serve(config: &Config, frame: &Frame) -> Result<(), WorkerError> {
     let leave = frame.shutdown.child_token();
     let worker = Worker {
         config: &config.worker,
+        drain: config.common.drain.0.saturating_sub(LAST_MOMENT).max(NOTICE + LAST_CALL),
         frame,
         bus: bus.clone(),
         assignment: assignment.clone(),
@@ -54,7 +62,7 @@ pub async fn serve(config: &Config, frame: &Frame) -> Result<(), WorkerError> {
     let mut living = std::pin::pin!(worker.live());
     let ended = tokio::select! {
         ended = &mut living => ended,
-        verdict = lifetime::over(&bus, &frame.clock, &assignment, config.worker.stop_unwanted_after.0) => {
+        verdict = over(&bus, frame, &assignment, &config.worker) => {
             match verdict {
                 Verdict::Orphaned => tracing::warn!("nobody answers for this worker; it ends"),
                 _ => tracing::info!("the controller does not want this worker any more; it ends"),
@@ -71,8 +79,18 @@ pub async fn serve(config: &Config, frame: &Frame) -> Result<(), WorkerError> {
     ended
 }
 
+/// Returns when the worker must go although nobody told it to end; never where a platform keeps it, which tells.
+async fn over(bus: &Bus, frame: &Frame, assignment: &Assignment, worker: &WorkerConfig) -> Verdict {
+    match worker.kept_by {
+        KeptBy::Controller => lifetime::over(bus, &frame.clock, assignment, worker.stop_unwanted_after.0).await,
+        KeptBy::Platform => std::future::pending().await,
+    }
+}
+
 struct Worker<'a> {
     config: &'a WorkerConfig,
+    /// How long what is in hand may take when the worker ends.
+    drain: Duration,
     frame: &'a Frame,
     bus: Bus,
     assignment: Assignment,
@@ -85,12 +103,9 @@ impl Worker<'_> {
         let telemetry = Telemetry::default();
         telemetry.enter(&self.frame.metrics, &self.assignment, &self.assignment.revision.to_string());
         let model_ready = self.frame.health.condition("model");
-        let record = registration::starting(
-            &self.assignment,
-            self.config.fencing_token,
-            self.frame.admin,
-            self.frame.clock.now(),
-        );
+        let since = self.frame.clock.now();
+        let admin = self.frame.admin.map(|admin| reachable(admin, self.reached_at(self.config.listen).ip()));
+        let record = registration::starting(&self.assignment, self.config.fencing_token, admin, since);
         let registration = self.bus.workers().register(record).await?;
 
         let Some(loaded) = self.load(&telemetry).await? else {
@@ -99,7 +114,7 @@ impl Worker<'_> {
         };
         Telemetry::enter_gpu(&self.frame.metrics, &self.assignment, loaded.measurement.gpu.as_ref()).await;
         let door = Door::open(self.config.listen).await?;
-        let address = self.config.advertised.unwrap_or(door.address());
+        let address = self.reached_at(door.address());
         tell(&registration, |record| registration::warm(record, &loaded, address)).await;
         self.frame.status.set("measurement", &loaded.measurement);
         self.frame.status.set("engine", &registration::engine(&loaded.measurement));
@@ -108,11 +123,16 @@ impl Worker<'_> {
         let inference = inference(loaded, telemetry, self.config, self.assignment.clone(), self.frame.clock.clone())
             .map(Arc::new)?;
         // Boxed: it holds two servers, and this future is moved around before it runs.
-        let served = Box::pin(self.serve(door, &registration, &inference)).await;
+        let served = Box::pin(self.serve(door, &registration, since, &inference)).await;
         // Whatever happened, nobody shall be sent here any more.
         deregister(registration).await;
         finish(inference).await;
         served
+    }
+
+    /// Where others reach what listens there.
+    fn reached_at(&self, listening: SocketAddr) -> SocketAddr {
+        self.config.advertised.map_or(listening, |advertised| advertised.of(listening))
     }
 
     /// `None` when the worker is to end first.
@@ -155,6 +175,7 @@ impl Worker<'_> {
         &self,
         door: Door,
         registration: &Registration,
+        since: Timestamp,
         inference: &Arc<Inference>,
     ) -> Result<(), WorkerError> {
         let Some(identity) = self.identity().await else {
@@ -165,10 +186,8 @@ impl Worker<'_> {
         // Ended by any way out of here, a failure included.
         let _guards = (closing.clone().drop_guard(), stop_pulling.clone().drop_guard());
         let consumer = Consumer::new(self.bus.clone(), Arc::clone(inference), self.config.queued_in_hand);
-        let direct = Direct::new(Arc::clone(inference), closing.clone());
-        let exchanges = Exchanges::new(Arc::clone(inference), closing.clone());
-        let readiness = Readiness::new(Arc::clone(inference), closing.clone());
-        let mut knocking = std::pin::pin!(door.serve(direct, exchanges, readiness, &identity, closing.clone()));
+        let mut knocking =
+            std::pin::pin!(door.serve(self.rooms(since, inference, &closing), &identity, closing.clone()));
         let mut pulling = std::pin::pin!(consumer.run(stop_pulling.clone()));
         let announced = async {
             tell(registration, |record| record.state = WorkerState::Ready).await;
@@ -185,11 +204,12 @@ impl Worker<'_> {
             }
         }
         tracing::info!("draining");
+        let until = Instant::now() + self.drain;
         tell(registration, |record| record.state = WorkerState::Draining).await;
         stop_pulling.cancel();
         let rest = async {
-            if !pulled {
-                pulling.await;
+            if !pulled && timeout_at(until, pulling).await.is_err() {
+                tracing::warn!("queued requests are left to other workers: the time for the drain is over");
             }
         };
         let leaving = async {
@@ -198,14 +218,27 @@ impl Worker<'_> {
             self.frame.clock.sleep(LAST_CALL).await;
             closing.cancel();
         };
-        let (served, ()) = tokio::join!(knocking, leaving);
-        served
+        let (served, ()) = tokio::join!(timeout_at(until, knocking), leaving);
+        served.unwrap_or_else(|_| {
+            tracing::warn!("connections were cut: the time for the drain is over");
+            Ok(())
+        })
+    }
+
+    fn rooms(&self, since: Timestamp, inference: &Arc<Inference>, closing: &CancellationToken) -> Rooms {
+        let (assignment, clock) = (self.assignment.clone(), self.frame.clock.clone());
+        Rooms {
+            direct: Direct::new(Arc::clone(inference), closing.clone()),
+            exchanges: Exchanges::new(Arc::clone(inference), closing.clone()),
+            readiness: Readiness::new(Arc::clone(inference), closing.clone()),
+            control: Control::new(assignment, since, self.bus.clone(), clock, || ending::at_once()),
+        }
     }
 
     async fn identity(&self) -> Option<Reloadable> {
         let condition = self.frame.health.condition("identity");
-        let advertised = self.config.advertised.unwrap_or(self.config.listen);
-        let applicant = Applicant::new(self.bus.clone(), self.frame.clock.clone(), &self.assignment, advertised.ip());
+        let reached = self.reached_at(self.config.listen).ip();
+        let applicant = Applicant::new(self.bus.clone(), self.frame.clock.clone(), &self.assignment, reached);
         let identity = applicant.first(&self.leave, &condition).await?;
         condition.set_ready();
         let (kept, leave) = (identity.clone(), self.leave.clone());

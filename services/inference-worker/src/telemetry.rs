@@ -121,6 +121,8 @@ pub struct Telemetry {
     pub useful_batch: Gauge,
     /// 1 while the worker holds an identity and serves.
     pub serving: Gauge,
+    /// Requests taken in and not answered yet: those that wait and those that run.
+    pub in_flight: Gauge,
 }
 
 impl Default for Telemetry {
@@ -133,6 +135,7 @@ impl Default for Telemetry {
             load_seconds: Gauge::default(),
             useful_batch: Gauge::default(),
             serving: Gauge::default(),
+            in_flight: Gauge::default(),
         }
     }
 }
@@ -177,6 +180,8 @@ impl Telemetry {
         );
         registry.register("useful_batch", "Batch size found worth waiting for", self.useful_batch.clone());
         registry.register("serving", "1 while the worker serves", self.serving.clone());
+        let in_flight = "Requests taken in and not answered yet, those in the queue among them";
+        registry.register("requests_in_flight", in_flight, self.in_flight.clone());
         self.batcher.register(registry);
     }
 
@@ -253,6 +258,7 @@ mod tests {
             format!("worker_run_seconds_count{{{own}}} 0"),
             format!("worker_queue_depth{{{own}}} 0"),
             format!("worker_serving{{{own}}} 0"),
+            format!("worker_requests_in_flight{{{own}}} 0"),
         ] {
             assert!(text.contains(&line), "{line} in:\n{text}");
         }

@@ -37,6 +37,9 @@ pub struct HttpConfig {
     /// How long a client may take to send its headers, and on HTTP/1.1 how long it may idle between two requests. 75 s: load
     /// balancers keep their side open for 60 s, and it should not be the server who closes just as the next request arrives.
     pub header_timeout: Span,
+    /// How long it goes on accepting when it is told to end, so that whoever sends requests here has heard of it; clients of HTTP/1.1 are told
+    /// with each answer to come back on another connection. A part of `common.drain`.
+    pub notice: Span,
     /// Certificate chain (PEM). Unset: plain HTTP, for a loopback address or behind a proxy that ends TLS.
     pub tls_certificate: Option<PathBuf>,
     /// Its key (PEM).
@@ -50,6 +53,7 @@ impl Default for HttpConfig {
             advertise: None,
             max_connections: 4_096,
             header_timeout: Span::seconds(75),
+            notice: Span::seconds(0),
             tls_certificate: None,
             tls_key: None,
         }
@@ -132,6 +136,9 @@ impl ServiceConfig for Config {
         let http = &self.http;
         number(&mut refusals, "http.max_connections", http.max_connections, 1..=100_000);
         span(&mut refusals, "http.header_timeout", http.header_timeout, Span::millis(100)..=Span::seconds(600));
+        if http.notice.0 >= self.common.drain.0 {
+            refusals.push(Refusal::new("http.notice", http.notice, "less than common.drain"));
+        }
         if http.tls_certificate.is_some() != http.tls_key.is_some() {
             refusals.push(Refusal::new(
                 "http.tls_key",
@@ -202,6 +209,7 @@ mod tests {
             http: HttpConfig {
                 max_connections: 0,
                 header_timeout: Span::seconds(0),
+                notice: Span::seconds(25),
                 tls_key: Some(PathBuf::from("key.pem")),
                 ..HttpConfig::default()
             },
@@ -224,6 +232,7 @@ mod tests {
             [
                 "http.max_connections",
                 "http.header_timeout",
+                "http.notice",
                 "http.tls_key",
                 "limits.in_flight_per_deployment",
                 "limits.queue_wait",

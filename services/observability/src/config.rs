@@ -13,7 +13,8 @@ pub struct Config {
     pub common: Common,
     /// The broker.
     pub bus: BusConfig,
-    /// `host:port` of each ingress replica's metrics.
+    /// `host:port` of each ingress replica's metrics. A host name stands for all its addresses, looked up each time: that of a headless
+    /// Service is every replica.
     pub ingress_metrics: Vec<String>,
     /// How long the promised series may take to appear.
     pub proof_timeout: Span,

@@ -5,7 +5,6 @@ use crate::{
     config::Config,
     domain::{self, Where, missing},
     files::{Files, Kind},
-    render,
     scrape::Scraper,
 };
 use async_trait::async_trait;
@@ -62,20 +61,8 @@ impl Exposing {
 
     async fn generate(&self, id: &DeploymentId, slo: &Slo) -> std::io::Result<Vec<Item>> {
         let workers = self.workers(id, None).await.unwrap_or_default();
-        let listed: Vec<_> =
-            workers.iter().map(|w| (w.admin.clone(), w.revision.to_string(), w.instance.clone())).collect();
-        let parts = [
-            (Kind::Targets, "scrape-targets", render::targets(id, &listed)),
-            (Kind::Rules, "alert-rules", render::rules(id, slo)),
-            (Kind::Dashboard, "dashboard", render::dashboard(id, slo)),
-        ];
-        parts
-            .into_iter()
-            .map(|(kind, name, content)| {
-                let path = self.files.write(kind, id, &content)?;
-                Ok(Item { name: name.to_owned(), value: file_name(&path) })
-            })
-            .collect()
+        let made = self.files.generate(id, slo, &workers)?;
+        Ok(made.into_iter().map(|(name, path)| Item { name: name.to_owned(), value: file_name(&path) }).collect())
     }
 
     async fn workers(&self, id: &DeploymentId, revision: Option<RevisionId>) -> Result<Vec<WorkerRecord>, DutyError> {
@@ -110,11 +97,12 @@ impl Exposing {
             Ok(names) => gaps.push(format!("{at}: {}", names.join(", "))),
             Err(error) => gaps.push(error),
         };
-        let ingress = self.scraper.ingress().await;
-        look(
-            "ingress".to_owned(),
-            ingress.map(|s| missing(&s, Where::Ingress, id, revision)).map_err(|e| e.to_string()),
-        );
+        // One replica suffices: the others expose a revision with the first request that they have for it.
+        let ingress = self.scraper.ingress().await.map(|told| {
+            let samples: Vec<_> = told.into_iter().flat_map(|told| told.samples).collect();
+            missing(&samples, Where::Ingress, id, revision)
+        });
+        look("ingress".to_owned(), ingress.map_err(|error| error.to_string()));
         let workers = self.workers(id, Some(revision)).await?;
         if workers.is_empty() {
             look(String::new(), Err("no worker is registered".to_owned()));

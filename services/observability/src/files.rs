@@ -1,12 +1,14 @@
 //! The folder of generated files: written whole or not at all, so that a reader never sees half a rule.
 
+use crate::render;
 use serde_json::Value;
-use slipway_kernel::DeploymentId;
+use slipway_bus::WorkerRecord;
+use slipway_kernel::{DeploymentId, spec::Slo};
 use std::{
     fs::{self, File},
+    hash::{BuildHasher as _, RandomState},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// The folder.
@@ -52,6 +54,21 @@ impl Files {
         self.root.join(folder).join(format!("{id}.{ending}"))
     }
 
+    /// Writes all files of a deployment, and tells each with what it is.
+    pub(crate) fn generate(
+        &self,
+        id: &DeploymentId,
+        slo: &Slo,
+        workers: &[WorkerRecord],
+    ) -> io::Result<Vec<(&'static str, PathBuf)>> {
+        let parts = [
+            (Kind::Targets, "scrape-targets", render::targets(id, workers)),
+            (Kind::Rules, "alert-rules", render::rules(id, slo)),
+            (Kind::Dashboard, "dashboard", render::dashboard(id, slo)),
+        ];
+        parts.into_iter().map(|(kind, name, content)| Ok((name, self.write(kind, id, &content)?))).collect()
+    }
+
     pub(crate) fn write(&self, kind: Kind, id: &DeploymentId, content: &Value) -> io::Result<PathBuf> {
         let path = self.path(kind, id);
         write(&path, content)?;
@@ -71,10 +88,8 @@ impl Files {
 fn write(path: &Path, content: &Value) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    // The process id keeps two replicas from writing one draft, the number two writers of this one.
-    static DRAFTS: AtomicU64 = AtomicU64::new(0);
-    let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
-    let draft = path.with_extension(format!("new-{}-{number}", std::process::id()));
+    // A name of its own keeps two writers from one draft. A process number would not: in a pod it is always 1, and replicas may share a folder.
+    let draft = path.with_extension(format!("new-{:016x}", RandomState::new().hash_one(path)));
     let mut file = File::create(&draft)?;
     file.write_all(serde_json::to_string_pretty(content)?.as_bytes())?;
     file.write_all(b"\n")?;

@@ -5,23 +5,25 @@
 
 use crate::{
     config::{Config, WatchConfig},
-    domain::{Counts, Judgement, Sample, Thresholds, judge},
+    domain::{Course, Judgement, Thresholds, counts, judge, shown},
     files::{Files, Kind},
     render,
-    scrape::Scraper,
+    scrape::{Scraper, Told},
     telemetry::ObservabilityMetrics,
 };
 use slipway_bus::{Bus, BusError, Draft, Folded, View, Watched, WorkerRecord};
-use slipway_kernel::{Answer, Degraded, Deployment, DeploymentId, FactKey, Recovered, RevisionId, Slot, spec::Slo};
+use slipway_kernel::{
+    Answer, AnswerCounts, Degraded, Deployment, DeploymentId, FactKey, Recovered, RevisionId, Slot, spec::Slo,
+};
 use slipway_runtime::CancellationToken;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Instant,
 };
 use tokio::sync::Mutex;
 
-type History = BTreeMap<(DeploymentId, RevisionId), VecDeque<(Instant, Counts)>>;
+type History = BTreeMap<(DeploymentId, RevisionId), Course>;
 
 /// Watches objectives.
 pub(crate) struct Watch {
@@ -30,6 +32,7 @@ pub(crate) struct Watch {
     scraper: Arc<Scraper>,
     metrics: ObservabilityMetrics,
     settings: WatchConfig,
+    started: Instant,
     history: Mutex<History>,
     workers: Watched<Vec<WorkerRecord>>,
     files: Files,
@@ -50,6 +53,7 @@ impl Watch {
             scraper,
             metrics,
             settings: config.watch,
+            started: Instant::now(),
             history: Mutex::default(),
         })
     }
@@ -59,11 +63,25 @@ impl Watch {
         let mut ticks = tokio::time::interval(self.settings.interval.0);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut workers = self.workers.clone();
+        self.make_missing_files(&workers.get());
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.look().await,
                 live = workers.changed() => if live { self.list_targets(&workers.get()) } else { return Ok(()) },
                 () = shutdown.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// The folder may be another than the one in which deployments were made visible: a pod that is replaced begins with an empty one.
+    fn make_missing_files(&self, workers: &[WorkerRecord]) {
+        for folded in self.view.ids().into_iter().filter_map(|id| self.view.get(&id)) {
+            let id = &folded.deployment.id;
+            let is_whole = Kind::ALL.into_iter().all(|kind| self.files.path(kind, id).exists());
+            if let Some(slo) = shown(&folded.deployment).filter(|_| !is_whole)
+                && let Err(error) = self.files.generate(id, &slo, workers)
+            {
+                tracing::warn!(%error, deployment = %id, "files that were lost could not be made again");
             }
         }
     }
@@ -74,9 +92,7 @@ impl Watch {
             if !self.files.path(Kind::Targets, &id).exists() {
                 continue;
             }
-            let own = workers.iter().filter(|worker| worker.deployment == id);
-            let listed: Vec<_> = own.map(|w| (w.admin.clone(), w.revision.to_string(), w.instance.clone())).collect();
-            if let Err(error) = self.files.write(Kind::Targets, &id, &render::targets(&id, &listed)) {
+            if let Err(error) = self.files.write(Kind::Targets, &id, &render::targets(&id, workers)) {
                 tracing::warn!(%error, deployment = %id, "the list of scrape targets could not be written");
             }
         }
@@ -97,45 +113,31 @@ impl Watch {
             self.metrics.watching(0, 0);
             return;
         }
-        let samples = match self.scraper.ingress().await {
-            Ok(samples) => samples,
+        let told = match self.scraper.ingress().await {
+            Ok(told) => told,
             Err(error) => {
                 tracing::debug!(%error, "ingress cannot be asked");
                 return;
             }
         };
-        let mut degraded = 0;
+        let (now, mut degraded) = (self.started.elapsed(), 0);
         for (folded, revision) in &watched {
             let deployment = &folded.deployment;
             let entry = history.entry((deployment.id.clone(), *revision)).or_default();
-            self.remember(entry, counts(&samples, &deployment.id, *revision));
+            let counted = |told: &Told| (told.replica.clone(), counts(&told.samples, &deployment.id, *revision));
+            entry.look(now, self.settings.long.0, told.iter().map(counted));
             degraded += usize::from(is_degraded(deployment, *revision));
-            if let Some((short, long)) = self.windows(entry) {
+            if let Some((short, long)) = entry.windows(self.settings.short.0) {
                 self.conclude(deployment, *revision, &short, &long).await;
             }
         }
         self.metrics.watching(watched.len(), degraded);
     }
 
-    fn remember(&self, entry: &mut VecDeque<(Instant, Counts)>, counts: Counts) {
-        entry.push_back((Instant::now(), counts));
-        // One older than the long window is kept: the window begins at it.
-        while entry.len() > 2 && entry[1].0.elapsed() >= self.settings.long.0 {
-            entry.pop_front();
-        }
-    }
-
-    /// The short and the long window. A revision younger than the long one is judged by what there is, once the short one is full.
-    fn windows(&self, entry: &VecDeque<(Instant, Counts)>) -> Option<(Counts, Counts)> {
-        let (_, now) = entry.back()?;
-        let before = entry.iter().rev().find(|(at, _)| at.elapsed() >= self.settings.short.0)?;
-        Some((now.since(&before.1), now.since(&entry.front()?.1)))
-    }
-
-    async fn conclude(&self, deployment: &Deployment, revision: RevisionId, short: &Counts, long: &Counts) {
+    async fn conclude(&self, deployment: &Deployment, revision: RevisionId, short: &AnswerCounts, long: &AnswerCounts) {
         let Some(slo) = objectives(deployment, revision) else { return };
         let thresholds =
-            Thresholds { min_requests: f64::from(self.settings.min_requests), burn_rate: self.settings.burn_rate };
+            Thresholds { min_requests: u64::from(self.settings.min_requests), burn_rate: self.settings.burn_rate };
         let degraded = is_degraded(deployment, revision);
         let answer = match judge(&slo, short, long, thresholds) {
             Judgement::Missed(findings) if !degraded => Answer::Degraded(Degraded { findings }),
@@ -163,37 +165,4 @@ fn objectives(deployment: &Deployment, revision: RevisionId) -> Option<Slo> {
 fn is_degraded(deployment: &Deployment, revision: RevisionId) -> bool {
     let answer = deployment.revision(revision).and_then(|state| state.answer(Slot::Degradation));
     matches!(answer, Some(Answer::Degraded(_)))
-}
-
-/// What clients saw of a revision, over all replicas.
-fn counts(samples: &[Sample], id: &DeploymentId, revision: RevisionId) -> Counts {
-    let text = revision.to_string();
-    let labels = [
-        ("namespace", id.namespace.as_str()),
-        ("deployment", id.name.as_str()),
-        ("revision", text.as_str()),
-        ("probe", "false"),
-    ];
-    let own = |name: &'static str| samples.iter().filter(move |sample| sample.name == name && sample.has(&labels));
-    let requests = || own("slipway_ingress_requests_total");
-    let failed = |sample: &&Sample| sample.labels.get("code").is_some_and(|code| code.starts_with('5'));
-    let mut buckets: Vec<(f64, f64)> = Vec::new();
-    for sample in own("slipway_ingress_request_duration_seconds_bucket") {
-        let Some(bound) = sample.labels.get("le").and_then(|le| match le.as_str() {
-            "+Inf" => Some(f64::INFINITY),
-            number => number.parse().ok(),
-        }) else {
-            continue;
-        };
-        match buckets.iter_mut().find(|(known, _)| known.total_cmp(&bound).is_eq()) {
-            Some((_, count)) => *count += sample.value,
-            None => buckets.push((bound, sample.value)),
-        }
-    }
-    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-    Counts {
-        requests: requests().map(|sample| sample.value).sum(),
-        failures: requests().filter(failed).map(|sample| sample.value).sum(),
-        buckets,
-    }
 }

@@ -31,6 +31,8 @@ pub struct Config {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LocalConfig {
+    /// Whether workers are kept on this machine. In a pod they are not.
+    pub enabled: bool,
     /// Where it is, in the words of `spec.infrastructure.residency`.
     pub regions: Vec<String>,
     /// What it complies with, in the words of `spec.infrastructure.compliance`.
@@ -51,6 +53,7 @@ pub struct LocalConfig {
 impl Default for LocalConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             regions: vec!["this-machine".to_owned(), "on-prem".to_owned()],
             compliance: vec!["air-gapped".to_owned()],
             latency: Span::millis(1),
@@ -66,19 +69,46 @@ impl Default for LocalConfig {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct KubernetesConfig {
+    /// Whether workers are kept in it.
+    pub enabled: bool,
+    /// The cluster, for a provisioner outside of it; unset: that of `KUBECONFIG`, else of the own pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace of the workers; unset: that of the own pod, or of the kubeconfig.
+    pub namespace: Option<String>,
+    /// The user that the controller is there, such as `system:serviceaccount:slipway:slipway-controller`: its rights are looked at. Unset: those
+    /// of the kubeconfig, which both use; in a pod, nobody's.
+    pub controller: Option<String>,
+    /// Keys of taints that do not keep workers away, because the cluster lets them be tolerated on admission.
+    pub tolerated_taints: Vec<String>,
+    /// Whether nodes come when pods wait for them; then what there is now is no bound.
+    pub autoscaler: bool,
+    /// Engines in the worker's image beside those that are part of every worker.
+    pub engines: Vec<String>,
     /// Where it is.
     pub regions: Vec<String>,
     /// What it complies with.
     pub compliance: Vec<String>,
     /// What the network between it and the clients costs. 2 ms: the same site, through an ingress.
     pub latency: Span,
-    /// Whether it has nodes with GPUs.
+    /// Whether it has nodes with GPUs, where nodes cannot be looked at or come when they are needed.
     pub gpus: bool,
 }
 
 impl Default for KubernetesConfig {
     fn default() -> Self {
-        Self { regions: Vec::new(), compliance: Vec::new(), latency: Span::millis(2), gpus: false }
+        Self {
+            enabled: false,
+            kubeconfig: None,
+            namespace: None,
+            controller: None,
+            tolerated_taints: Vec::new(),
+            autoscaler: false,
+            engines: Vec::new(),
+            regions: Vec::new(),
+            compliance: Vec::new(),
+            latency: Span::millis(2),
+            gpus: false,
+        }
     }
 }
 
@@ -141,11 +171,19 @@ impl ServiceConfig for Config {
         if !(1.0..=64.0).contains(&overcommit) {
             refusals.push(Refusal::new("local.cpu_overcommit", overcommit, "1 to 64"));
         }
+        if let Some(namespace) = self.kubernetes.namespace.as_ref().filter(|name| !is_label(name)) {
+            refusals.push(Refusal::new("kubernetes.namespace", namespace, "1 to 63 characters a-z, 0-9 and '-'"));
+        }
         if self.local.worker.first().is_some_and(String::is_empty) {
             refusals.push(Refusal::new("local.worker", "an empty program", "a program and its arguments, or []"));
         }
         refusals
     }
+}
+
+fn is_label(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// The table that is built in.
@@ -246,8 +284,9 @@ mod tests {
         let mut config = Config::default();
         assert!(config.check().is_empty());
         config.local.cpu_overcommit = 0.0;
+        config.kubernetes.namespace = Some("Models".to_owned());
         config.local.worker = vec![String::new()];
         let paths: Vec<String> = config.check().into_iter().map(|refusal| refusal.path).collect();
-        assert_eq!(paths, ["local.cpu_overcommit", "local.worker"]);
+        assert_eq!(paths, ["local.cpu_overcommit", "kubernetes.namespace", "local.worker"]);
     }
 }

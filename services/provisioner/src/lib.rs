@@ -2,11 +2,11 @@
 //!
 //! On `requested` it looks at this machine and at what else is in reach, weighs local, Kubernetes, bare metal, AWS, Azure
 //! and Google Cloud by rules and scores, and writes `infrastructure-chosen` with every candidate and every reason. Where
-//! the spec wants a person's approval it waits for it. Then it makes the place ready, proves each part on the spot, and
-//! writes `infrastructure-ready`; or `infrastructure-failed` with typed findings. When a deployment is retired it removes
+//! the spec wants a person's approval it waits for it. Then it makes the place ready ([`local`]) or looks whether it is
+//! ([`kubernetes`]), proves each part on the spot, and writes `infrastructure-ready`; or `infrastructure-failed` with typed findings. When a deployment is retired it removes
 //! what lies on this machine for it.
 //!
-//! It never fetches a model, starts a worker, or uses a credential it finds: access is looked for, not tried.
+//! It never fetches a model, starts a worker, or uses a credential that it was not configured to use: access is looked for, not tried.
 //!
 //! Invariants:
 //! - The same demands in the same surroundings give the same choice ([`domain::choose`]).
@@ -19,6 +19,7 @@
 pub mod config;
 pub mod domain;
 pub mod effects;
+pub mod kubernetes;
 pub mod local;
 pub mod machine;
 mod reconcile;
@@ -62,6 +63,6 @@ pub async fn preview(
     spec: &Spec,
 ) -> Result<InfrastructureChosen, PriceTableError> {
     let installation = Installation::new(config.clone(), data_dir.to_owned())?;
-    let surroundings = installation.surroundings().await;
+    let surroundings = installation.surroundings(&spec.placement()).await;
     Ok(choose(&Demands::of(spec), &surroundings))
 }

@@ -7,7 +7,7 @@ use crate::{
         due::{Duty, due},
         surroundings::name,
     },
-    effects::Effects,
+    effects::{Effects, Prepared},
     local::{Claim, NotReady, Order},
     telemetry::Telemetry,
 };
@@ -39,7 +39,7 @@ impl<E: Effects> Provisioner<E> {
     }
 
     async fn choose(&self, state: &GenerationState, scene: &Scene) -> Result<Done, DutyError> {
-        let surroundings = self.effects.surroundings().await;
+        let surroundings = self.effects.surroundings(&state.spec().placement()).await;
         let chosen = choose(&Demands::of(state.spec()), &surroundings);
         self.telemetry.chosen(&scene.id, &chosen);
         let key = key(scene, state.generation, Slot::Choice, Attempt(0));
@@ -58,13 +58,15 @@ impl<E: Effects> Provisioner<E> {
     async fn provision(&self, state: &GenerationState, attempt: Attempt, scene: &Scene) -> Result<Done, DutyError> {
         let Some(chosen) = chosen(state) else { return Ok(Done::Again) };
         let key = key(scene, state.generation, Slot::Infrastructure, attempt);
-        if chosen.target != name(Target::Local) {
-            return self.fail(scene, &key, vec![executor_missing(&chosen.target)]).await;
-        }
+        let executors = self.effects.executors();
+        let executor = executors.iter().copied().find(|target| name(*target) == chosen.target);
+        let Some(executor) = executor else {
+            return self.fail(scene, &key, vec![executor_missing(&chosen.target, &executors)]).await;
+        };
         let Some(lease) = scene.lease(WORK, LEASE).await? else { return Ok(Done::Elsewhere) };
         let order = order(state, scene, &lease).await?;
         let prepared = tokio::select! {
-            prepared = self.effects.prepare_local(&order) => prepared,
+            prepared = self.prepare(executor, &order) => prepared,
             () = lease.lost() => return Ok(Done::Elsewhere),
         };
         match prepared {
@@ -78,6 +80,13 @@ impl<E: Effects> Provisioner<E> {
             }
             Err(NotReady::Findings(findings)) => self.fail(scene, &key, findings).await,
             Err(NotReady::Overtaken(newer)) => Ok(overtaken(scene, newer)),
+        }
+    }
+
+    async fn prepare(&self, target: Target, order: &Order) -> Result<Prepared, NotReady> {
+        match target {
+            Target::Kubernetes => self.effects.prepare_kubernetes(order).await,
+            _ => self.effects.prepare_local(order).await,
         }
     }
 
@@ -173,7 +182,10 @@ async fn order(state: &GenerationState, scene: &Scene, lease: &Lease) -> Result<
         generation: state.generation,
         claim: Claim { log_created: scene.bus.log().state().await?.created, token: lease.token() },
         workers: demands.workers,
+        cpu: demands.cpu,
         memory: demands.memory,
+        gpus: demands.gpus(1),
+        placement: state.spec().placement(),
     })
 }
 
@@ -182,9 +194,11 @@ fn overtaken(scene: &Scene, newer: crate::local::Overtaken) -> Done {
     Done::Elsewhere
 }
 
-fn executor_missing(target: &str) -> Finding {
+fn executor_missing(target: &str, executors: &[Target]) -> Finding {
+    let there: Vec<String> = executors.iter().map(|target| format!("`{}`", name(*target))).collect();
+    let there = if there.is_empty() { "none".to_owned() } else { there.join(" and ") };
     let message = format!(
-        "`{target}` was chosen, and the executor for `{target}` is not part of this version of Slipway: nothing was provisioned; set spec.infrastructure.target to `local`, or relax what excludes this machine (see the choice)"
+        "`{target}` was chosen, and this installation has no executor for `{target}` (it has: {there}): nothing was provisioned; set spec.infrastructure.target to one that it has, or relax what excludes that (see the choice)"
     );
     Finding::deterministic(FindingKind::ExecutorMissing, message).with_evidence("spec.infrastructure.target")
 }
@@ -200,10 +214,14 @@ mod tests {
 
     #[test]
     fn a_target_without_executor_is_said_plainly_and_for_good() {
-        let finding = executor_missing("aws");
+        let finding = executor_missing("aws", &[Target::Local, Target::Kubernetes]);
         assert_eq!((finding.kind, finding.cause), (FindingKind::ExecutorMissing, Cause::Deterministic));
-        assert!(finding.message.contains("the executor for `aws` is not part of this version"), "{}", finding.message);
-        assert!(finding.message.contains("`local`"), "{}", finding.message);
+        assert!(
+            finding.message.contains("no executor for `aws` (it has: `local` and `kubernetes`)"),
+            "{}",
+            finding.message
+        );
+        assert!(executor_missing("aws", &[]).message.contains("(it has: none)"));
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! Against a real broker, with the permissions of production.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "cluster/mod.rs"]
+mod cluster;
+
 use async_trait::async_trait;
+use cluster::ApiServer;
 use slipway_bus::{Bus, Draft, Folded, Principal, View, WorkerRecord, WorkerState};
 use slipway_kernel::{
     Answer, Approved, Attempt, CommandReason, DeploymentId, FactKey, Finding, FindingKind, IntakeReference, Item,
-    Proof, Requested, RevisionId, Service, Slot, spec::ModelDeployment,
+    Proof, Requested, RevisionId, Service, Slot,
+    spec::{ModelDeployment, Placement, Target},
 };
 use slipway_provisioner::{
     Config, Effects, Installation,
@@ -155,19 +160,13 @@ async fn what_cannot_be_executed_or_fulfilled_says_so_plainly() {
     let stage = Stage::new().await;
     let service = stage.start();
     for (name, infrastructure, target, kind, word) in [
-        (
-            "cloud",
-            serde_json::json!({ "target": "aws" }),
-            "aws",
-            FindingKind::ExecutorMissing,
-            "not part of this version",
-        ),
+        ("cloud", serde_json::json!({ "target": "aws" }), "aws", FindingKind::ExecutorMissing, "(it has: `local`)"),
         (
             "cluster",
             serde_json::json!({ "target": "kubernetes" }),
             "kubernetes",
             FindingKind::ExecutorMissing,
-            "the executor for `kubernetes`",
+            "no executor for `kubernetes`",
         ),
         (
             "nowhere",
@@ -184,6 +183,32 @@ async fn what_cannot_be_executed_or_fulfilled_says_so_plainly() {
         let Answer::InfrastructureChosen(chosen) = stage.answer(&id, Slot::Choice).await else { panic!() };
         assert_eq!(chosen.target, target);
     }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_in_a_cluster_looks_there_and_leaves_this_machine_alone() {
+    let (stage, server) = (Stage::new().await, ApiServer::new().await);
+    // That is all there is to see.
+    server.says("/version", 200, serde_json::json!({ "major": "1", "minor": "34", "gitVersion": "v1.34.1" }));
+    server.says("/api/v1/namespaces/ml", 200, serde_json::json!({ "status": { "phase": "Active" } }));
+    let mut config = stage.config();
+    config.local.enabled = false;
+    config.kubernetes.enabled = true;
+    config.kubernetes.kubeconfig = Some(server.kubeconfig("ml"));
+    let service = stage.start_with(Installation::new(config, stage.data.path().to_owned()).unwrap());
+    let id = stage.request("digits", serde_json::json!({})).await;
+    let Answer::InfrastructureReady(ready) = stage.answer(&id, Slot::Infrastructure).await else { panic!() };
+    assert_eq!((ready.target.as_str(), ready.machine.memory_bytes), ("kubernetes", 0));
+    assert_eq!(ready.proofs.len(), 6, "{:?}", ready.proofs);
+    let here = stage.request("here", serde_json::json!({ "target": "local" })).await;
+    let Answer::InfrastructureFailed(failed) = stage.answer(&here, Slot::Infrastructure).await else { panic!() };
+    assert_eq!(failed.findings[0].kind, FindingKind::ExecutorMissing);
+    let command = CommandReason { reason: String::new(), intake: intake("retire") };
+    stage.write(&id, Slot::Command(0), Answer::RetireRequested(command)).await;
+    let Answer::Removed(removed) = stage.answer(&id, Slot::Removal(Service::Provisioner)).await else { panic!() };
+    assert!(removed.items.is_empty());
+    assert_eq!(std::fs::read_dir(stage.data.path()).unwrap().count(), 0);
     service.stop().await;
 }
 
@@ -258,8 +283,16 @@ struct Full {
 
 #[async_trait]
 impl Effects for Full {
-    async fn surroundings(&self) -> Surroundings {
-        self.machine.surroundings().await
+    async fn surroundings(&self, placement: &Placement) -> Surroundings {
+        self.machine.surroundings(placement).await
+    }
+
+    fn executors(&self) -> Vec<Target> {
+        self.machine.executors()
+    }
+
+    async fn prepare_kubernetes(&self, order: &Order) -> Result<Prepared, NotReady> {
+        self.machine.prepare_kubernetes(order).await
     }
 
     async fn prepare_local(&self, _: &Order) -> Result<Prepared, NotReady> {
@@ -267,7 +300,7 @@ impl Effects for Full {
             return Err(NotReady::Findings(vec![Finding::transient(FindingKind::Unschedulable, "full")]));
         }
         let proofs = vec![Proof { name: "simulated".into(), detail: String::new() }];
-        Ok(Prepared { machine: self.surroundings().await.machine, proofs })
+        Ok(Prepared { machine: self.surroundings(&Placement::default()).await.machine, proofs })
     }
 
     async fn remove_local(&self, _: &Order) -> Result<Vec<Item>, NotReady> {

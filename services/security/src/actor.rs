@@ -3,6 +3,7 @@
 use crate::{
     domain::policy::{Policy, RULES, Subject, violations},
     effects::{Effects, Place, Trouble},
+    keys::{LEASE, WORK},
     telemetry::SecurityMetrics,
 };
 use async_trait::async_trait;
@@ -11,10 +12,6 @@ use slipway_kernel::{
     Answer, Attempt, Deployment, Due, Failed, Finding, Generation, Item, Proof, Ready, Removed, Revision, RevisionId,
     Service, Slot, Step, Timestamp,
 };
-use std::time::Duration;
-
-/// How long a replica that died keeps the others from a deployment's keys.
-const LEASE: Duration = Duration::from_secs(10);
 
 /// Answers `security` and `removal-security`.
 pub(crate) struct Guard<E> {
@@ -129,7 +126,7 @@ impl<E: Effects> Actor for Guard<E> {
 
     async fn perform(&self, duty: Step, scene: Scene) -> Result<Done, DutyError> {
         // One lease for both: a key is not made while it is removed.
-        let Some(lease) = scene.lease("keys", LEASE).await? else { return Ok(Done::Elsewhere) };
+        let Some(lease) = scene.lease(WORK, LEASE).await? else { return Ok(Done::Elsewhere) };
         let deployment = &scene.folded.deployment;
         let doing = async {
             let (key, answer) = match duty {

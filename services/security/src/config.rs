@@ -23,6 +23,8 @@ pub struct Config {
     pub authority: AuthorityConfig,
     /// The certificates it signs.
     pub identities: IdentitiesConfig,
+    /// The keys of callers.
+    pub api_keys: ApiKeysConfig,
     /// How it is proved that strangers stay outside.
     pub proof: ProofConfig,
     /// What is allowed, whatever a spec asks for.
@@ -35,6 +37,9 @@ pub struct Config {
 pub struct AuthorityConfig {
     /// Its folder. Unset: `security/ca` in the data folder. Replicas on several hosts share one (a mounted secret).
     pub folder: Option<PathBuf>,
+    /// Whether somebody else keeps the folder (`slipway cluster-init`, in a Secret that is mounted there): it is read, never written, and its
+    /// keys may be read by the group, as the files of a mounted Secret are.
+    pub mounted: bool,
     /// How long one of its certificates is valid; the next is made after two thirds of it.
     pub lifetime: Span,
     /// How long everybody has to hear of a new one before it signs.
@@ -47,6 +52,7 @@ impl Default for AuthorityConfig {
     fn default() -> Self {
         Self {
             folder: None,
+            mounted: false,
             lifetime: Span::seconds(365 * 86_400),
             // Followers hear of it within seconds; one that was cut off for minutes has heard of it too.
             settle: Span::seconds(300),
@@ -83,6 +89,21 @@ pub struct IdentitiesConfig {
 impl Default for IdentitiesConfig {
     fn default() -> Self {
         Self { lifetime: Span::seconds(86_400), patience: Span::seconds(3), hosts: vec!["localhost".to_owned()] }
+    }
+}
+
+/// The keys of callers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ApiKeysConfig {
+    /// Whether the text of a deployment's own key is kept in a file of the data folder, for its owner to take. Where nobody reaches that
+    /// folder none is made, and keys are told to an operator who asks for one.
+    pub in_files: bool,
+}
+
+impl Default for ApiKeysConfig {
+    fn default() -> Self {
+        Self { in_files: true }
     }
 }
 
@@ -131,6 +152,13 @@ impl ServiceConfig for Config {
             authority.lifetime,
             Span::seconds(2 * day)..=Span::seconds(3_650 * day),
         );
+        if authority.mounted && authority.folder.is_none() {
+            refusals.push(Refusal::new(
+                "authority.folder",
+                "unset",
+                "the folder where it is mounted (authority.mounted)",
+            ));
+        }
         within(&mut refusals, "authority.settle", authority.settle, Span::seconds(10)..=Span::seconds(day));
         // A successor must be able to take over before its predecessor ends: a third of its life is what there is.
         let longest = Span(authority.lifetime.0 / 4);
@@ -196,6 +224,7 @@ mod tests {
     fn each_value_out_of_range_is_refused_by_its_path() {
         let config = Config {
             authority: AuthorityConfig {
+                mounted: true,
                 lifetime: Span::seconds(1),
                 settle: Span::seconds(0),
                 ..AuthorityConfig::default()
@@ -225,6 +254,7 @@ mod tests {
             paths,
             [
                 "authority.lifetime",
+                "authority.folder",
                 "authority.settle",
                 "identities.lifetime",
                 "identities.patience",

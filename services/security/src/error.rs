@@ -1,7 +1,7 @@
 //! What can go wrong with keys and artifacts, and what it means for the deployment.
 
 use crate::{effects::Trouble, files::FileError};
-use slipway_bus::{BlobError, BusError};
+use slipway_bus::{BlobError, BusError, LeaseError};
 use slipway_kernel::{Digest, Finding, FindingKind};
 
 /// The key of a deployment could not be made or removed.
@@ -13,6 +13,9 @@ pub enum KeyError {
     /// The table of digests.
     #[error("the table of API keys")]
     Table(#[from] BusError),
+    /// The lease on the keys.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
 }
 
 impl From<KeyError> for Trouble {
@@ -20,7 +23,7 @@ impl From<KeyError> for Trouble {
         match error {
             KeyError::Table(error) if error.is_transient() => Self::Later(error.into()),
             // A full disk or a wrong owner: a person may mend it while it is tried again.
-            KeyError::File(_) | KeyError::Table(_) => {
+            KeyError::File(_) | KeyError::Table(_) | KeyError::Lease(_) => {
                 Self::finding(Finding::transient(FindingKind::DependencyUnavailable, chain(&error)))
             }
         }

@@ -9,8 +9,24 @@ use std::{
 
 /// Who may read a secret.
 const OWNER_ALONE: u32 = 0o600;
-/// Permissions of anybody but the owner.
-const OTHERS: u32 = 0o077;
+/// Who may read a secret besides its owner: nobody, or the group, as Kubernetes gives the files of a mounted Secret to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// The owner alone.
+    Owner,
+    /// The owner and the group.
+    Group,
+}
+
+impl Readers {
+    /// Permissions of anybody else.
+    const fn others(self) -> u32 {
+        match self {
+            Self::Owner => 0o077,
+            Self::Group => 0o007,
+        }
+    }
+}
 
 /// A file or folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,11 +98,11 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Reads a secret that nobody else may read; `None` if it is not there.
-pub(crate) fn read_secret(path: &Path) -> Result<Option<String>, FileError> {
+/// Reads a secret that nobody but `readers` may read; `None` if it is not there.
+pub(crate) fn read_secret(path: &Path, readers: Readers) -> Result<Option<String>, FileError> {
     let Some(metadata) = found(fs::metadata(path), path, "read")? else { return Ok(None) };
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & OTHERS != 0 {
+    if mode & readers.others() != 0 {
         return Err(FileError::Open { path: path.to_owned(), mode });
     }
     read_public(path)
@@ -122,10 +138,10 @@ mod tests {
         private_folder(&inner).unwrap();
         assert_eq!(fs::metadata(&inner).unwrap().permissions().mode() & 0o777, 0o700);
         let path = inner.join("x.key");
-        assert_eq!(read_secret(&path).unwrap(), None);
+        assert_eq!(read_secret(&path, Readers::Owner).unwrap(), None);
         write_secret(&path, "one").unwrap();
         write_secret(&path, "two").unwrap();
-        assert_eq!(read_secret(&path).unwrap().as_deref(), Some("two"));
+        assert_eq!(read_secret(&path, Readers::Owner).unwrap().as_deref(), Some("two"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 1, "nothing is left beside it");
         assert!(remove(&path).unwrap());
@@ -138,7 +154,10 @@ mod tests {
         let path = folder.path().join("x.key");
         write_secret(&path, "one").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(read_secret(&path), Err(FileError::Open { mode: 0o640, .. })));
+        assert!(matches!(read_secret(&path, Readers::Owner), Err(FileError::Open { mode: 0o640, .. })));
+        assert_eq!(read_secret(&path, Readers::Group).unwrap().as_deref(), Some("one"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(read_secret(&path, Readers::Group), Err(FileError::Open { mode: 0o644, .. })));
     }
 
     #[test]

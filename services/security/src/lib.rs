@@ -30,14 +30,15 @@ mod telemetry;
 mod testing;
 mod world;
 
-pub use authority::{Authority, AuthorityError, CertificateError, StoreError};
-pub use config::{AuthorityConfig, Config, IdentitiesConfig, Loss, ProofConfig};
+pub use authority::{Authority, AuthorityError, CertificateError, Renewal, StoreError, renew};
+pub use config::{ApiKeysConfig, AuthorityConfig, Config, IdentitiesConfig, Loss, ProofConfig};
 pub use effects::{Effects, Place, Simulated, Trouble};
 pub use files::FileError;
 
 use actor::Guard;
 use identities::Registrar;
-use slipway_bus::{Bus, Principal};
+use keys::ApiKeys;
+use slipway_bus::{Bus, Principal, View};
 use slipway_kernel::Service;
 use slipway_runtime::Frame;
 use std::sync::Arc;
@@ -83,10 +84,11 @@ async fn start(
     metrics: &SecurityMetrics,
 ) -> anyhow::Result<World> {
     let workers = bus.workers().follow().await?;
+    let view = bus.log().follow().await?;
     let registrar = Registrar {
         bus: bus.clone(),
         authority: Arc::clone(&authority),
-        view: bus.log().follow().await?,
+        view: view.clone(),
         workers: workers.clone(),
         config: config.identities.clone(),
         metrics: metrics.clone(),
@@ -97,7 +99,24 @@ async fn start(
         async move { shutdown.run_until_cancelled(registrar.run()).await.unwrap_or(Ok(())) }
     });
     authority.in_force().await;
-    World::new(bus, config, &frame.data_dir, authority, workers, metrics)
+    let world = World::new(bus, config, &frame.data_dir, authority, workers, metrics)?;
+    answer_demands(frame, bus, world.keys(), view);
+    Ok(world)
+}
+
+/// Answers operators who ask for a key, for as long as the process lives.
+fn answer_demands(frame: &Frame, bus: &Bus, keys: &ApiKeys, view: View) {
+    let (own, bus, keys) = (frame.clone(), bus.clone(), keys.clone());
+    frame.tasks.spawn_restarting("key-demands", move || {
+        let (frame, bus, keys, view) = (own.clone(), bus.clone(), keys.clone(), view.clone());
+        async move {
+            let answer = move |demand| {
+                let (keys, view) = (keys.clone(), view.clone());
+                async move { keys.issue(&view, demand).await }
+            };
+            bus.api_keys().serve(&frame, answer).await
+        }
+    });
 }
 
 /// The duties of [`run`] with the world given: a bench or test puts a simulated one in its place. No identities are issued.

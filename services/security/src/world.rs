@@ -46,12 +46,19 @@ impl World {
         Ok(Self {
             bus: bus.clone(),
             authority,
-            keys: ApiKeys::new(bus.clone(), own.join("keys"), metrics.clone()),
+            keys: ApiKeys::new(bus.clone(), own.join("keys"), config.api_keys.in_files, metrics.clone()),
             workers: WorkerProof::new(workers, proof.clone(), metrics.clone()),
             door: Door::new(proof.ingress_url.as_deref(), proof.timeout.0, metrics.clone())?,
             scratch,
             metrics: metrics.clone(),
         })
+    }
+}
+
+impl World {
+    /// The keys, for whoever answers demands for them.
+    pub(crate) const fn keys(&self) -> &ApiKeys {
+        &self.keys
     }
 }
 

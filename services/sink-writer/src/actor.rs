@@ -24,7 +24,11 @@ impl OutputsActor {
         let mut ready = Ready { configured: Vec::new(), proofs: Vec::new() };
         let mut findings: Vec<Finding> = Vec::new();
         for (n, output) in Outputs::of(deployment, revision.generation).iter().enumerate() {
-            let proved = match self.outputs.sink(output).await {
+            let opened = match self.outputs.lasting(output) {
+                Ok(()) => self.outputs.sink(output).await,
+                Err(error) => Err(error),
+            };
+            let proved = match opened {
                 Ok(sink) => proved(sink, scene.id.clone()).await?,
                 Err(error) => Err(error),
             };

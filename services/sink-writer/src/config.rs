@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use slipway_bus::BusConfig;
-use slipway_kernel::{ByteSize, Refusal, Span};
+use slipway_kernel::{ByteSize, Refusal, Span, spec::SecretReference};
 use slipway_runtime::{Common, ServiceConfig};
 
 /// Settings of the sink-writer.
@@ -13,7 +13,9 @@ pub struct Config {
     pub common: Common,
     /// The broker.
     pub bus: BusConfig,
-    /// Embedded databases.
+    /// The database of the mesh's own, which replicas share.
+    pub database: DatabaseConfig,
+    /// Embedded databases, where there is no other.
     pub embedded: Embedded,
     /// How results are taken from the queue.
     pub batch: Batch,
@@ -23,10 +25,21 @@ pub struct Config {
     pub ledger: LedgerConfig,
 }
 
+/// The database of the mesh's own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DatabaseConfig {
+    /// The URL of a PostgreSQL, by reference: it holds the ledger, results of validation, and those of deployments with a `sqlite` output.
+    /// Unset: files in the data folder, which one machine has.
+    pub url: Option<SecretReference>,
+}
+
 /// Embedded databases, in the data folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Embedded {
+    /// Whether the data folder outlives this process's place. It does not in a pod without a volume; then outputs that lie there are refused.
+    pub lasting: bool,
     /// Results of deployments with a `sqlite` output.
     pub results_file: String,
     /// Results of validation traffic.
@@ -35,7 +48,7 @@ pub struct Embedded {
 
 impl Default for Embedded {
     fn default() -> Self {
-        Self { results_file: "outputs.db".to_owned(), probes_file: "probes.db".to_owned() }
+        Self { lasting: true, results_file: "outputs.db".to_owned(), probes_file: "probes.db".to_owned() }
     }
 }
 

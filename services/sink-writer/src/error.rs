@@ -17,6 +17,14 @@ pub enum SinkError {
         /// The reference.
         reference: String,
     },
+    /// Rows would be lost that were acknowledged.
+    #[error(
+        "{place} is gone with the pod of the sink-writer, and results with it: give it PostgreSQL (database.url) or a volume (embedded.lasting), or name an output that lasts"
+    )]
+    Fleeting {
+        /// Where they would lie.
+        place: String,
+    },
     /// The folder or file cannot be used.
     #[error("{path} cannot be used")]
     Path {
@@ -102,6 +110,7 @@ impl SinkError {
         match self {
             Self::SecretMissing { .. }
             | Self::SecretUnusable { .. }
+            | Self::Fleeting { .. }
             | Self::ProbeDiffers { .. }
             | Self::Row { .. }
             | Self::Unreadable { .. }

@@ -10,7 +10,7 @@
 //! Invariants: *once*: the key of a row is (namespace, deployment, request id), among objects within the day or hour of its request,
 //! so a second delivery changes nothing.
 //! *Durable before acknowledged*: an acknowledgement follows the commit of all sinks. *Own ledger*: the ledger lies in a database
-//! of its own, never in a user's.
+//! of the mesh's own, never in one that a deployment names.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
 
 mod actor;
@@ -21,19 +21,21 @@ mod error;
 mod gather;
 mod ledger;
 mod outputs;
+mod own;
 mod queries;
 mod record;
 mod sinks;
 mod telemetry;
 mod write;
 
-pub use config::Config;
+pub use config::{Config, DatabaseConfig};
 pub use error::SinkError;
 
 use actor::OutputsActor;
 use consume::Consumer;
 use ledger::Keeper;
 use outputs::Outputs;
+use own::Own;
 use slipway_bus::{Bus, Principal};
 use slipway_kernel::Service;
 use slipway_runtime::Frame;
@@ -48,8 +50,9 @@ pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
     let bus = Bus::connect(&config.bus, Principal::Service(Service::SinkWriter), &frame).await?;
     let metrics = SinkMetrics::register(&frame.metrics);
     let view = bus.log().follow().await?;
-    let outputs = Arc::new(Outputs::open(&config, &frame.data_dir, view).await?);
-    let keeper = Arc::new(Keeper::open(&frame.data_dir.join(&config.ledger.file), bus.clone(), metrics.clone()).await?);
+    let Some(own) = Own::open(&config, &frame).await? else { return Ok(()) };
+    let keeper = Arc::new(Keeper::new(own.ledger(), bus.clone(), metrics.clone()));
+    let outputs = Arc::new(Outputs::new(own, config.objects, view));
 
     let consumer = Consumer::new(bus.clone(), Arc::clone(&outputs), metrics, &config);
     let (shutdown, queue) = (frame.shutdown.clone(), consumer.clone());

@@ -1,18 +1,17 @@
 //! Which sinks a result goes to: those of the spec its revision was made from, opened once and kept.
 
 use crate::{
-    config::{Config, Objects},
+    config::Objects,
     domain::{Fence, Row},
     error::SinkError,
-    sinks::{FilesSink, ObjectsSink, PostgresSink, Sink, SqliteSink, open_sqlite},
+    own::Own,
+    sinks::{FilesSink, ObjectsSink, PostgresSink, Sink, Table},
 };
 use slipway_bus::{Change, View};
 use slipway_kernel::{Deployment, DeploymentId, Generation, RevisionId, spec::Output};
 use slipway_runtime::CancellationToken;
-use sqlx::SqlitePool;
 use std::{
     collections::{BTreeMap, HashMap},
-    path::Path,
     sync::Arc,
 };
 use tokio::sync::Mutex;
@@ -22,8 +21,7 @@ type Opened = Arc<dyn Sink>;
 /// The open sinks of all deployments.
 pub(crate) struct Outputs {
     view: View,
-    embedded: SqlitePool,
-    probes: Arc<SqliteSink>,
+    own: Own,
     objects: Objects,
     /// By what the spec says of the output: equal outputs of many generations share one connection.
     open: Mutex<HashMap<String, Opened>>,
@@ -31,30 +29,21 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    pub(crate) async fn open(config: &Config, data: &Path, view: View) -> anyhow::Result<Self> {
-        let embedded = open_sqlite(&data.join(&config.embedded.results_file)).await?;
-        let probes = SqliteSink::new(open_sqlite(&data.join(&config.embedded.probes_file)).await?, "probes").await?;
-        Ok(Self {
-            view,
-            embedded,
-            probes: Arc::new(probes),
-            objects: config.objects,
-            open: Mutex::new(HashMap::new()),
-            marked: Mutex::new(BTreeMap::new()),
-        })
+    pub(crate) fn new(own: Own, objects: Objects, view: View) -> Self {
+        Self { view, own, objects, open: Mutex::new(HashMap::new()), marked: Mutex::new(BTreeMap::new()) }
     }
 
     /// Where validation traffic goes.
-    pub(crate) const fn probes(&self) -> &Arc<SqliteSink> {
-        &self.probes
+    pub(crate) fn probes(&self) -> &Arc<dyn Table> {
+        self.own.probes()
     }
 
     pub(crate) const fn view(&self) -> &View {
         &self.view
     }
 
-    /// The table of a deployment's own results in the embedded database, if it has one.
-    pub(crate) async fn embedded(&self, id: &DeploymentId) -> Result<Option<SqliteSink>, SinkError> {
+    /// The table of a deployment's results in the mesh's own database, if it has one.
+    pub(crate) async fn embedded(&self, id: &DeploymentId) -> Result<Option<Arc<dyn Table>>, SinkError> {
         let Some(folded) = self.view.get(id) else { return Ok(None) };
         let table = folded.deployment.newest().and_then(|generation| {
             generation.spec().outputs.iter().find_map(|output| match output {
@@ -63,9 +52,17 @@ impl Outputs {
             })
         });
         match table {
-            Some(table) => SqliteSink::new(self.embedded.clone(), &table).await.map(Some),
+            Some(table) => self.own.results(&table).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Whether rows of this output last as long as they must.
+    ///
+    /// # Errors
+    /// When they would be gone with this process's place.
+    pub(crate) fn lasting(&self, output: &Output) -> Result<(), SinkError> {
+        self.own.lasting(output)
     }
 
     /// Opens one output; a secret is read anew each time it is not open yet.
@@ -76,7 +73,7 @@ impl Outputs {
             return Ok(Arc::clone(sink));
         }
         let sink: Opened = match output {
-            Output::Sqlite(sqlite) => Arc::new(SqliteSink::new(self.embedded.clone(), &sqlite.table).await?),
+            Output::Sqlite(sqlite) => self.own.results(&sqlite.table).await?,
             Output::Postgres(postgres) => Arc::new(PostgresSink::new(&postgres.url, &postgres.table)?),
             Output::Files(files) => match output.layout() {
                 Some(layout) => Arc::new(ObjectsSink::in_folder(&files.uri, layout, &self.objects)?),

@@ -1,6 +1,6 @@
 //! Questions that others ask the sink-writer, the only one that speaks SQL.
 
-use crate::{ledger::Keeper, outputs::Outputs, sinks::SqliteSink};
+use crate::{ledger::Keeper, outputs::Outputs, sinks::Table};
 use slipway_bus::{Bus, SinkAnswer, SinkQuery};
 use slipway_kernel::DeploymentId;
 use slipway_runtime::Frame;
@@ -33,8 +33,8 @@ pub(crate) fn spawn(frame: &Frame, bus: &Bus, outputs: &Arc<Outputs>, keeper: &A
 async fn answer(bus: Bus, outputs: Arc<Outputs>, query: SinkQuery) -> Option<SinkAnswer> {
     let id = DeploymentId { namespace: query.namespace.parse().ok()?, name: query.deployment.parse().ok()? };
     let pending = bus.results().lag().await.ok()? + bus.captures().lag().await.ok()?;
-    let sink: SqliteSink =
-        if query.probe { outputs.probes().as_ref().clone() } else { outputs.embedded(&id).await.ok()?? };
-    let (total, rows) = sink.rows(&query, SinkAnswer::PAGE).await.ok()?;
+    let table: Arc<dyn Table> =
+        if query.probe { Arc::clone(outputs.probes()) } else { outputs.embedded(&id).await.ok()?? };
+    let (total, rows) = table.rows(&query, SinkAnswer::PAGE).await.ok()?;
     Some(SinkAnswer { total, rows, pending })
 }

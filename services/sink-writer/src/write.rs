@@ -5,7 +5,6 @@ use crate::{
     domain::{Fence, Row},
     error::{SinkError, chain},
     outputs::Outputs,
-    sinks::Sink as _,
 };
 use slipway_bus::{Folded, RecordedResult};
 use slipway_kernel::{Deployment, DeploymentId, Generation, RevisionId, spec::Output};

@@ -60,6 +60,8 @@ pub enum Command {
     Deploy(DeployArgs),
     /// Show what would be decided for a document. Changes nothing.
     Plan(PlanArgs),
+    /// Write the objects that would be made in a cluster for a document, as a Helm chart or a kustomization.
+    Render(RenderArgs),
     /// Show where deployments stand.
     Status(StatusArgs),
     /// Print facts as they are written.
@@ -94,9 +96,27 @@ pub enum Command {
     Dead(DeadArgs),
     /// Make the key of a program that asks the models of the namespace over NATS, and show how it connects.
     NatsClient(NatsClientArgs),
+    /// Make an API key of a deployment, and keep it in the data folder: callers are let in by it.
+    ApiKey(ApiKeyArgs),
+    /// Find the mesh of a Kubernetes cluster and note in the data folder how it is reached, for all other commands.
+    Connect(ConnectArgs),
+    /// Wait until every process behind the given addresses says that it is ready.
+    Ready(ReadyArgs),
+    /// Run one service as a process of its own, as a cluster does. `slipway service NAME --help` tells its flags.
+    #[command(disable_help_flag = true)]
+    Service(ServiceArgs),
+    /// Make keys, certificates and broker configuration of a cluster, as Secrets. A Job of the chart.
+    #[command(disable_help_flag = true)]
+    ClusterInit(TaskArgs),
+    /// Make the streams, consumers and buckets of this version at a broker. A Job of the chart.
+    #[command(disable_help_flag = true)]
+    Topology(TaskArgs),
+    /// Have a nats-server read its configuration again whenever a file changes. Runs beside it in its pod.
+    #[command(disable_help_flag = true)]
+    BrokerReload(TaskArgs),
     /// Run one inference worker. Started by the controller, not by people.
     #[command(hide = true)]
-    InferenceWorker(WorkerArgs),
+    InferenceWorker(TaskArgs),
 }
 
 /// Flags of `up`.
@@ -219,6 +239,9 @@ pub struct DeployArgs {
     /// Return when the gate has accepted it.
     #[arg(long)]
     pub no_wait: bool,
+    /// Leave addresses of files as they are: the mesh finds them where it runs. Else files are put into the store of a mesh that runs elsewhere.
+    #[arg(long)]
+    pub no_upload: bool,
     /// How long to wait.
     #[arg(long, value_parser = span, default_value = "15m", value_name = "DURATION")]
     pub timeout: Duration,
@@ -233,6 +256,76 @@ pub struct PlanArgs {
     /// The document, YAML or JSON.
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
+    /// Show the objects that would be made in a cluster, as YAML, instead of the decisions.
+    #[arg(long)]
+    pub manifests: bool,
+    /// Of which installation.
+    #[command(flatten)]
+    pub installation: InstallationArgs,
+}
+
+/// Flags of `render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// The document, YAML or JSON.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// What is written.
+    #[arg(long, value_enum)]
+    pub format: RenderFormat,
+    /// The folder that it is written to: a new one, or one that was written by this command before, which is replaced.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Of which installation.
+    #[command(flatten)]
+    pub installation: InstallationArgs,
+}
+
+/// What `render` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RenderFormat {
+    /// A chart.
+    Helm,
+    /// A kustomization.
+    Kustomize,
+}
+
+/// Whose settings objects of a cluster are made with: those of an installation in a cluster, or of files.
+#[derive(Debug, Args)]
+pub struct InstallationArgs {
+    /// The installation.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Settings of the controller (TOML) instead of those of an installation: no cluster is asked. May be repeated, the later over the earlier.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kubeconfig", "context", "kube_namespace"])]
+    pub controller: Vec<PathBuf>,
+    /// With --controller: the cluster serves KEDA's ScaledObject.
+    #[arg(long, requires = "controller")]
+    pub keda: bool,
+    /// With --controller: engines in the worker's image beside those of every worker (comma-separated), as `kubernetes.engines` of the
+    /// provisioner.
+    #[arg(long, requires = "controller", value_delimiter = ',', value_name = "NAMES")]
+    pub engines: Vec<String>,
+    /// The revision that the objects are of.
+    #[arg(long, default_value = "1-1", value_name = "REVISION")]
+    pub revision: RevisionId,
+}
+
+/// Where Slipway is installed.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// The kubeconfig; that of `KUBECONFIG` or of the home folder if absent.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in it; the current one if absent.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The namespace that Slipway is installed in; that of the context if absent.
+    #[arg(long, value_name = "NAME")]
+    pub kube_namespace: Option<String>,
+    /// What the names of the installation's objects begin with: the release, if it is called like the chart.
+    #[arg(long, default_value = "slipway", value_name = "NAME")]
+    pub release: String,
 }
 
 /// Flags of `status`.
@@ -382,10 +475,55 @@ pub enum DeadCommand {
     },
 }
 
-/// Arguments of the worker process.
+/// Flags of `api-key`.
 #[derive(Debug, Args)]
-pub struct WorkerArgs {
-    /// The worker's own arguments.
+pub struct ApiKeyArgs {
+    /// The deployment.
+    pub name: Label,
+}
+
+/// Flags of `connect`.
+#[derive(Debug, Args)]
+pub struct ConnectArgs {
+    /// The installation.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// The broker as it is reached from here: `tls://host:port`. Found by its Service if absent.
+    #[arg(long, value_name = "URL")]
+    pub nats: Option<String>,
+    /// The door of the models as it is reached from here: `http://host:port`. Found by its Service if absent.
+    #[arg(long, value_name = "URL")]
+    pub ingress: Option<String>,
+}
+
+/// Flags of `ready`.
+#[derive(Debug, Args)]
+pub struct ReadyArgs {
+    /// Admin endpoints: `http://host:port`. Every address that the host has is asked.
+    #[arg(required = true, value_name = "URL")]
+    pub addresses: Vec<String>,
+    /// The door of the models, which must answer as well.
+    #[arg(long, value_name = "URL")]
+    pub ingress: Option<String>,
+    /// How long to wait.
+    #[arg(long, value_parser = span, default_value = "60s", value_name = "DURATION")]
+    pub timeout: Duration,
+}
+
+/// Arguments of `service`.
+#[derive(Debug, Args)]
+pub struct ServiceArgs {
+    /// Which one.
+    pub name: slipway_kernel::Service,
+    /// Its flags: `--config FILE` (may be repeated), `--set SECTION.KEY=VALUE`, `--dump-config`, `--help`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// Arguments of a process that reads its settings as services do.
+#[derive(Debug, Args)]
+pub struct TaskArgs {
+    /// Its flags: `--config FILE` (may be repeated), `--set SECTION.KEY=VALUE`, `--dump-config`, `--help`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<String>,
 }
@@ -408,6 +546,20 @@ mod tests {
     fn a_request_is_no_data_folder() {
         let cli = Cli::try_parse_from(["slipway", "--data", "/x", "infer", "digits", "-r", "{}"]).unwrap();
         assert_eq!(cli.global.data, PathBuf::from("/x"));
+    }
+
+    #[test]
+    fn what_follows_the_name_of_a_service_is_the_services() {
+        let line = ["slipway", "service", "sink-writer", "--config", "a.toml", "--config", "b.toml", "--help"];
+        let Command::Service(service) = Cli::try_parse_from(line).unwrap().command else { panic!() };
+        assert_eq!(service.name, slipway_kernel::Service::SinkWriter);
+        assert_eq!(service.args, &line[3..]);
+        let Command::ClusterInit(task) = Cli::try_parse_from(["slipway", "cluster-init", "--help"]).unwrap().command
+        else {
+            panic!()
+        };
+        assert_eq!(task.args, ["--help"]);
+        assert!(Cli::try_parse_from(["slipway", "service", "nobody"]).is_err());
     }
 
     #[test]

@@ -6,7 +6,9 @@ use slipway_bus::{Bus, BusConfig, Principal};
 use slipway_kernel::DeploymentId;
 use slipway_runtime::Frame;
 use std::{
-    fs,
+    fs::{self, DirBuilder, OpenOptions},
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -17,11 +19,17 @@ pub struct Context {
     pub nats_url: String,
     /// The operator's key, by which the gate knows who asks.
     pub operator_seed_file: PathBuf,
+    /// The authority of the broker's certificate, where that is not one that this machine trusts anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Whether the mesh runs elsewhere: it reads no file of this machine, and keeps none here.
+    #[serde(default)]
+    pub remote: bool,
     /// The door of the models.
     pub ingress_url: String,
-    /// Health, metrics and status.
+    /// Health, metrics and status; empty where there is no one address of them.
     pub admin_url: String,
-    /// The process that wrote this.
+    /// The process that wrote this; 0 if it does not run the mesh.
     pub pid: u32,
 }
 
@@ -36,7 +44,7 @@ impl Context {
         let file = data.join(FILE);
         let text = fs::read_to_string(&file).map_err(|error| {
             Failure::unreachable(format!("no mesh is known in {}: {error}", data.display()))
-                .hint("start one with `slipway up`, or name its data folder with `--data DIR`")
+                .hint("start one with `slipway up`, find one in a cluster with `slipway connect`, or name its data folder with `--data DIR`")
         })?;
         toml::from_str(&text).map_err(|error| Failure::local(format!("{} is damaged: {error}", file.display())))
     }
@@ -68,6 +76,7 @@ impl Context {
         let config = BusConfig {
             url: self.nats_url.clone(),
             nkey_seed_file: Some(self.operator_seed_file.clone()),
+            ca_file: self.ca_file.clone(),
             connect_timeout: slipway_kernel::Span::seconds(5),
             ..BusConfig::default()
         };
@@ -79,6 +88,25 @@ impl Context {
     pub fn api_key_file(data: &Path, id: &DeploymentId) -> PathBuf {
         data.join("security").join("keys").join(format!("{id}.key"))
     }
+}
+
+/// Writes what only its owner may read, making the folders that lead to it. What was there before is replaced as a whole.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn write_private(file: &Path, text: &str) -> Result<(), Failure> {
+    let refuse = |error: std::io::Error| Failure::local(format!("{} cannot be written: {error}", file.display()));
+    let folder = file.parent().unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refuse)?;
+    let draft = file.with_extension(format!("{}.new", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)
+        .and_then(|mut draft| draft.write_all(text.as_bytes()));
+    written.and_then(|()| fs::rename(&draft, file)).map_err(refuse)
 }
 
 /// The context of the data folder and a connection to its mesh.

@@ -3,7 +3,10 @@
 use crate::failure::Failure;
 use serde_json::Value;
 use slipway_kernel::spec::ModelDeployment;
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// A spec is written by hand; a larger file is not one.
 const MAX_BYTES: u64 = 1 << 20;
@@ -41,6 +44,11 @@ fn absolute(uri: &str, folder: &Path) -> String {
     format!("file://{}", path.display())
 }
 
+/// The file that an address names on this machine, if it names one.
+pub(crate) fn local_file(uri: &str) -> Option<PathBuf> {
+    reqwest::Url::parse(uri).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +62,14 @@ mod tests {
         let document = read(&file).unwrap();
         let wanted = format!("file://{}", folder.path().canonicalize().unwrap().join("m.onnx").display());
         assert_eq!(document.spec.model.uri, wanted);
+    }
+
+    #[test]
+    fn only_addresses_of_files_name_one() {
+        assert_eq!(local_file("file:///models/a%20b.onnx"), Some(PathBuf::from("/models/a b.onnx")));
+        for uri in ["https://host/m.onnx", "blob://abc", "nats-object://b/m", "m.onnx", "file://host/m"] {
+            assert_eq!(local_file(uri), None, "{uri}");
+        }
     }
 
     #[test]

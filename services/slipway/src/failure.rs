@@ -70,6 +70,12 @@ impl Failure {
         self
     }
 
+    /// Whether somebody who was asked refused.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.0.code == 3
+    }
+
     /// Prints it to standard error and gives the exit code.
     #[expect(clippy::print_stderr, reason = "this is the boundary where errors are printed, once")]
     pub fn print(&self, global: &Global) -> ExitCode {

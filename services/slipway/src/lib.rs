@@ -5,14 +5,18 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
 
 pub mod cli;
+mod cluster;
 mod commands;
 pub mod context;
 pub mod document;
 pub mod failure;
+mod kubernetes;
 pub mod logline;
 pub mod output;
+mod services;
 pub mod steps;
 pub mod up;
+mod upload;
 
 use cli::{Cli, Command, DeadCommand, LogCommand};
 use failure::Failure;
@@ -21,9 +25,9 @@ use std::process::ExitCode;
 /// Runs one command and gives its exit code.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
-    // The worker brings its own threads.
-    if let Command::InferenceWorker(args) = &cli.command {
-        return commands::inference_worker(args);
+    // A process of its own brings its own threads.
+    if let Some(ended) = commands::process(&cli.command) {
+        return ended;
     }
     slipway_runtime::tls::install_provider();
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().min(4));
@@ -46,7 +50,8 @@ async fn dispatch(command: Command, global: &cli::Global) -> Result<(), Failure>
         Command::Serve(args) => Box::pin(commands::serve::run(args, global)).await,
         Command::Demo(args) => commands::demo::run(args, global).await,
         Command::Deploy(args) => commands::deploy::run(args, global).await,
-        Command::Plan(args) => commands::plan::run(args, global).await,
+        Command::Plan(args) => Box::pin(commands::plan::run(args, global)).await,
+        Command::Render(args) => Box::pin(commands::render::run(args, global)).await,
         Command::Status(args) => commands::status::run(args, global).await,
         Command::Watch(args) => commands::watch::run(args, global).await,
         Command::Log(args) => match args.command {
@@ -71,7 +76,14 @@ async fn dispatch(command: Command, global: &cli::Global) -> Result<(), Failure>
             DeadCommand::Redrive { id } => commands::dead::redrive(id, global).await,
         },
         Command::NatsClient(args) => commands::nats_client::run(&args, global).await,
+        Command::ApiKey(args) => commands::api_key::run(&args, global).await,
+        Command::Connect(args) => commands::connect::run(&args, global).await,
+        Command::Ready(args) => commands::ready::run(&args, global).await,
         // Handled before the threads were started.
-        Command::InferenceWorker(_) => Ok(()),
+        Command::Service(_)
+        | Command::ClusterInit(_)
+        | Command::Topology(_)
+        | Command::BrokerReload(_)
+        | Command::InferenceWorker(_) => Ok(()),
     }
 }

@@ -26,8 +26,8 @@ pub struct Config {
 pub struct IngressConfig {
     /// Address of the public HTTP door.
     pub address: String,
-    /// Address of the admin endpoints of the process the ingress runs in, whose `/metrics` tell how the live revision does.
-    /// Unset: the route reports of the replicas are used, which are coarser.
+    /// Address of the admin endpoints of the process the ingress runs in, whose `/metrics` tell how the live revision does; a host name
+    /// stands for all its addresses, each a replica. Unset: the route reports of the replicas are used, which are coarser.
     pub admin: Option<String>,
 }
 

@@ -1,7 +1,8 @@
 //! What can go wrong around a proof. None of it fails a revision: what could not be asked is inconclusive.
 
-use slipway_bus::{BlobError, BusError, ProbeTokenError};
-use std::fmt::Write;
+use slipway_bus::{BlobError, BusError, IdentityError, ProbeTokenError};
+use slipway_runtime::tls::TlsError;
+use std::{fmt::Write, time::Duration};
 
 /// Something around the revision did not work.
 #[derive(Debug, thiserror::Error)]
@@ -24,47 +25,47 @@ pub enum WorldError {
     /// The metrics of the ingress could not be read.
     #[error("read the metrics of the ingress: {0}")]
     Metrics(String),
-    /// A worker could not be killed.
-    #[error("kill worker {instance}")]
+    /// A worker was not ended.
+    #[error("end worker {instance}")]
     Kill {
         /// Which.
         instance: String,
         /// Why.
         #[source]
-        source: KillError,
+        source: AbortError,
     },
 }
 
-/// Why a worker was not killed.
+/// Why a worker was not ended.
 #[derive(Debug, thiserror::Error)]
-pub enum KillError {
-    /// It runs on another machine.
-    #[error("it runs on {host}, not here")]
-    Elsewhere {
-        /// Where.
-        host: String,
+pub enum AbortError {
+    /// It says no address.
+    #[error("its address {address:?} is none")]
+    Address {
+        /// What it says.
+        address: String,
     },
-    /// There is no such process.
-    #[error("process {pid} is not there")]
-    Gone {
-        /// Which.
-        pid: u32,
+    /// Security gives the validator no identity.
+    #[error("the validator has no identity to knock with")]
+    Identity(#[from] IdentityError),
+    /// The identity, or the connection.
+    #[error("no connection can be made")]
+    Tls(#[from] TlsError),
+    /// It cannot be reached.
+    #[error("it cannot be reached")]
+    Unreachable(#[from] tonic::transport::Error),
+    /// It will not.
+    #[error("it refuses: {said}")]
+    Refused {
+        /// In its words.
+        said: String,
     },
-    /// The process began after the worker registered: the number was given to another one.
-    #[error("process {pid} began after the worker registered: it is another one")]
-    AnotherProcess {
-        /// Which.
-        pid: u32,
-    },
-    /// Processes cannot be looked at or signalled here.
-    #[error("process {pid} cannot be signalled")]
-    System {
-        /// Which.
-        pid: u32,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    /// It did not say that it will.
+    #[error("it did not say that it ends")]
+    Failed(#[source] Box<tonic::Status>),
+    /// It said nothing.
+    #[error("it did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
 }
 
 /// The error with its causes, on one line: for details of checks, where nobody prints a chain.
@@ -86,7 +87,7 @@ mod tests {
 
     #[test]
     fn an_error_is_told_with_its_causes() {
-        let error = WorldError::Kill { instance: "w".into(), source: KillError::Gone { pid: 7 } };
-        assert_eq!(told(&error), "kill worker w: process 7 is not there");
+        let error = WorldError::Kill { instance: "w".into(), source: AbortError::Refused { said: "no".into() } };
+        assert_eq!(told(&error), "end worker w: it refuses: no");
     }
 }

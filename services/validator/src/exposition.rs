@@ -1,16 +1,15 @@
 //! Reads how one revision does from the metrics of the ingress (OpenMetrics text).
 
-use crate::domain::burn::LiveCounters;
-use slipway_kernel::{DeploymentId, RevisionId};
+use slipway_kernel::{AnswerCounts, DeploymentId, RevisionId};
 
 const REQUESTS: &str = "slipway_ingress_requests_total";
 const DURATIONS: &str = "slipway_ingress_request_duration_seconds_bucket";
 
 /// The counters of a revision's own traffic; probes are not its traffic.
-pub(crate) fn live(text: &str, deployment: &DeploymentId, revision: RevisionId) -> LiveCounters {
+pub(crate) fn live(text: &str, deployment: &DeploymentId, revision: RevisionId) -> AnswerCounts {
     let (namespace, name, revision) =
         (deployment.namespace.to_string(), deployment.name.to_string(), revision.to_string());
-    let mut counters = LiveCounters::default();
+    let mut counters = AnswerCounts::default();
     for (metric, labels, value) in text.lines().filter_map(sample) {
         let label = |name: &str| labels.iter().find(|(label, _)| *label == name).map_or("", |(_, value)| *value);
         let is_own = label("namespace") == namespace && label("deployment") == name && label("revision") == revision;
@@ -24,11 +23,14 @@ pub(crate) fn live(text: &str, deployment: &DeploymentId, revision: RevisionId) 
                     counters.failures += value;
                 }
             }
-            DURATIONS => add_bucket(&mut counters.buckets, label("le"), value),
+            DURATIONS => {
+                if let Ok(seconds) = label("le").replace("+Inf", "inf").parse() {
+                    counters.add_bucket(seconds, value);
+                }
+            }
             _ => {}
         }
     }
-    counters.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
     counters
 }
 
@@ -36,17 +38,6 @@ pub(crate) fn live(text: &str, deployment: &DeploymentId, revision: RevisionId) 
 fn is_our_fault(code: &str) -> bool {
     matches!(code, "internal" | "unavailable" | "deadline-exceeded" | "unimplemented")
         || code.parse::<u16>().is_ok_and(|status| status >= 500)
-}
-
-fn add_bucket(buckets: &mut Vec<(f64, u64)>, bound: &str, count: u64) {
-    let Ok(seconds) = bound.replace("+Inf", "inf").parse::<f64>() else {
-        return;
-    };
-    let bound_ms = seconds * 1_000.0;
-    match buckets.iter_mut().find(|(known, _)| known.total_cmp(&bound_ms).is_eq()) {
-        Some((_, sum)) => *sum += count,
-        None => buckets.push((bound_ms, count)),
-    }
 }
 
 type Sample<'a> = (&'a str, Vec<(&'a str, &'a str)>, u64);
@@ -84,14 +75,14 @@ slipway_ingress_in_flight 3
     fn the_own_traffic_of_one_revision_is_counted() {
         let counters = live(TEXT, &"default.digits".parse().unwrap(), RevisionId::new(1, 1));
         assert_eq!((counters.requests, counters.failures), (100, 10));
-        assert_eq!(counters.buckets, [(50.0, 80), (f64::INFINITY, 100)]);
+        assert_eq!(counters.buckets, [(0.05, 80), (f64::INFINITY, 100)]);
     }
 
     #[test]
     fn a_text_of_something_else_is_nothing() {
         assert_eq!(
             live("<html>{}", &"default.digits".parse().unwrap(), RevisionId::new(1, 1)),
-            LiveCounters::default()
+            AnswerCounts::default()
         );
     }
 }

@@ -6,8 +6,8 @@
 //! once; when one is missing at the deadline it names it.
 //!
 //! What it never does: give a verdict it cannot stand for (unclear is `inconclusive`, and is tried again); write into a
-//! deployment's own sinks; go on while the revision that has the traffic suffers; kill anything but a worker of the revision it
-//! proves.
+//! deployment's own sinks; go on while the revision that has the traffic suffers; end anything but a worker of the revision it
+//! proves, which that worker does itself, if it agrees.
 //!
 //! Invariants: *a failed check is never validated*; *more noise never turns unclear into failed*; *one proof at a time* per
 //! deployment (lease) and per replica; *the report is stored before the fact*.
@@ -26,9 +26,10 @@ mod follow;
 mod machine;
 mod mesh;
 mod probe;
-mod process;
+mod replicas;
 mod telemetry;
 mod watch;
+mod worker;
 mod world;
 
 #[cfg(test)]
@@ -36,7 +37,7 @@ mod samples;
 
 pub use config::{Bounds, Config, IngressConfig};
 pub use effects::{Checks, Effects, Proof, Simulated};
-pub use error::{KillError, WorldError};
+pub use error::{AbortError, WorldError};
 pub use world::{RowPage, Worker, World};
 
 use actor::Validator;

@@ -13,11 +13,16 @@ struct Process {
     ticks: u64,
 }
 
-/// Reads it; `None` where there is no `/proc`. `workers` are the processes of the revision that is measured.
+/// Reads it; `None` where there is no `/proc`. `workers` are the processes of the revision that is measured; `None` too where they are not
+/// processes of this machine, as the pods of a cluster are not: what happens here then says nothing of them.
 pub(crate) fn read(workers: &BTreeSet<u32>) -> Option<Reading> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let (total, idle) = machine_ticks(&stat)?;
     let processes = processes();
+    let is_here = |pid: &u32| processes.get(pid).is_some_and(|process| is_worker(*pid, process));
+    if workers.is_empty() || !workers.iter().all(is_here) {
+        return None;
+    }
     let own = std::process::id();
     let ours = processes
         .iter()
@@ -37,8 +42,11 @@ fn is_ours(pid: u32, process: &Process, own: u32, workers: &BTreeSet<u32>, all: 
         return true;
     }
     let is_mesh = process.name.starts_with("slipway-") || (process.name == "slipway" && runs(pid, "up"));
-    let is_worker = process.name.starts_with("slipway-inferen") || runs(pid, "inference-worker");
-    !is_worker && (is_mesh || descends(process, own, all))
+    !is_worker(pid, process) && (is_mesh || descends(process, own, all))
+}
+
+fn is_worker(pid: u32, process: &Process) -> bool {
+    process.name.starts_with("slipway-inferen") || runs(pid, "inference-worker")
 }
 
 /// Whether the first argument of the process is this word.
@@ -103,9 +111,19 @@ mod tests {
     #[test]
     fn this_process_and_what_it_starts_are_ours_and_init_is_not() {
         let mut child = std::process::Command::new("sleep").arg("30").spawn().unwrap();
-        let reading = read(&BTreeSet::new()).unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
+        // A worker by its first argument.
+        let mut worker = std::process::Command::new("tail");
+        let worker = worker.args(["inference-worker", "-f", "/dev/null"]).stderr(std::process::Stdio::null());
+        let mut worker = worker.spawn().unwrap();
+        let reading = read(&[worker.id()].into()).unwrap();
+        for pid in [None, Some(1), Some(child.id())] {
+            assert!(read(&pid.into_iter().collect()).is_none(), "{pid:?} is no worker of this machine");
+        }
+        for child in [&mut child, &mut worker] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert!(reading.ours.contains_key(&worker.id()));
         assert!(reading.ours.contains_key(&std::process::id()) && reading.ours.contains_key(&child.id()));
         assert!(!reading.ours.contains_key(&1));
         assert!(reading.total > 0 && reading.idle <= reading.total);

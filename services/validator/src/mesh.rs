@@ -1,39 +1,38 @@
-//! The real world: the bus, the metrics of the ingress, and the processes of this machine.
+//! The real world: the bus, the metrics of the ingress, the workers' inner doors, and the processes of this machine.
 
 use crate::{
     config::IngressConfig,
-    domain::{burn::LiveCounters, contention::Reading, judge::sinks::Row},
-    error::{KillError, WorldError},
-    exposition, machine, process,
+    domain::{contention::Reading, judge::sinks::Row},
+    error::WorldError,
+    machine,
+    replicas::Replicas,
+    worker,
     world::{RowPage, Worker, World},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Method, uri::PathAndQuery};
 use slipway_bus::{Bus, ProbeToken, SinkQuery, WorkerRecord, WorkerState};
-use slipway_kernel::{BlobReference, DeploymentId, RevisionId};
-use slipway_loadtest::{Client, Limits, Request, Target};
-use std::{collections::BTreeSet, time::Duration};
+use slipway_kernel::{AnswerCounts, BlobReference, DeploymentId, RevisionId};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// How long a mark for probe traffic holds; it is renewed long before.
 const PASS_LIFE: Duration = Duration::from_secs(300);
 /// How long the sink-writer may take to answer one question: it reads at most 5,000 rows by an index.
 const SINK_PATIENCE: Duration = Duration::from_secs(5);
-/// How long one reading of the metrics may take. Longer, and it says nothing about now.
-const METRICS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The real world.
 pub(crate) struct Mesh {
     bus: Bus,
-    metrics: Option<Client>,
+    ingress: Option<Replicas>,
 }
 
 impl Mesh {
     pub(crate) fn new(bus: Bus, ingress: &IngressConfig) -> Self {
-        let limits = Limits { timeout: METRICS_PATIENCE, connect_timeout: METRICS_PATIENCE, ..Limits::default() };
         // The address was checked with the configuration; one that is none is as good as unset.
-        let target = ingress.admin.as_ref().and_then(|address| address.parse::<Target>().ok());
-        Self { bus, metrics: target.map(|target| Client::new(target, &limits)) }
+        Self { bus, ingress: ingress.admin.as_deref().and_then(Replicas::behind) }
     }
 
     async fn records(&self, deployment: &DeploymentId, revision: RevisionId) -> Result<Vec<WorkerRecord>, WorldError> {
@@ -46,19 +45,21 @@ impl Mesh {
         &self,
         deployment: &DeploymentId,
         revision: RevisionId,
-    ) -> Result<LiveCounters, WorldError> {
+    ) -> Result<BTreeMap<String, AnswerCounts>, WorldError> {
         let deployment = deployment.to_string();
-        let reports = self.bus.routes().replicas().await.map_err(WorldError::Routes)?;
-        let stats = reports.iter().flat_map(|report| &report.stats);
-        let own: Vec<_> = stats.filter(|stats| stats.deployment == deployment && stats.revision == revision).collect();
-        if own.is_empty() {
+        let mut told: BTreeMap<String, AnswerCounts> = BTreeMap::new();
+        for report in self.bus.routes().replicas().await.map_err(WorldError::Routes)? {
+            let own = report.stats.iter().filter(|stats| stats.deployment == deployment && stats.revision == revision);
+            for stats in own {
+                let counts = told.entry(report.instance.clone()).or_default();
+                counts.requests += stats.requests;
+                counts.failures += stats.failures;
+            }
+        }
+        if told.is_empty() {
             return Err(WorldError::Metrics("ingress.admin is not set, and no route report speaks of it".to_owned()));
         }
-        Ok(own.into_iter().fold(LiveCounters::default(), |mut sum, stats| {
-            sum.requests += stats.requests;
-            sum.failures += stats.failures;
-            sum
-        }))
+        Ok(told)
     }
 }
 
@@ -90,46 +91,32 @@ impl World for Mesh {
         let worker = |record: WorkerRecord| Worker {
             ready: record.state == WorkerState::Ready,
             instance: record.instance,
-            host: record.host,
-            pid: record.pid,
+            address: record.address,
             since: record.since,
         };
         Ok(records.into_iter().map(worker).collect())
     }
 
-    async fn kill(&self, worker: &Worker) -> Result<(), WorldError> {
+    async fn kill(&self, deployment: &DeploymentId, revision: RevisionId, worker: &Worker) -> Result<(), WorldError> {
+        tracing::info!(instance = worker.instance, "a worker is ended at once, to see what is lost");
         let failed = |source| WorldError::Kill { instance: worker.instance.clone(), source };
-        let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        if worker.host != here {
-            return Err(failed(KillError::Elsewhere { host: worker.host.clone() }));
-        }
-        tracing::info!(instance = worker.instance, pid = worker.pid, "killing a worker to see what is lost");
-        process::kill(worker.pid, worker.since).map_err(failed)
+        worker::abort(&self.bus, deployment, revision, worker).await.map_err(failed)
     }
 
-    async fn live(&self, deployment: &DeploymentId, revision: RevisionId) -> Result<LiveCounters, WorldError> {
-        let Some(client) = &self.metrics else {
-            return self.live_by_reports(deployment, revision).await;
-        };
-        let request = Request {
-            method: Method::GET,
-            path: PathAndQuery::from_static("/metrics"),
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-        };
-        let reply = client.send(request).await.map_err(|class| WorldError::Metrics(class.to_string()))?;
-        if !reply.status.is_success() {
-            return Err(WorldError::Metrics(format!("status {}", reply.status.as_u16())));
+    async fn live(
+        &self,
+        deployment: &DeploymentId,
+        revision: RevisionId,
+    ) -> Result<BTreeMap<String, AnswerCounts>, WorldError> {
+        match &self.ingress {
+            Some(replicas) => replicas.live(deployment, revision).await,
+            None => self.live_by_reports(deployment, revision).await,
         }
-        let text = std::str::from_utf8(&reply.body).map_err(|_| WorldError::Metrics("not a text".to_owned()))?;
-        Ok(exposition::live(text, deployment, revision))
     }
 
     async fn machine(&self, deployment: &DeploymentId, revision: RevisionId) -> Option<Reading> {
-        let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let records = self.records(deployment, revision).await.unwrap_or_default();
-        let workers: BTreeSet<u32> =
-            records.into_iter().filter(|record| record.host == here).map(|record| record.pid).collect();
+        let workers: BTreeSet<u32> = records.into_iter().map(|record| record.pid).collect();
         // A few hundred small files: some milliseconds that are not the async threads'.
         tokio::task::spawn_blocking(move || machine::read(&workers)).await.ok().flatten()
     }

@@ -1,15 +1,11 @@
 //! Watches the revision that has the traffic while another is proved.
 
 use crate::{
-    domain::{
-        assignment::Live,
-        burn::{LiveCounters, burn},
-        judge::production::Watched,
-    },
+    domain::{assignment::Live, burn::burn, judge::production::Watched},
     error::told,
     world::World,
 };
-use slipway_kernel::DeploymentId;
+use slipway_kernel::{DeploymentId, Tally};
 use std::{future::Future, time::Duration};
 
 /// How often it is looked at: the proof ends within this and one reading after production begins to suffer.
@@ -30,18 +26,20 @@ pub(crate) async fn beside<T>(
     let mut proof = std::pin::pin!(proof);
     let mut seen = Watched::Kept(live.revision);
     let watching = async {
-        let mut before: Option<LiveCounters> = None;
+        // The replicas of the ingress may come, go and start anew meanwhile; the first look is where each begins.
+        let mut tally: Option<Tally> = None;
         loop {
-            match (world.live(deployment, live.revision).await, &before) {
-                (Ok(now), None) => before = Some(now),
-                (Ok(now), Some(begin)) => {
-                    if let Some(burnt) = burn(&live.slo, begin, &now) {
+            match world.live(deployment, live.revision).await {
+                Ok(counted) => {
+                    let tally = tally.get_or_insert_default();
+                    tally.look(counted);
+                    if let Some(burnt) = burn(&live.slo, tally.total()) {
                         return Watched::Burnt(live.revision, burnt);
                     }
                 }
                 // Seen once, it will be seen again; never seen, nobody watches.
-                (Err(error), None) => return Watched::Unseen(told(&error)),
-                (Err(error), Some(_)) => tracing::debug!(error = told(&error), "the live revision was not seen"),
+                Err(error) if tally.is_none() => return Watched::Unseen(told(&error)),
+                Err(error) => tracing::debug!(error = told(&error), "the live revision was not seen"),
             }
             tokio::time::sleep(EVERY).await;
         }

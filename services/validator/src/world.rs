@@ -1,23 +1,22 @@
 //! What a proof needs of the world around the ingress. The real one is the mesh; tests bring a double.
 
 use crate::{
-    domain::{burn::LiveCounters, contention::Reading, judge::sinks::Row},
+    domain::{contention::Reading, judge::sinks::Row},
     error::WorldError,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use slipway_kernel::{BlobReference, DeploymentId, RevisionId, Timestamp};
+use slipway_kernel::{AnswerCounts, BlobReference, DeploymentId, RevisionId, Timestamp};
+use std::collections::BTreeMap;
 
 /// One live worker of the revision that is proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Worker {
     /// Its instance id.
     pub instance: String,
-    /// The machine it runs on.
-    pub host: String,
-    /// Its process.
-    pub pid: u32,
-    /// When it registered.
+    /// Where its inner door is.
+    pub address: String,
+    /// When it registered: one that was started anew under its name did so later.
     pub since: Timestamp,
     /// Whether it serves.
     pub ready: bool,
@@ -52,12 +51,16 @@ pub trait World: Send + Sync + 'static {
     /// The live workers of a revision.
     async fn workers(&self, deployment: &DeploymentId, revision: RevisionId) -> Result<Vec<Worker>, WorldError>;
 
-    /// Kills a worker's process.
-    async fn kill(&self, worker: &Worker) -> Result<(), WorldError>;
+    /// Ends a worker of the revision at once, without a drain.
+    async fn kill(&self, deployment: &DeploymentId, revision: RevisionId, worker: &Worker) -> Result<(), WorldError>;
 
-    /// How a revision does in production.
-    async fn live(&self, deployment: &DeploymentId, revision: RevisionId) -> Result<LiveCounters, WorldError>;
+    /// How a revision does in production, as each replica of the ingress that answers has counted it, by its name.
+    async fn live(
+        &self,
+        deployment: &DeploymentId,
+        revision: RevisionId,
+    ) -> Result<BTreeMap<String, AnswerCounts>, WorldError>;
 
-    /// Processor time of this machine; `None` if it does not tell.
+    /// Processor time of this machine; `None` if it does not tell, or the revision's workers are not on it.
     async fn machine(&self, deployment: &DeploymentId, revision: RevisionId) -> Option<Reading>;
 }

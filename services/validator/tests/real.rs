@@ -1,6 +1,8 @@
-//! The validator on a real broker with generated keys and permissions: facts in, facts out, and the whole course with a real
-//! process to kill.
+//! The validator on a real broker with generated keys and permissions: facts in, facts out, and the whole course with a worker's inner door to
+//! knock at.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod standin;
 
 use axum::{
     Router,
@@ -10,17 +12,17 @@ use axum::{
     routing::post,
 };
 use serde_json::{Value, json};
-use slipway_bus::{Bus, Draft, Principal, ProbeToken, SinkAnswer, SinkQuery, SinkRow, View, WorkerRecord, WorkerState};
+use slipway_bus::{Bus, Draft, Principal, ProbeToken, SinkAnswer, SinkQuery, SinkRow, View};
 use slipway_kernel::{
     Answer, Attempt, BlobReference, ByteSize, CpuMillis, Deployed, DeploymentId, Digest, FactKey, Failed, Finding,
     FindingKind, IntakeReference, ModelFacts, ModelFormat, Outcome, Plan, Planned, PlatformSelected, Ready, Requested,
     RevisionId, Service, Slot, Span, TensorSpec, Timestamp, spec::ModelDeployment,
 };
-use slipway_testkit::{NatsServer, eventually, frame};
+use slipway_testkit::{Authority, NatsServer, eventually, frame};
 use slipway_validator::{Bounds, Config, Simulated, run, run_with};
+use standin::Standin;
 use std::{
     collections::BTreeMap,
-    process::{Child, Command},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -186,13 +188,7 @@ struct Door {
     validator_key: String,
     seen: AtomicU64,
     rows: Arc<Mutex<Vec<(String, SinkRow)>>>,
-    worker: Arc<Mutex<Option<Child>>>,
-}
-
-impl Door {
-    fn worker_lives(&self) -> bool {
-        self.worker.lock().unwrap().as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
-    }
+    worker: Arc<Standin>,
 }
 
 async fn infer(State(door): State<Arc<Door>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
@@ -202,7 +198,7 @@ async fn infer(State(door): State<Arc<Door>>, headers: HeaderMap, body: Bytes) -
     if ProbeToken::verify(&text("slipway-probe"), &door.validator_key, &id(), now()).is_err() {
         return refused(401);
     }
-    if !door.worker_lives() {
+    if !door.worker.lives.load(Ordering::SeqCst) {
         return refused(503);
     }
     let request: Value = serde_json::from_slice(&body).unwrap();
@@ -221,61 +217,15 @@ async fn infer(State(door): State<Arc<Door>>, headers: HeaderMap, body: Bytes) -
         .unwrap()
 }
 
-fn record(child: &Child, n: u32) -> WorkerRecord {
-    WorkerRecord {
-        deployment: id(),
-        revision: REVISION,
-        instance: format!("default-digits-1-1-0-{n}"),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        address: "127.0.0.1:1".into(),
-        admin: "127.0.0.1:2".into(),
-        pid: child.id(),
-        fencing_token: 1,
-        state: WorkerState::Ready,
-        measurements: Vec::new(),
-        detail: Value::Null,
-        since: now(),
-    }
-}
-
-/// A process that does nothing, registered as a worker, and replaced when it is killed.
-async fn keep_a_worker(bus: Bus, worker: Arc<Mutex<Option<Child>>>) {
-    for n in 0.. {
-        let child = Command::new("sleep").arg("600").spawn().unwrap();
-        let registration = bus.workers().register(record(&child, n)).await.unwrap();
-        *worker.lock().unwrap() = Some(child);
-        loop {
-            let dead = worker.lock().unwrap().as_mut().is_none_or(|child| child.try_wait().unwrap().is_some());
-            if dead {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        registration.deregister().await.unwrap();
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
-}
-
-/// Ends the process that is left, however the test ends.
-struct Ended(Arc<Mutex<Option<Child>>>);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        if let Ok(mut worker) = self.0.lock()
-            && let Some(child) = worker.as_mut()
-        {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_whole_course_over_a_real_broker_with_a_real_process_killed() {
+async fn the_whole_course_over_a_real_broker_with_a_worker_that_is_told_to_end() {
     let server = NatsServer::secured().await;
     let writers = Writers::connect(&server).await;
-    let worker = Arc::new(Mutex::new(None));
-    let _ended = Ended(Arc::clone(&worker));
+    let worker = Arc::new(Standin::default());
+    let authority = Arc::new(Authority::new());
+    authority.grant(writers.of(Service::Security).clone(), |request| {
+        assert_eq!(request.subject, "spiffe://slipway/service/validator");
+    });
     let rows: Arc<Mutex<Vec<(String, SinkRow)>>> = Arc::default();
 
     // The door.
@@ -300,7 +250,8 @@ async fn the_whole_course_over_a_real_broker_with_a_real_process_killed() {
         };
         sink_writer.sinks().serve(&frame, answer).await.unwrap();
     });
-    tokio::spawn(keep_a_worker(writers.of(Service::InferenceWorker).clone(), Arc::clone(&worker)));
+    let registry = writers.of(Service::InferenceWorker).clone();
+    tokio::spawn(Arc::clone(&worker).live(registry, authority, id(), REVISION));
     let golden: String =
         (0..50).map(|n| format!("{}\n", json!({ "inputs": { "X": [n] }, "expected": { "Y": [n * 2] } }))).collect();
     let golden = writers.of(Service::PlatformSelector).blobs().put(golden, "application/jsonl").await.unwrap();
@@ -314,8 +265,7 @@ async fn the_whole_course_over_a_real_broker_with_a_real_process_killed() {
         "validation": { "golden": "file:///golden.jsonl", "load": { "rate": "50/s", "duration": "400ms", "repeats": 3 } },
     });
     writers.up_to_deployed(&spec, Some(golden)).await;
-    eventually(PATIENCE, || async { worker.lock().unwrap().is_some() }).await;
-    let first = worker.lock().unwrap().as_ref().unwrap().id();
+    eventually(PATIENCE, || async { worker.lives.load(Ordering::SeqCst) }).await;
     writers.four_ready().await;
 
     let operator = server.bus(Principal::Operator).await;
@@ -333,7 +283,7 @@ async fn the_whole_course_over_a_real_broker_with_a_real_process_killed() {
         let check = report.checks.iter().find(|check| check.name == name).unwrap();
         assert_eq!(check.outcome, Outcome::Passed, "{name}\n{text}");
     }
-    assert_ne!(worker.lock().unwrap().as_ref().map(Child::id), Some(first), "a real process was killed and replaced");
+    assert_eq!(worker.aborts.load(Ordering::SeqCst), 1, "it was told to end, and was started anew");
 }
 
 fn page(rows: &[(String, SinkRow)], query: &SinkQuery) -> SinkAnswer {

@@ -5,9 +5,12 @@
 //!
 //! - [`due`](due::due) is the transition table: deployment and time in, one [`Duty`] out. Read [`standing`] first.
 //! - [`revise`](revise::revise) is the loop that must end: what follows a failure.
+//! - [`bridge`] says what is to be done about a custom resource, and what it is told.
 //! - [`wanted`](wanted::wanted) says which revisions must have workers now.
 
+pub mod bridge;
 pub mod deadlines;
+pub mod diagnose;
 pub mod due;
 pub mod duty;
 pub mod history;

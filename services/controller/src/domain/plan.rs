@@ -40,7 +40,27 @@ pub fn first_plan(
         fixed_batching: !spec.serving.batching.adaptive,
         latency_target: latency_target(spec),
     };
-    has_room(&plan, platform, infrastructure).map(|()| plan)
+    has_room(&plan, platform, infrastructure)?;
+    fits_its_volume(spec, &plan, platform).map(|()| plan)
+}
+
+/// What a file system takes of a volume for itself, as a share of the files in it: an eighth is more than any common one does.
+const FILE_SYSTEM_SHARE: u64 = 8;
+
+fn fits_its_volume(spec: &Spec, plan: &Plan, platform: &PlatformSelected) -> Result<(), Finding> {
+    let storage = spec.placement.as_ref().and_then(|placement| placement.storage.as_ref());
+    let Some(storage) = storage.filter(|_| plan.target == "kubernetes") else { return Ok(()) };
+    let model = platform.model.size_bytes;
+    let needs = model.saturating_add(model / FILE_SYSTEM_SHARE);
+    if needs <= storage.size.0 {
+        return Ok(());
+    }
+    let message =
+        format!("the model has {model} bytes; with what a file system takes it does not fit into {}", storage.size);
+    let finding = Finding::deterministic(FindingKind::Misconfigured, message);
+    Err(finding
+        .with_figures(to_f64(storage.size.0), to_f64(needs), "bytes")
+        .with_evidence("spec.placement.storage.size"))
 }
 
 fn has_room(plan: &Plan, platform: &PlatformSelected, infrastructure: &InfrastructureReady) -> Result<(), Finding> {
@@ -133,6 +153,20 @@ mod tests {
         let finding = first_plan(&spec, &platform_selected(), &infrastructure_ready()).unwrap_err();
         assert_eq!(finding.kind, FindingKind::Unschedulable);
         assert!(finding.measured > finding.wanted);
+    }
+
+    #[test]
+    fn a_model_fits_its_volume_where_it_has_one() {
+        let spec = spec(&serde_json::json!({ "placement": { "storage": { "size": "64Mi" } } }));
+        let planned = |size_bytes, target: &str| {
+            let mut platform = platform_selected();
+            platform.model.size_bytes = size_bytes;
+            let infrastructure = InfrastructureReady { target: target.into(), ..infrastructure_ready() };
+            first_plan(&spec, &platform, &infrastructure).map_err(|finding| finding.evidence)
+        };
+        assert!(planned(56 << 20, "kubernetes").is_ok());
+        assert_eq!(planned(60 << 20, "kubernetes").unwrap_err(), ["spec.placement.storage.size"]);
+        assert!(planned(60 << 20, "local").is_ok(), "there is no volume there");
     }
 
     #[test]

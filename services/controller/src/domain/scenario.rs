@@ -4,8 +4,8 @@ use slipway_kernel::{
     Abandoned, Answer, Attempt, ByteSize, Cause, Change, CommandReason, CpuMillis, Declined, Degraded, Deployed,
     Deployment, DeploymentId, Digest, Fact, FactKey, Failed, Finding, FindingKind, InfrastructureChosen,
     InfrastructureReady, IntakeReference, MachineFacts, ModelFacts, ModelFormat, Plan, Planned, PlatformSelected,
-    Ready, Recovered, Released, Removed, Requested, RevisionId, RollbackRequested, RolledBack, Service, Shifted, Slot,
-    Span, Superseded, Timestamp, ValidationReport, fold,
+    Ready, Recovered, Released, Removed, Requested, Retired, RevisionId, RollbackRequested, RolledBack, Service,
+    Shifted, Slot, Span, Superseded, Timestamp, ValidationReport, fold,
     spec::{ModelDeployment, Spec},
 };
 use std::sync::Arc;
@@ -142,8 +142,17 @@ impl Scenario {
     }
 
     pub(crate) fn requested(&mut self, generation: u32) -> &mut Self {
+        self.requested_by(generation, intake(self.facts.len()))
+    }
+
+    /// For a spec of a custom resource.
+    pub(crate) fn demanded(&mut self, generation: u32, uid: &str, spec: u64) -> &mut Self {
+        let id = super::bridge::own::demand_id(uid, spec);
+        self.requested_by(generation, IntakeReference { source: super::bridge::own::SOURCE.into(), id })
+    }
+
+    pub(crate) fn requested_by(&mut self, generation: u32, intake: IntakeReference) -> &mut Self {
         let deployment = document(self.part.as_ref().unwrap_or(&serde_json::json!({})));
-        let intake = intake(self.facts.len());
         let requested = Requested { spec_digest: deployment.digest(), deployment, intake };
         self.put(generation, 0, Slot::Request, Answer::Requested(requested))
     }
@@ -245,6 +254,14 @@ impl Scenario {
         self.put(generation, revision, Slot::Release, Answer::Released(released))
     }
 
+    /// The same, for a spec of a custom resource.
+    pub(crate) fn demanded_until_released(&mut self, generation: u32, uid: &str, spec: u64) -> &mut Self {
+        self.demanded(generation, uid, spec).planned(generation, 1).deployed(generation, 1);
+        self.four_ready(generation, 1).validated(generation, 1);
+        let released = Released { replaces: None, measurements: Vec::new() };
+        self.put(generation, 1, Slot::Release, Answer::Released(released))
+    }
+
     pub(crate) fn degraded(&mut self, generation: u32, revision: u32) -> &mut Self {
         let finding = Finding::deterministic(FindingKind::Latency, "slow").with_figures(80.0, 50.0, "ms");
         let degraded = Degraded { findings: vec![finding] };
@@ -304,6 +321,10 @@ impl Scenario {
     pub(crate) fn superseded(&mut self, generation: u32) -> &mut Self {
         let superseded = Superseded { by: slipway_kernel::Generation(generation + 1) };
         self.put(generation, 0, Slot::End, Answer::Superseded(superseded))
+    }
+
+    pub(crate) fn retired(&mut self, generation: u32) -> &mut Self {
+        self.put(generation, 0, Slot::End, Answer::Retired(Retired { removed: Vec::new() }))
     }
 
     pub(crate) fn abandoned(&mut self, generation: u32) -> &mut Self {

@@ -8,7 +8,7 @@
 //! Whoever is not here has no workers.
 
 use super::standing::{Standing, demanded_rollback, standing};
-use slipway_kernel::{Answer, Deployment, Plan, RevisionId, RevisionState, Slot, Timestamp};
+use slipway_kernel::{Answer, BlobReference, Deployment, Plan, RevisionId, RevisionState, Slot, Timestamp};
 use std::collections::BTreeMap;
 
 /// A revision that must have workers.
@@ -20,6 +20,8 @@ pub struct Wanted {
     pub plan: Plan,
     /// Which try: another one means other processes.
     pub attempt: u32,
+    /// What was rendered for it.
+    pub manifests: Option<BlobReference>,
 }
 
 /// Who must have workers now, and when that changes by time alone.
@@ -54,7 +56,12 @@ impl Set {
     fn add(&mut self, deployment: &Deployment, id: RevisionId) {
         let Some(revision) = deployment.revision(id) else { return };
         let Some(planned) = revision.planned() else { return };
-        let wanted = Wanted { revision: id, plan: planned.plan.clone(), attempt: failed_tries(revision) };
+        let wanted = Wanted {
+            revision: id,
+            plan: planned.plan.clone(),
+            attempt: failed_tries(revision),
+            manifests: planned.manifests.clone(),
+        };
         self.revisions.insert(id, wanted);
     }
 

@@ -16,8 +16,8 @@ pub use rights::{PrincipalConfig, authorize};
 
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
-use slipway_bus::{Bus, DeadLetter, Draft, DutyError, Gate, IntakeAnswer, IntakeMessage, View, WrittenAgainst};
-use slipway_kernel::{Deployment, DeploymentId, IntakeReference, fold};
+use slipway_bus::{Bus, DeadLetter, Draft, DutyError, Folded, Gate, IntakeAnswer, IntakeMessage, View, WrittenAgainst};
+use slipway_kernel::{DeploymentId, IntakeReference, fold};
 use std::sync::Arc;
 
 /// How often a decision is made anew when the log moved meanwhile. Each round loses against another fact of the same
@@ -31,12 +31,6 @@ pub struct Gatekeeper {
     view: View,
     principals: Arc<[PrincipalConfig]>,
     telemetry: Telemetry,
-}
-
-/// A deployment with the token for a guarded write.
-struct Known {
-    deployment: Deployment,
-    last_sequence: u64,
 }
 
 impl Gatekeeper {
@@ -93,37 +87,23 @@ impl Gatekeeper {
                 WrittenAgainst::Adopted(fact) if fact.answer.intake() == Some(&intake) => {
                     return Ok(Ok(IntakeAnswer::accepted(&key, format!("{name} already"))));
                 }
-                WrittenAgainst::Adopted(_) | WrittenAgainst::Moved => known = self.read(&id).await?,
+                WrittenAgainst::Adopted(_) | WrittenAgainst::Moved => known = self.bus.log().fold(&id).await?,
             }
         }
         Err(DutyError::transient(anyhow::anyhow!("`{id}` moved {MAX_ROUNDS} times while a demand was decided on")))
     }
 
-    fn viewed(&self, id: &DeploymentId) -> Known {
-        match self.view.get(id) {
-            Some(folded) => Known { deployment: folded.deployment.clone(), last_sequence: folded.last_sequence },
-            None => Known { deployment: fold(id, []), last_sequence: 0 },
-        }
+    fn viewed(&self, id: &DeploymentId) -> Folded {
+        let unknown = || Folded { deployment: fold(id, []), last_sequence: 0 };
+        self.view.get(id).map_or_else(unknown, |folded| Folded::clone(&folded))
     }
 
     /// Reads the log itself; whether it says more than what was known, which is then replaced.
-    async fn is_behind(&self, id: &DeploymentId, known: &mut Known) -> Result<bool, DutyError> {
-        let fresh = self.read(id).await?;
+    async fn is_behind(&self, id: &DeploymentId, known: &mut Folded) -> Result<bool, DutyError> {
+        let fresh = self.bus.log().fold(id).await?;
         let behind = fresh.last_sequence > known.last_sequence;
         *known = fresh;
         Ok(behind)
-    }
-
-    async fn read(&self, id: &DeploymentId) -> Result<Known, DutyError> {
-        let entries = self.bus.log().read(id).await?;
-        let last_sequence = entries.iter().map(|entry| entry.sequence).max().unwrap_or(0);
-        let facts = entries.iter().filter_map(|entry| entry.content.fact().cloned());
-        let mut deployment = fold(id, facts);
-        deployment.set_aside.extend(entries.iter().filter_map(|entry| match &entry.content {
-            slipway_bus::Content::SetAside(aside) => Some(aside.clone()),
-            _ => None,
-        }));
-        Ok(Known { deployment, last_sequence })
     }
 
     /// What cannot be read is kept for a person, with the reason.

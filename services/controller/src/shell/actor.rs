@@ -1,8 +1,8 @@
 //! The controller as an actor of the bus.
 
-use super::{decide, group_of, wishes::model_of};
+use super::{decide, group_of, manifests::Renderer, wishes::model_of};
 use crate::{
-    domain::{Deadlines, due, duty::Duty, manifest},
+    domain::{Deadlines, due, duty::Duty},
     target::{Status, Target},
     telemetry::Telemetry,
 };
@@ -25,6 +25,7 @@ pub(crate) struct Controller {
     pub(super) deadlines: Deadlines,
     pub(super) telemetry: Telemetry,
     pub(super) routes: Watched<Vec<RouteReport>>,
+    renderer: Renderer,
 }
 
 impl Controller {
@@ -33,8 +34,9 @@ impl Controller {
         deadlines: Deadlines,
         telemetry: Telemetry,
         routes: Watched<Vec<RouteReport>>,
+        renderer: Renderer,
     ) -> Self {
-        Self { target, deadlines, telemetry, routes }
+        Self { target, deadlines, telemetry, routes, renderer }
     }
 
     /// Writes the fact that a duty comes to.
@@ -68,10 +70,12 @@ impl Controller {
         let Some((key, Answer::Planned(mut planned))) = duty.fact(&scene.folded.deployment) else {
             return Ok(Done::Again);
         };
-        let model = model_of(&scene.folded.deployment, key.generation);
-        let document = manifest::processes(&scene.id, key.revision_id(), &planned.plan, model);
+        let deployment = &scene.folded.deployment;
+        let Some(generation) = deployment.generations.get(&key.generation) else { return Ok(Done::Again) };
+        let (model, spec) = (model_of(deployment, key.generation), generation.spec());
+        let (document, media) = self.renderer.render(&scene.id, key.revision_id(), &planned.plan, model, spec);
         let text = serde_json::to_vec_pretty(&document).map_err(DutyError::permanent)?;
-        planned.manifests = Some(scene.bus.blobs().put(text, manifest::MEDIA_TYPE).await?);
+        planned.manifests = Some(scene.bus.blobs().put(text, media).await?);
         self.write_as(&key, Answer::Planned(planned), None, scene).await
     }
 

@@ -2,17 +2,20 @@
 //!
 //! - [`actor`]: from a duty to its performance.
 //! - [`deploy`]: workers up, and the answer `deployed` or `deploy-failed`.
+//! - [`manifests`]: what is rendered of a plan.
 //! - [`queues`]: what waits for a revision that is gone goes to the one that serves.
 //! - [`rollout`]: shares of the traffic, held against their measurements.
 //! - [`wishes`]: tells the target which revisions must have workers, from the log alone.
 
 mod actor;
 mod deploy;
+mod manifests;
 mod queues;
 mod rollout;
 mod wishes;
 
 pub(crate) use actor::Controller;
+pub(crate) use manifests::Renderer;
 pub(crate) use queues::Queues;
 pub(crate) use wishes::Wisher;
 

@@ -179,7 +179,7 @@ mod tests {
     use crate::domain::{Wanted, scenario::plan};
 
     fn desired(revision: u32) -> Desired {
-        let wanted = Wanted { revision: RevisionId::new(1, revision), plan: plan(), attempt: 0 };
+        let wanted = Wanted { revision: RevisionId::new(1, revision), plan: plan(), attempt: 0, manifests: None };
         Desired { wanted, model: Model::default() }
     }
 

@@ -1,11 +1,13 @@
-//! Where workers run. The trait has the local target (supervised processes) and the simulated one behind it, so that
-//! the mesh can be driven with its effects simulated; Kubernetes comes as a third.
+//! Where workers run. The trait has two targets behind it, supervised processes of this machine and pods of a cluster, and a simulated one, so
+//! that the mesh can be driven without effects.
 //!
 //! A target is level-triggered: it is told what shall be, compares it with what is, and does the difference, again and
 //! again.
 
+pub mod kubernetes;
 pub mod local;
 pub mod simulated;
+mod wishes;
 
 use crate::domain::{Wanted, manifest::Model};
 use async_trait::async_trait;

@@ -46,7 +46,7 @@ fn plan(replicas: u32) -> Plan {
 }
 
 fn desired(revision: u32, replicas: u32) -> Desired {
-    let wanted = Wanted { revision: RevisionId::new(1, revision), plan: plan(replicas), attempt: 0 };
+    let wanted = Wanted { revision: RevisionId::new(1, revision), plan: plan(replicas), attempt: 0, manifests: None };
     Desired { wanted, model: Model::default() }
 }
 

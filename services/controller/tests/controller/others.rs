@@ -23,6 +23,8 @@ pub struct Others {
     verdict: Mutex<Verdict>,
     /// Whether a person must approve the choice.
     pub needs_approval: AtomicBool,
+    /// Whether nobody says for now that what it made is removed.
+    pub holds_removals: AtomicBool,
 }
 
 pub fn report() -> ValidationReport {
@@ -40,7 +42,12 @@ pub fn refused(findings: Vec<slipway_kernel::Finding>) -> Option<Answer> {
 impl Others {
     pub fn new(buses: BTreeMap<Service, Bus>) -> Arc<Self> {
         let verdict: Verdict = Box::new(|_, _| validated());
-        Arc::new(Self { buses, verdict: Mutex::new(verdict), needs_approval: AtomicBool::new(false) })
+        Arc::new(Self {
+            buses,
+            verdict: Mutex::new(verdict),
+            needs_approval: AtomicBool::new(false),
+            holds_removals: AtomicBool::new(false),
+        })
     }
 
     pub fn judge(&self, verdict: impl Fn(RevisionId, &Planned) -> Option<Answer> + Send + Sync + 'static) {
@@ -82,7 +89,8 @@ impl Others {
         };
         let Some(newest) = deployment.newest() else { return answers };
         if deployment.is_retiring(newest.generation) {
-            for service in Service::REMOVERS.into_iter().filter(|service| !newest.removed(*service)) {
+            let holds = self.holds_removals.load(Ordering::Relaxed);
+            for service in Service::REMOVERS.into_iter().filter(|service| !holds && !newest.removed(*service)) {
                 put(newest, None, Slot::Removal(service), Answer::Removed(Removed { items: vec![] }));
             }
             return answers;

@@ -13,13 +13,11 @@ use slipway_proto::inference::grpc_inference_service_client::GrpcInferenceServic
 use slipway_proto::oip::{Tensor, raw_request};
 use slipway_runtime::Frame;
 use slipway_runtime::tls::{self, SpiffeId};
-use slipway_testkit::{NatsServer, eventually};
+use slipway_testkit::{Authority, NatsServer, eventually};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
-
-use crate::authority::Authority;
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 pub const HOST: &str = "here";
@@ -64,7 +62,9 @@ impl Mesh {
 
     /// Security begins to grant identities.
     pub fn grant(&self) {
-        self.authority.grant(self.security.clone());
+        self.authority.grant(self.security.clone(), |request| {
+            assert!(request.subject.starts_with("spiffe://slipway/ns/default/deployment/digits/revision/"));
+        });
     }
 
     /// The controller writes whom it wants.
@@ -119,13 +119,16 @@ impl Mesh {
         &self,
         service: Service,
     ) -> Result<GrpcInferenceServiceClient<Channel>, tonic::transport::Error> {
+        self.channel(service).await.map(GrpcInferenceServiceClient::new)
+    }
+
+    /// The connection of such a client.
+    pub async fn channel(&self, service: Service) -> Result<Channel, tonic::transport::Error> {
         let address = self.worker().await.unwrap().address.parse().unwrap();
         let expected = SpiffeId::Revision { deployment: deployment(), revision: revision() };
         let member = self.authority.member(&SpiffeId::Service(service));
         let config = member.client_config(expected).unwrap();
-        let channel =
-            Endpoint::from_static("http://worker").connect_with_connector(tls::connector(address, config)).await?;
-        Ok(GrpcInferenceServiceClient::new(channel))
+        Endpoint::from_static("http://worker").connect_with_connector(tls::connector(address, config)).await
     }
 }
 

@@ -11,12 +11,13 @@
     reason = "a test"
 )]
 
-mod authority;
+mod control;
 mod direct;
 mod examples;
 mod failing;
 mod gpu;
 mod harness;
 mod lifetime;
+mod platform;
 mod process;
 mod queued;

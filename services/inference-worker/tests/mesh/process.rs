@@ -25,7 +25,7 @@ fn file(mesh: &Mesh, config: &Config, instance: &str, more: &str) -> String {
 data_dir = "{data}"
 drain = "10s"
 [common.admin]
-listen = "127.0.0.1:0"
+listen = "{admin}"
 [bus]
 url = "{url}"
 nkey_seed_file = "{seed}"
@@ -35,7 +35,7 @@ revision = "{revision}"
 instance = "{instance}"
 host = "{host}"
 fencing_token = 3
-listen = "127.0.0.1:0"
+listen = "{listen}"
 model_digest = "{digest}"
 model_format = "onnx"
 max_batch = 4
@@ -47,6 +47,8 @@ stop_unwanted_after = "30s"
 {more}
 "#,
         data = mesh.data.path().display(),
+        admin = config.common.admin.listen.unwrap_or(worker.listen),
+        listen = worker.listen,
         url = config.bus.url,
         seed = config.bus.nkey_seed_file.as_ref().unwrap().display(),
         deployment = worker.deployment,
@@ -56,7 +58,7 @@ stop_unwanted_after = "30s"
     )
 }
 
-fn spawn(mesh: &Mesh, config: &Config, instance: &str) -> Child {
+pub fn spawn(mesh: &Mesh, config: &Config, instance: &str) -> Child {
     spawn_with(mesh, config, instance, "", None)
 }
 

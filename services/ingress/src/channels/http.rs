@@ -21,7 +21,8 @@ pub struct HttpDoor {
 }
 
 impl HttpDoor {
-    /// Takes the address and reads the certificate, so that what is wrong with either is known at the start.
+    /// Takes the address and reads the certificate, so that what is wrong with either is known at the start. The bound is that of the whole
+    /// end, the notice included.
     ///
     /// # Errors
     /// [`IngressError`].
@@ -37,7 +38,8 @@ impl HttpDoor {
             max_connections: config.max_connections,
             max_streams: limits::STREAMS_PER_CONNECTION,
             header_timeout: config.header_timeout.0,
-            bound,
+            notice: config.notice.0,
+            bound: bound.saturating_sub(config.notice.0),
             ..drain::HttpLimits::default()
         };
         Ok(Self { listener, address, certificate, limits })

@@ -22,6 +22,20 @@ impl Sample {
     pub fn has(&self, labels: &[(&str, &str)]) -> bool {
         labels.iter().all(|(name, value)| self.labels.get(*name).is_some_and(|found| found == value))
     }
+
+    /// The value of a counter, which is a whole number; 0 for what is none.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut to what a count can be")]
+        let count = self.value as u64;
+        count
+    }
+
+    /// The upper bound of a bucket of a histogram.
+    #[must_use]
+    pub fn bound(&self) -> Option<f64> {
+        number(self.labels.get("le")?)
+    }
 }
 
 /// The samples of an exposition. Lines that are none (comments, what cannot be read) are skipped.

@@ -133,6 +133,7 @@ impl Fetcher {
             Source::File(path) => file::copy(path, self.roots.clone(), to, limit).await,
             Source::Https(url) => self.https.download(&url, to, limit).await,
             Source::Object { bucket, name } => object::copy(&bucket, &name, to, limit, bus).await,
+            Source::Blob(digest) => object::copy_blob(&digest, to, limit, bus).await,
         }
     }
 }

@@ -1,8 +1,24 @@
-//! Objects of the broker's store, put there by a user into a bucket of his own.
+//! Objects of the broker's stores: put by a user into a bucket of his own, or by `slipway deploy` among the blobs of the mesh.
 
 use super::{FetchError, Fetched, Limit};
-use slipway_bus::{BlobError, Bus};
+use slipway_bus::{BlobError, Bus, topology::BLOBS};
+use slipway_kernel::Digest;
 use std::path::Path;
+
+/// Copies a blob of the mesh.
+pub(super) async fn copy_blob(
+    digest: &Digest,
+    to: &Path,
+    limit: Limit,
+    bus: Option<&Bus>,
+) -> Result<Fetched, FetchError> {
+    let fetched = copy(BLOBS, digest.as_str(), to, limit, bus).await?;
+    if fetched.digest == *digest {
+        return Ok(fetched);
+    }
+    let reason = format!("what is stored there digests to {}", fetched.digest);
+    Err(FetchError::not_allowed(reason, "hand the file in again: `slipway deploy`"))
+}
 
 /// Copies the object.
 pub(super) async fn copy(

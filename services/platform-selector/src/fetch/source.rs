@@ -1,6 +1,10 @@
 //! What a URI names. The gate has refused the worst already; nothing here relies on it.
 
 use super::FetchError;
+use slipway_kernel::{
+    Digest,
+    spec::{BLOB, blob_digest},
+};
 use std::path::{Component, PathBuf};
 use url::{Host, Url};
 
@@ -25,6 +29,8 @@ pub enum Source {
         /// The object.
         name: String,
     },
+    /// In the mesh's own store, where `slipway deploy` puts files of another machine.
+    Blob(Digest),
 }
 
 impl Source {
@@ -33,7 +39,8 @@ impl Source {
     /// # Errors
     /// [`FetchError::NotAllowed`], when it is none that may be asked.
     pub fn parse(uri: &str) -> Result<Self, FetchError> {
-        const SCHEMES: &str = "use file:///absolute/path, https://host/path or nats-object://bucket/name";
+        const SCHEMES: &str =
+            "use file:///absolute/path, https://host/path, nats-object://bucket/name or blob://sha256";
         if uri.len() > LONGEST || uri.chars().any(|c| c.is_control() || c == '\\' || c == ' ') {
             return Err(FetchError::not_allowed(
                 "the address is too long or holds characters that no address has",
@@ -42,6 +49,10 @@ impl Source {
         }
         if let Some(rest) = uri.strip_prefix("nats-object://") {
             return object(rest);
+        }
+        if uri.starts_with(BLOB) {
+            let named = blob_digest(uri).map(Self::Blob);
+            return named.ok_or_else(|| FetchError::not_allowed("the address names no digest", "use blob://sha256"));
         }
         let url = Url::parse(uri)
             .map_err(|error| FetchError::not_allowed(format!("the address is none: {error}"), SCHEMES))?;
@@ -119,6 +130,8 @@ mod tests {
             Source::parse("nats-object://models/team/digits.onnx").unwrap(),
             Source::Object { bucket: "models".into(), name: "team/digits.onnx".into() }
         );
+        let digest = Digest::of(b"model");
+        assert_eq!(Source::parse(&format!("blob://{digest}/m.onnx")).unwrap(), Source::Blob(digest));
         assert!(matches!(Source::parse("https://example.com/m.onnx?signature=x").unwrap(), Source::Https(_)));
     }
 
@@ -148,6 +161,8 @@ mod tests {
             "nats-object://buc.ket/x",
             "nats-object://>/x",
             "nats-object://slipway-blobs/abc",
+            "blob://abc",
+            "blob:///m.onnx",
             "",
         ] {
             assert!(matches!(Source::parse(uri), Err(FetchError::NotAllowed { .. })), "{uri:?}");

@@ -1,7 +1,7 @@
 //! What is there to choose from: an input of the decision, found by the shell and by configuration.
 
 use super::prices::Prices;
-use slipway_kernel::{MachineFacts, Span, spec::Target};
+use slipway_kernel::{GpuFacts, MachineFacts, Span, spec::Target};
 
 /// Everything the choice knows beside the spec.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,12 +14,14 @@ pub struct Surroundings {
     pub cpu_overcommit: f64,
     /// What the operator says of the cluster that is there.
     pub kubernetes: OwnPlace,
-    /// Whether that cluster has nodes with GPUs.
-    pub kubernetes_gpus: bool,
+    /// What GPUs that cluster has.
+    pub kubernetes_gpus: ClusterGpus,
     /// What the operator says of machines that could be set up.
     pub bare_metal: OwnPlace,
     /// What the network between the clients and a cloud region costs.
     pub cloud_latency: Span,
+    /// The targets that this installation can carry out.
+    pub executors: Vec<Target>,
     /// What can be reached from here.
     pub reach: Reach,
     /// What things cost.
@@ -35,6 +37,15 @@ pub struct OwnPlace {
     pub compliance: Vec<String>,
     /// What the network between it and the clients costs.
     pub latency: Span,
+}
+
+/// The GPUs of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterGpus {
+    /// These are on its nodes.
+    Seen(Vec<GpuFacts>),
+    /// Nobody looked, or nodes come when they are needed: whether it has some, as the operator says.
+    Said(bool),
 }
 
 /// What this installation has access to. Found by looking for credentials, never by using them.
@@ -53,16 +64,13 @@ pub struct Reach {
 /// Whether this installation could act on a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// Whether this version has an executor for it.
+    /// Whether this installation has an executor for it.
     pub executable: bool,
     /// Whether it can be reached from here.
     pub reachable: bool,
     /// One sentence.
     pub note: String,
 }
-
-/// The targets this version can carry out.
-pub const EXECUTORS: [Target; 1] = [Target::Local];
 
 /// The targets that a choice is made among, in the order that breaks ties.
 pub const TARGETS: [Target; 6] =
@@ -86,10 +94,11 @@ impl Surroundings {
     /// Whether this installation could act on `target`.
     #[must_use]
     pub fn access(&self, target: Target) -> Access {
-        let executable = EXECUTORS.contains(&target);
-        let missing = if executable { "" } else { "; this version has no executor for it" };
+        let executable = self.executors.contains(&target);
+        let missing = if executable { "" } else { "; this installation has no executor for it" };
         let (reachable, found) = match target {
             Target::Local | Target::Auto => (true, "always there".to_owned()),
+            Target::Kubernetes if executable => (true, "workers are kept there".to_owned()),
             Target::Kubernetes => found(self.reach.kubernetes.as_ref(), "no kubeconfig and no cluster around"),
             Target::Aws => found(self.reach.aws.as_ref(), "no AWS credentials configured"),
             Target::Azure => found(self.reach.azure.as_ref(), "no Azure credentials configured"),
@@ -131,26 +140,30 @@ pub(crate) mod tests {
             },
             cpu_overcommit: 2.0,
             kubernetes: OwnPlace { latency: Span::millis(2), ..OwnPlace::default() },
-            kubernetes_gpus: false,
+            kubernetes_gpus: ClusterGpus::Said(false),
             bare_metal: OwnPlace {
                 regions: vec!["on-prem".to_owned()],
                 compliance: vec!["air-gapped".to_owned()],
                 latency: Span::millis(1),
             },
             cloud_latency: Span::millis(25),
+            executors: vec![Target::Local],
             reach: Reach::default(),
             prices: round(),
         }
     }
 
     #[test]
-    fn only_local_has_an_executor_and_the_note_says_so() {
+    fn who_has_no_executor_says_so_in_the_note() {
         let mut surroundings = small_machine();
         surroundings.reach.kubernetes = Some("the kubeconfig of this user".to_owned());
         let access = surroundings.access(Target::Kubernetes);
         assert!(access.reachable && !access.executable);
-        assert_eq!(access.note, "access: the kubeconfig of this user; this version has no executor for it");
+        assert_eq!(access.note, "access: the kubeconfig of this user; this installation has no executor for it");
         assert!(surroundings.access(Target::Local).executable);
         assert!(!surroundings.access(Target::Aws).reachable);
+        surroundings.executors = vec![Target::Kubernetes];
+        assert_eq!(surroundings.access(Target::Kubernetes).note, "access: workers are kept there");
+        assert!(!surroundings.access(Target::Local).executable);
     }
 }

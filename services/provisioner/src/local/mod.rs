@@ -15,7 +15,9 @@ pub use remove::remove;
 pub use worker::Engines;
 
 use crate::config::LocalConfig;
-use slipway_kernel::{ByteSize, Cause, DeploymentId, Finding, FindingKind, Generation, MachineFacts, Proof};
+use slipway_kernel::{
+    ByteSize, Cause, CpuMillis, DeploymentId, Finding, FindingKind, Generation, MachineFacts, Proof, spec::Placement,
+};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -32,8 +34,14 @@ pub struct Order {
     pub claim: Claim,
     /// Workers to begin with.
     pub workers: u32,
+    /// Processor time of each.
+    pub cpu: CpuMillis,
     /// Memory of each.
     pub memory: ByteSize,
+    /// GPUs of each.
+    pub gpus: u32,
+    /// On which nodes, where there are some.
+    pub placement: Placement,
 }
 
 /// Why the place is not ready.
@@ -140,7 +148,10 @@ mod tests {
             generation: Generation(1),
             claim: Claim { log_created: Timestamp(1), token },
             workers: 2,
+            cpu: CpuMillis(1_000),
             memory: ByteSize::mebibytes(64),
+            gpus: 0,
+            placement: Placement::default(),
         }
     }
 

@@ -124,7 +124,7 @@ impl std::fmt::Debug for Signer {
 }
 
 /// The times of a certificate of the authority and its public key.
-fn inspect(pem: &str) -> Result<(Term, Vec<u8>), CertificateError> {
+pub(super) fn inspect(pem: &str) -> Result<(Term, Vec<u8>), CertificateError> {
     let unreadable = |reason: String| CertificateError::Read(reason);
     let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|error| unreadable(error.to_string()))?;
     let (_, certificate) = X509Certificate::from_der(&block.contents).map_err(|error| unreadable(error.to_string()))?;

@@ -1,15 +1,19 @@
 //! The mesh's own certificate authority: made once, kept in files, followed by its successor in time, and trusted by whoever
 //! follows the bundle it publishes.
 //!
+//! Where somebody else keeps the files (a mounted Secret), it makes none and forgets none: [`renew`] says what is to become of them.
+//!
 //! It signs only while what it has in its folder is what the mesh trusts. A replica that finds another authority in force, or
 //! no key for the one in force, signs nothing and says so: whether to begin anew is an operator's decision.
 
 mod bundle;
 pub(crate) mod certificate;
+mod renewal;
 pub(crate) mod request;
 mod store;
 
 pub use certificate::CertificateError;
+pub use renewal::{Renewal, renew};
 pub use store::StoreError;
 
 use crate::{
@@ -67,6 +71,9 @@ pub enum AuthorityError {
     /// There is none yet, or no longer.
     #[error("there is no authority to sign with")]
     Absent,
+    /// There is none where somebody else keeps it.
+    #[error("there is no valid authority in the mounted folder; `slipway cluster-init` makes one")]
+    NotMounted,
     /// The key and certificate made for itself cannot be used.
     #[error("an own identity cannot be made")]
     Own(#[from] TlsError),
@@ -121,7 +128,7 @@ impl Authority {
     /// When the folder cannot be made.
     pub fn new(folder: &Path, config: &AuthorityConfig, identity: Duration) -> Result<Self, AuthorityError> {
         Ok(Self {
-            store: Store::open(folder)?,
+            store: Store::open(folder, config.mounted)?,
             lifetimes: Lifetimes { authority: config.lifetime.0, identity, settle: config.settle.0 },
             loss: config.without_key,
             current: watch::channel(None).0,
@@ -218,7 +225,7 @@ impl Authority {
             self.current.send_replace(None);
             return Err(AuthorityError::Elsewhere);
         }
-        if self.standing(&signers, now).make_next {
+        if !self.store.is_mounted() && self.standing(&signers, now).make_next {
             let key = LeaseKey::mesh(Service::Security, "authority");
             match bus.leases().acquire(&key, LEASE).await? {
                 Some(lease) => {
@@ -231,7 +238,8 @@ impl Authority {
             }
         }
         let standing = self.standing(&signers, now);
-        let signing = standing.signing.and_then(|n| signers.get(n)).ok_or(AuthorityError::Absent)?;
+        let absent = || if self.store.is_mounted() { AuthorityError::NotMounted } else { AuthorityError::Absent };
+        let signing = standing.signing.and_then(|n| signers.get(n)).ok_or_else(absent)?;
         let bundle = self.bundle_of(&signers, &standing, &published, now);
         self.publish(bus, &bundle, &published, now).await?;
         *self.was_in_force.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -271,9 +279,13 @@ impl Authority {
     fn bundle_of(&self, signers: &[Arc<Signer>], standing: &Standing, published: &[String], now: Timestamp) -> String {
         let mut bundle: Vec<String> =
             standing.trusted.iter().filter_map(|n| signers.get(*n)).map(|signer| normal(&signer.pem)).collect();
-        let ours: Vec<String> = signers.iter().map(|signer| normal(&signer.pem)).collect();
-        if self.loss != Loss::ReplaceAndDistrust && now < lost_is_trusted_until(&terms(signers), &self.lifetimes) {
-            bundle.extend(published.iter().filter(|one| !ours.contains(one)).cloned());
+        if self.loss != Loss::ReplaceAndDistrust {
+            let ours: Vec<String> = signers.iter().map(|signer| normal(&signer.pem)).collect();
+            let lost_is_trusted = now < lost_is_trusted_until(&terms(signers), &self.lifetimes);
+            let newest = signers.last().map_or(Timestamp(0), |signer| signer.term.since);
+            let others = published.iter().filter(|one| !ours.contains(one));
+            // A mounted folder changes for one replica before it does for another: what is newer than all of ours, ours will be.
+            bundle.extend(others.filter(|one| lost_is_trusted || made_after(one, newest)).cloned());
         }
         bundle.concat()
     }
@@ -288,6 +300,11 @@ impl Authority {
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
         Ok(())
     }
+}
+
+/// Whether a certificate of an authority was made after `newest`.
+fn made_after(pem: &str, newest: Timestamp) -> bool {
+    certificate::inspect(pem).is_ok_and(|(term, _)| term.since > newest)
 }
 
 fn terms(signers: &[Arc<Signer>]) -> Vec<Term> {
@@ -364,6 +381,20 @@ pub(crate) mod tests {
             assert!(!authority.may_sign(&signers, &foreign), "two that replace each other would never end");
             assert!(authority.may_sign(&signers, &certificates(&bundle)));
         }
+    }
+
+    #[test]
+    fn what_another_replica_has_mounted_already_is_not_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = authority(folder.path(), Loss::Wait);
+        let signers = authority.make_next(NOW).unwrap();
+        let standing = authority.standing(&signers, NOW);
+        let later = NOW.after(authority.lifetimes.authority / 3 * 2);
+        let made = |at: Timestamp| normal(&make_authority(at, authority.lifetimes.authority).unwrap().pem);
+        let (before, after) = (made(Timestamp(NOW.0 - 1_000)), made(later));
+        let published = vec![before, normal(&signers[0].pem), after.clone()];
+        let bundle = authority.bundle_of(&signers, &standing, &published, later);
+        assert_eq!(certificates(&bundle), [normal(&signers[0].pem), after]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::certificate::{CertificateError, Made, Signer};
 use crate::{
     domain::authority::Term,
-    files::{self, FileError},
+    files::{self, FileError, Readers},
 };
 use slipway_kernel::Timestamp;
 use std::{
@@ -33,32 +33,56 @@ pub enum StoreError {
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     folder: PathBuf,
+    mounted: bool,
+}
+
+/// What the files of one that was made in this second are called: certificate and key.
+pub(super) fn names(seconds: u64) -> [String; 2] {
+    [format!("{seconds}.pem"), format!("{seconds}.key")]
+}
+
+/// In which second a certificate of this name was made; none if it is none.
+pub(super) fn made_in(name: &str) -> Option<u64> {
+    name.strip_suffix(".pem").and_then(|stem| stem.parse().ok())
+}
+
+/// One of them, from what is in its files.
+pub(super) fn read(name: &Path, pem: &str, key_pem: &str) -> Result<Signer, StoreError> {
+    Signer::read(pem, key_pem).map_err(|source| StoreError::Content { path: name.to_owned(), source })
 }
 
 impl Store {
-    /// The folder, made if it is not there.
-    pub(crate) fn open(folder: &Path) -> Result<Self, StoreError> {
-        files::private_folder(folder)?;
-        Ok(Self { folder: folder.to_owned() })
+    /// The folder, made if it is not there. A mounted one is somebody else's: it is read, and nothing more.
+    pub(crate) fn open(folder: &Path, mounted: bool) -> Result<Self, StoreError> {
+        if !mounted {
+            files::private_folder(folder)?;
+        }
+        Ok(Self { folder: folder.to_owned(), mounted })
+    }
+
+    /// Whether somebody else keeps it.
+    pub(crate) const fn is_mounted(&self) -> bool {
+        self.mounted
     }
 
     /// Everything in it, oldest first. A key without its certificate is one whose making was cut off: it has signed nothing.
     pub(crate) fn load(&self) -> Result<Vec<Arc<Signer>>, StoreError> {
+        let readers = if self.mounted { Readers::Group } else { Readers::Owner };
         let mut signers = Vec::new();
         for since in self.seconds()? {
-            let (certificate, key) = self.paths(since);
-            let (Some(pem), Some(key_pem)) = (files::read_public(&certificate)?, files::read_secret(&key)?) else {
+            let [certificate, key] = self.paths(since);
+            let (Some(pem), Some(key_pem)) = (files::read_public(&certificate)?, files::read_secret(&key, readers)?)
+            else {
                 continue;
             };
-            let signer = Signer::read(&pem, &key_pem);
-            signers.push(Arc::new(signer.map_err(|source| StoreError::Content { path: certificate, source })?));
+            signers.push(Arc::new(read(&certificate, &pem, &key_pem)?));
         }
         Ok(signers)
     }
 
     /// Keeps a new one: the key first, so that a certificate that is there has its key.
     pub(crate) fn keep(&self, since: Timestamp, made: &Made) -> Result<(), StoreError> {
-        let (certificate, key) = self.paths(since.0 / 1_000);
+        let [certificate, key] = self.paths(since.0 / 1_000);
         files::write_secret(&key, &made.key_pem)?;
         files::write_public(&certificate, &made.pem)?;
         Ok(())
@@ -66,14 +90,14 @@ impl Store {
 
     /// Forgets one, its key first.
     pub(crate) fn forget(&self, term: Term) -> Result<(), StoreError> {
-        let (certificate, key) = self.paths(term.since.0 / 1_000);
+        let [certificate, key] = self.paths(term.since.0 / 1_000);
         files::remove(&key)?;
         files::remove(&certificate)?;
         Ok(())
     }
 
-    fn paths(&self, seconds: u64) -> (PathBuf, PathBuf) {
-        (self.folder.join(format!("{seconds}.pem")), self.folder.join(format!("{seconds}.key")))
+    fn paths(&self, seconds: u64) -> [PathBuf; 2] {
+        names(seconds).map(|name| self.folder.join(name))
     }
 
     fn seconds(&self) -> Result<Vec<u64>, StoreError> {
@@ -81,9 +105,7 @@ impl Store {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            let seconds: Option<u64> =
-                name.to_str().and_then(|name| name.strip_suffix(".pem")).and_then(|stem| stem.parse().ok());
-            found.extend(seconds);
+            found.extend(name.to_str().and_then(made_in));
         }
         found.sort_unstable();
         Ok(found)
@@ -105,7 +127,7 @@ mod tests {
     #[test]
     fn what_was_kept_is_read_again_oldest_first_and_keys_are_private() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("ca")).unwrap();
+        let store = Store::open(&folder.path().join("ca"), false).unwrap();
         assert!(store.load().unwrap().is_empty());
         kept(&store, NOW.after(DAY));
         kept(&store, NOW);
@@ -119,9 +141,20 @@ mod tests {
     }
 
     #[test]
+    fn a_mounted_folder_is_read_as_it_is_mounted() {
+        let folder = tempfile::tempdir().unwrap();
+        kept(&Store::open(folder.path(), false).unwrap(), NOW);
+        let key = folder.path().join("1800000000.key");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o440)).unwrap();
+        assert_eq!(Store::open(folder.path(), true).unwrap().load().unwrap().len(), 1);
+        let missing = folder.path().join("missing");
+        assert!(Store::open(&missing, true).unwrap().load().is_err() && !missing.exists());
+    }
+
+    #[test]
     fn a_making_that_was_cut_off_is_passed_over() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(folder.path(), false).unwrap();
         kept(&store, NOW);
         fs::remove_file(folder.path().join("1800000000.pem")).unwrap();
         assert!(store.load().unwrap().is_empty());
@@ -132,7 +165,7 @@ mod tests {
     #[test]
     fn a_key_that_others_may_read_or_that_belongs_elsewhere_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(folder.path(), false).unwrap();
         kept(&store, NOW);
         let key = folder.path().join("1800000000.key");
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();

@@ -4,6 +4,8 @@
 //! is the digest. The file is written first, so a crash between the two leaves a key that can still be made known, never one
 //! that is good and that nobody knows.
 
+use slipway_kernel::{Deployment, DeploymentId};
+
 /// What a key begins with, so that a person and a scanner of leaked secrets recognise one.
 pub const PREFIX: &str = "slw_";
 /// Random bytes in a key: as many as the digest that stands for it.
@@ -38,6 +40,30 @@ pub fn step(wanted: bool, known: &[String], file: Option<&str>) -> Step {
         // Never back to life what was taken back.
         (false, Some(_)) => Step::Make,
     }
+}
+
+/// The most keys of a deployment. Each caller's own one, for as many callers as an operator tells apart by hand.
+const MOST: usize = 64;
+
+/// Whether an operator who asks is given one more key of a deployment that has `known` of them.
+///
+/// # Errors
+/// Why not.
+pub fn issuable(id: &DeploymentId, deployment: Option<&Deployment>, known: usize) -> Result<(), String> {
+    let newest = deployment.and_then(|deployment| deployment.newest());
+    let (Some(deployment), Some(newest)) = (deployment, newest) else {
+        return Err(format!("there is no deployment {id}"));
+    };
+    if deployment.is_retiring(newest.generation) {
+        return Err(format!("{id} is retired, or about to be"));
+    }
+    if !newest.spec().access.api_keys {
+        return Err(format!("spec.access.apiKeys of {id} is false: nobody is let in by a key"));
+    }
+    if known >= MOST {
+        return Err(format!("{id} has {known} keys, at most {MOST}; take back one that nobody needs"));
+    }
+    Ok(())
 }
 
 /// Whether a text has the form of a key.
@@ -103,6 +129,21 @@ mod tests {
         assert_eq!(step(true, &[], None), Step::Make);
         // The file was written, the record was not.
         assert_eq!(step(true, &[], Some("new")), Step::Announce);
+    }
+
+    #[test]
+    fn a_key_is_issued_for_what_is_there_and_wants_keys() {
+        use crate::testing::{History, id};
+        let refused =
+            |history: &History, known| issuable(&id(), Some(&history.fold()), known).err().unwrap_or_default();
+        let wanted = History::new().requested(1);
+        assert_eq!(refused(&wanted, MOST - 1), "");
+        assert!(refused(&wanted, MOST).contains("at most 64"));
+        assert!(refused(&History::new(), 0).contains("there is no deployment"));
+        assert!(issuable(&id(), None, 0).unwrap_err().contains("there is no deployment"));
+        assert!(refused(&wanted.clone().retire_requested(1), 0).contains("retired"));
+        let without = serde_json::json!({ "access": { "apiKeys": false, "anonymous": true } });
+        assert!(refused(&History::new().requested_as(1, &without), 0).contains("spec.access.apiKeys"));
     }
 
     #[test]

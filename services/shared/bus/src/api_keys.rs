@@ -1,6 +1,7 @@
 //! Hashed API keys per deployment: written by security, read by the ingress. The keys themselves are shown once and kept nowhere.
 
 use crate::{
+    ask,
     connect::Bus,
     error::BusError,
     kv::{Table, decode_all},
@@ -9,8 +10,11 @@ use crate::{
     wire::Stored,
 };
 use serde::{Deserialize, Serialize};
-use slipway_kernel::{DeploymentId, Label, Timestamp};
-use std::collections::BTreeMap;
+use slipway_kernel::{DeploymentId, Label, Service, Timestamp};
+use slipway_runtime::Frame;
+use std::{collections::BTreeMap, fmt, future::Future, time::Duration};
+
+const ISSUE: &str = "api-key";
 
 /// One key of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,10 +33,36 @@ pub struct ApiKeyRecord {
     pub expires: Option<Timestamp>,
 }
 
+/// A demand for a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeyDemand {
+    /// For which deployment, `<namespace>.<name>`.
+    pub deployment: String,
+}
+
+/// What becomes of a demand for a key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuedApiKey {
+    /// The key, told this once; none if the demand was refused.
+    pub key: Option<String>,
+    /// Why it was refused; empty if it was not.
+    #[serde(default)]
+    pub refused: String,
+}
+
+impl fmt::Debug for IssuedApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedApiKey").field("refused", &self.refused).finish_non_exhaustive()
+    }
+}
+
 /// The hashed keys.
 #[derive(Clone, Debug)]
 pub struct ApiKeys {
     table: Table,
+    bus: Bus,
 }
 
 fn key(id: &DeploymentId, key_id: &str) -> Result<String, BusError> {
@@ -53,7 +83,28 @@ fn by_deployment(entries: &BTreeMap<String, Stored>) -> BTreeMap<DeploymentId, V
 
 impl ApiKeys {
     pub(crate) fn new(bus: Bus) -> Self {
-        Self { table: Table::new(bus, Bucket::ApiKeys) }
+        Self { table: Table::new(bus.clone(), Bucket::ApiKeys), bus }
+    }
+
+    /// Asks for a new key of a deployment (operator): it is told in the answer and nowhere else.
+    ///
+    /// # Errors
+    /// When no security answers in time.
+    pub async fn issue(&self, id: &DeploymentId, timeout: Duration) -> Result<IssuedApiKey, BusError> {
+        let demand = ApiKeyDemand { deployment: id.to_string() };
+        ask::question(&self.bus, Service::Security, ISSUE, &demand, timeout).await
+    }
+
+    /// Answers demands for keys until shutdown (security).
+    ///
+    /// # Errors
+    /// When the subscription fails.
+    pub async fn serve<F, Fut>(&self, frame: &Frame, answer: F) -> Result<(), BusError>
+    where
+        F: Fn(ApiKeyDemand) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Option<IssuedApiKey>> + Send + 'static,
+    {
+        ask::serve(&self.bus, frame, Service::Security, ISSUE, answer).await
     }
 
     /// Writes a key's record.

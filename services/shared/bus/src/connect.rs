@@ -18,7 +18,7 @@ use async_nats::{
     Client,
     jetstream::{self, object_store::ObjectStore},
 };
-use first::{Listener, check_version, first_connection};
+use first::{Listener, Patience, check_version, first_connection};
 use nkeys::KeyPair;
 use serde::{Deserialize, Serialize};
 use slipway_kernel::{DeploymentId, Service, Span};
@@ -44,7 +44,8 @@ pub struct BusConfig {
     pub nkey_seed_file: Option<PathBuf>,
     /// Certificates to trust, for `tls://` addresses.
     pub ca_file: Option<PathBuf>,
-    /// How long the first connection may take; after it, reconnecting never gives up.
+    /// How long the broker, and for a service the streams it needs, may take to be there at the start; 0: as long as it takes. After that,
+    /// reconnecting never gives up.
     pub connect_timeout: Span,
     /// How long one request waits for its answer. A leader change takes longer: whoever must get through repeats.
     pub request_timeout: Span,
@@ -94,17 +95,25 @@ impl std::fmt::Debug for Bus {
 }
 
 impl Bus {
-    /// Connects as `principal`. Tries for `connect_timeout`, then gives up; once connected it reconnects for ever.
+    /// Connects as `principal`. Tries for `connect_timeout`, then gives up; once connected it reconnects for ever. A service is connected
+    /// when the broker has the streams of this version, too; what it waits for, `/readyz` tells.
     ///
     /// # Errors
-    /// When the key cannot be read, the broker cannot be reached, refuses the key, or is too old.
+    /// When the key cannot be read, the broker cannot be reached, refuses the key, has no streams, or is too old, or when the process ends
+    /// meanwhile.
     pub async fn connect(config: &BusConfig, principal: Principal, frame: &Frame) -> Result<Self, BusError> {
+        let connecting = Self::connect_in_time(config, principal, frame);
+        Box::pin(frame.shutdown.run_until_cancelled(connecting)).await.unwrap_or(Err(BusError::Ended))
+    }
+
+    async fn connect_in_time(config: &BusConfig, principal: Principal, frame: &Frame) -> Result<Self, BusError> {
         let seed = config.nkey_seed_file.as_deref().map(read_seed).transpose()?;
         let key = seed
             .as_ref()
             .map(|(_, key)| KeyPair::from_seed(key))
             .transpose()
             .map_err(|_| BusError::Seed { path: config.nkey_seed_file.clone().unwrap_or_default() })?;
+        let patience = Patience::of(config.connect_timeout);
         let (connected, connections) = watch::channel(0);
         let listener = Listener {
             connections: connected,
@@ -114,7 +123,9 @@ impl Bus {
             principal,
         };
         listener.condition.set_not_ready("connecting to the broker");
-        let client = first_connection(config, principal, seed.map(|(_, seed)| seed), &listener).await?;
+        // From before the connection, which alone does not make a service ready.
+        let streams = principal.service().map(|_| frame.health.condition("streams"));
+        let client = first_connection(config, principal, seed.map(|(_, seed)| seed), &listener, patience).await?;
         check_version(&client)?;
         listener.condition.set_ready();
         listener.metrics.connected.set(1);
@@ -138,7 +149,12 @@ impl Bus {
             blobs: OnceCell::new(),
             routes: OnceCell::new(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let bus = Self { inner: Arc::new(inner) };
+        if let Some(condition) = streams {
+            first::topology(&bus, &condition, patience).await?;
+            condition.remove();
+        }
+        Ok(bus)
     }
 
     /// As whom it is connected.

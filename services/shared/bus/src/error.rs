@@ -40,6 +40,17 @@ pub enum BusError {
         /// The oldest that will do.
         needed: &'static str,
     },
+    /// The streams are not there, or are those of an earlier version.
+    #[error("the broker has {}, needed is {needed}: `slipway topology` makes them", found_version(*.found))]
+    Topology {
+        /// The version of what is there, if anything is.
+        found: Option<u32>,
+        /// The version that is needed.
+        needed: u32,
+    },
+    /// The process ended before there was a connection.
+    #[error("the process ends before the broker was there")]
+    Ended,
     /// No answer in time: what was asked may have happened or not.
     #[error("no answer to {action} within {waited:?}")]
     Timeout {
@@ -85,15 +96,24 @@ pub enum BusError {
     Connection(String),
 }
 
+fn found_version(found: Option<u32>) -> String {
+    found.map_or_else(|| "no streams of Slipway".to_owned(), |version| format!("streams of version {version}"))
+}
+
 impl BusError {
     /// Whether trying again later can help.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Timeout { .. } | Self::NobodyAnswers { .. } | Self::Connection(_) => true,
+            Self::Connect { .. }
+            | Self::Topology { .. }
+            | Self::Timeout { .. }
+            | Self::NobodyAnswers { .. }
+            | Self::Connection(_) => true,
             Self::Key { .. }
             | Self::Seed { .. }
             | Self::TooOld { .. }
+            | Self::Ended
             | Self::Denied { .. }
             | Self::Unreadable { .. } => false,
             // 10008 no leader yet, 10076/10023 short of resources: they pass. The rest says what is wrong with the request.

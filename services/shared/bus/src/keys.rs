@@ -48,6 +48,16 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
+    /// The ring of keys whose seeds lie in `dir`, or in as many places as there are principals: seeds are not read.
+    #[must_use]
+    pub const fn of(
+        dir: PathBuf,
+        public: BTreeMap<Principal, String>,
+        clients: BTreeMap<InferenceClient, String>,
+    ) -> Self {
+        Self { dir, public, clients }
+    }
+
     /// The public key of a principal (`U…`); empty for none, which no ring made here has.
     #[must_use]
     pub fn public(&self, principal: Principal) -> &str {
@@ -76,8 +86,28 @@ const CLIENTS: &str = "clients";
 /// How a file of a seed ends.
 const ENDING: &str = "nk";
 
+/// What the file with the seed of a principal, or of a client of models, is called.
+#[must_use]
+pub fn file_name(holder: &impl std::fmt::Display) -> String {
+    format!("{holder}.{ENDING}")
+}
+
 fn seed_file(dir: &Path, principal: Principal) -> PathBuf {
-    dir.join(format!("{principal}.{ENDING}"))
+    dir.join(file_name(&principal))
+}
+
+/// Makes a key and gives its seed. Whoever keeps seeds elsewhere than in a folder asks for this; the public key is [`public_of`] it.
+///
+/// # Errors
+/// When the pair just made has no seed.
+pub fn make_seed() -> Result<String, KeyError> {
+    KeyPair::new_user().seed().map_err(|error| KeyError::Make(error.to_string()))
+}
+
+/// The public key of a seed; none if it is no seed.
+#[must_use]
+pub fn public_of(seed: &str) -> Option<String> {
+    KeyPair::from_seed(seed.trim()).ok().map(|pair| pair.public_key())
 }
 
 /// Makes a key for every principal that has none in `dir`, readable by the owner only, and reads the others, with those of the clients of
@@ -103,7 +133,7 @@ pub fn make_client(dir: &Path, client: &InferenceClient) -> Result<PathBuf, KeyE
     let folder = dir.join(CLIENTS);
     private_folder(dir)?;
     private_folder(&folder)?;
-    let path = folder.join(format!("{client}.{ENDING}"));
+    let path = folder.join(file_name(client));
     read_or_make(path.clone()).map(|_| path)
 }
 
@@ -134,17 +164,16 @@ fn private_folder(dir: &Path) -> Result<(), KeyError> {
 
 /// The public key of the seed in a file, which is made if it is not there.
 fn read_or_make(path: PathBuf) -> Result<String, KeyError> {
-    let pair = match fs::read_to_string(&path) {
-        Ok(seed) => KeyPair::from_seed(seed.trim()).map_err(|_| KeyError::Seed { path })?,
+    let seed = match fs::read_to_string(&path) {
+        Ok(seed) => seed,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let pair = KeyPair::new_user();
-            let seed = pair.seed().map_err(|error| KeyError::Make(error.to_string()))?;
-            write_private(&path, &seed).map_err(|source| KeyError::Io { path, source })?;
-            pair
+            let seed = make_seed()?;
+            write_private(&path, &seed).map_err(|source| KeyError::Io { path: path.clone(), source })?;
+            seed
         }
         Err(source) => return Err(KeyError::Io { path, source }),
     };
-    Ok(pair.public_key())
+    public_of(&seed).ok_or(KeyError::Seed { path })
 }
 
 /// Reads a seed from its file.
@@ -188,6 +217,16 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
         }
         assert_eq!(first.iter().map(|(_, key)| key).collect::<std::collections::BTreeSet<_>>().len(), 12);
+    }
+
+    #[test]
+    fn a_key_made_apart_is_known_by_its_seed_and_a_ring_is_made_of_public_ones() {
+        let seed = make_seed().unwrap();
+        let public = public_of(&format!("{seed}\n")).unwrap();
+        assert!(public.starts_with('U') && public_of("no seed").is_none());
+        let ring = KeyRing::of("keys".into(), [(Principal::Client, public.clone())].into(), BTreeMap::new());
+        assert_eq!((ring.public(Principal::Client), ring.public(Principal::Operator)), (public.as_str(), ""));
+        assert_eq!(ring.seed_file(Principal::Client), Path::new("keys/client.nk"));
     }
 
     #[test]

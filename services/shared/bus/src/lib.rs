@@ -44,7 +44,7 @@ mod watched;
 mod wire;
 mod workers;
 
-pub use api_keys::{ApiKeyRecord, ApiKeys};
+pub use api_keys::{ApiKeyDemand, ApiKeyRecord, ApiKeys, IssuedApiKey};
 pub use blobs::{BlobError, Blobs};
 pub use connect::{Bus, BusConfig};
 pub use dead::{DeadLetter, DeadLetterInfo, DeadLetters};

@@ -8,7 +8,7 @@
 mod config;
 mod rules;
 
-pub use config::{ClusterConfig, ServerConfig, open_config, server_config};
+pub use config::{ClusterConfig, RouteCredentials, ServerConfig, ServerTls, authorization, open_config, server_config};
 pub use rules::{Permissions, Rules};
 
 use crate::{
@@ -125,7 +125,9 @@ fn of_operator(permissions: &mut Permissions) {
     flags(permissions);
     blobs(permissions);
     results_by_subject(permissions);
-    permissions.say(topology::ask(Service::SinkWriter, "*"));
+    for service in [Service::SinkWriter, Service::Security] {
+        permissions.say(topology::ask(service, "*"));
+    }
     permissions.say(format!("{API}.STREAM.INFO.*"));
     permissions.say(format!("{API}.CONSUMER.INFO.*.*"));
     for bucket in [Bucket::Workers, Bucket::Routes, Bucket::Leases, Bucket::ApiKeys] {
@@ -278,8 +280,9 @@ fn request_queues(permissions: &mut Permissions) {
 }
 
 fn controller(permissions: &mut Permissions) {
-    // The gate.
+    // The gate, and the bridge, which demands at it for custom resources.
     permissions.hear(INTAKE);
+    demands(permissions);
     permissions.may_respond();
     permissions.say(INTAKE_ANSWERS);
     permissions.say(format!("{API}.STREAM.MSG.GET.{}", StreamName::IntakeAnswers.as_str()));
@@ -352,6 +355,9 @@ fn security(permissions: &mut Permissions) {
     bucket_write(permissions, Bucket::Identities, "issued.>");
     bucket_write(permissions, Bucket::Identities, "trust");
     follow(permissions, Bucket::Identities, ">");
+    // An operator is told a key that is made for him.
+    permissions.hear(topology::ask(Service::Security, "*"));
+    permissions.may_respond();
 }
 
 #[cfg(test)]
@@ -430,6 +436,17 @@ mod tests {
         }
         for subject in ["_SLIPWAY_CLIENT.team-b.other.x", "_INBOX.x", "slipway.inference.team-b.digits.request"] {
             assert!(!permissions.may_hear(subject), "{subject}");
+        }
+    }
+
+    #[test]
+    fn only_an_operator_is_told_a_key() {
+        let asked = topology::ask(Service::Security, "api-key");
+        for principal in Principal::ALL {
+            let may = of(principal).may_say(&asked);
+            assert_eq!(may, principal == Principal::Operator, "{principal}");
+            let hears = of(principal).may_hear(&asked);
+            assert_eq!(hears, principal == Principal::Service(Service::Security), "{principal}");
         }
     }
 

@@ -14,4 +14,5 @@ mod real {
     mod support;
     mod topology;
     mod view;
+    mod waiting;
 }

@@ -23,6 +23,7 @@ mod routes;
 mod slot;
 pub mod spec;
 mod step;
+mod tally;
 mod time;
 pub mod wire;
 
@@ -46,4 +47,5 @@ pub use refusal::{Refusal, Refusals};
 pub use routes::{Route, Routes};
 pub use slot::{Slot, SlotError};
 pub use step::Step;
+pub use tally::{AnswerCounts, Tally};
 pub use time::{Span, Timestamp};

@@ -110,7 +110,8 @@ fn fail(code: u8, service: &str, error: &anyhow::Error) -> ExitCode {
 
 /// The flags every service has.
 struct Arguments {
-    file: Option<PathBuf>,
+    /// The later over the earlier.
+    files: Vec<PathBuf>,
     set: Vec<String>,
     dump: bool,
 }
@@ -118,7 +119,7 @@ struct Arguments {
 impl Arguments {
     fn of(matches: &clap::ArgMatches) -> Self {
         Self {
-            file: matches.get_one::<PathBuf>("config").cloned(),
+            files: matches.get_many::<PathBuf>("config").into_iter().flatten().cloned().collect(),
             set: matches.get_many::<String>("set").into_iter().flatten().cloned().collect(),
             dump: matches.get_flag("dump-config"),
         }
@@ -126,7 +127,7 @@ impl Arguments {
 
     fn load<C: ServiceConfig>(&self, environment: impl FnOnce(Layers) -> Layers) -> Result<C, ConfigError> {
         let mut layers = Layers::new();
-        if let Some(file) = &self.file {
+        for file in &self.files {
             layers = layers.file(file)?;
         }
         layers = environment(layers);
@@ -150,7 +151,8 @@ fn command<C: ServiceConfig>(service: &'static str) -> Command {
                 .long("config")
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
-                .help("Read this TOML file; without it everything has its default"),
+                .action(ArgAction::Append)
+                .help("Read this TOML file; without one everything has its default. May be given many times, the later over the earlier"),
         )
         .arg(
             Arg::new("set")
@@ -166,7 +168,7 @@ fn command<C: ServiceConfig>(service: &'static str) -> Command {
                 .help("Print the configuration that results, secrets as ***, and end"),
         )
         .after_help(format!(
-            "Configuration is a TOML file, over it the environment ({prefix}<SECTION>__<KEY>, two underscores between \
+            "Configuration is TOML files, over them the environment ({prefix}<SECTION>__<KEY>, two underscores between \
              levels, for example {prefix}COMMON__ADMIN__LISTEN=127.0.0.1:9090), over that --set. Unknown keys and \
              variables are refused, and all that is wrong is reported at once. A secret is written as itself, as \
              env:NAME or as file:PATH.\n\n\
@@ -212,6 +214,20 @@ mod tests {
         let environment = [("SLIPWAY_SAMPLE_COMMON__WORKER_THREADS", "2")];
         let config = load(&["sample", "--config", &file, "--set", "greeting=a=b"], &environment).unwrap();
         assert_eq!((config.greeting.as_str(), config.common.worker_threads), ("a=b", Some(2)));
+    }
+
+    #[test]
+    fn a_later_file_is_laid_over_an_earlier_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let below = file("below.toml", "greeting = \"below\"\ncommon.worker_threads = 1");
+        let above = file("above.toml", "greeting = \"above\"");
+        let config = load(&["sample", "--config", &below, "--config", &above], &[]).unwrap();
+        assert_eq!((config.greeting.as_str(), config.common.worker_threads), ("above", Some(1)));
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! - [`Postgres`], [`S3Server`], [`Prometheus`], [`Collector`]: the other real servers, from `.tools/bin` or the system.
 //! - [`Mesh`]: `slipway up` as a user starts it; [`MeshParts`]: a process per service, each behind a [`NatsProxy`] that can kill
 //!   it at an exact moment.
+//! - [`Authority`]: what security is to the other parts, where it does not run itself.
 //! - [`eventually`]: waits until something holds.
 //!
 //! Only tests depend on this crate; a failure here is a failed test, so it panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "whoever calls this is a test")]
 
+mod authority;
 mod collector;
 mod mesh;
 mod nats;
@@ -22,6 +24,7 @@ mod served;
 mod tools;
 mod wait;
 
+pub use authority::Authority;
 pub use collector::{Collector, Span, broken_links};
 pub use mesh::{DataFolder, Mesh, MeshOptions, MeshParts, Part, Ran};
 pub use nats::{Appended, Floor, Heard, ModelClient, NatsCluster, NatsServer, frame, nats_binary};

@@ -2,12 +2,14 @@
 
 mod date;
 mod fence;
+mod fleeting;
 pub mod place;
 mod row;
 mod sequence;
 
 pub use date::Moment;
 pub use fence::Fence;
+pub use fleeting::fleeting;
 pub use row::Row;
 pub use sequence::{RowKey, Sequence};
 

@@ -7,13 +7,14 @@ mod sqlite;
 
 pub(crate) use files::FilesSink;
 pub(crate) use objects::ObjectsSink;
-pub(crate) use postgres::PostgresSink;
+pub(crate) use postgres::{PostgresSink, is_unique_violation, open as open_postgres};
 pub(crate) use sqlite::{SqliteSink, open as open_sqlite};
 
 use crate::{domain::Row, error::SinkError};
 use async_trait::async_trait;
 use object_store::local::LocalFileSystem;
 use serde_json::value::RawValue;
+use slipway_bus::{SinkQuery, SinkRow};
 use slipway_kernel::{DeploymentId, Proof, RevisionId, spec::SecretReference};
 use std::{env, fs};
 
@@ -31,6 +32,13 @@ pub(crate) trait Sink: Send + Sync {
 
     /// Marks the rows of a revision that was taken back. Returns how many.
     async fn mark_suspect(&self, deployment: &DeploymentId, revision: RevisionId) -> Result<u64, SinkError>;
+}
+
+/// A sink of the mesh's own, about whose rows others may ask.
+#[async_trait]
+pub(crate) trait Table: Sink {
+    /// How many rows a query has, and one page of them.
+    async fn rows(&self, query: &SinkQuery, page: usize) -> Result<(u64, Vec<SinkRow>), SinkError>;
 }
 
 /// Reads a secret.

@@ -1,12 +1,13 @@
 //! A PostgreSQL table, written in batches by UNNEST.
 
-use super::{Sink, probe_row, secret};
+use super::{Sink, Table, probe_row, secret};
 use crate::{domain::Row, error::SinkError};
 use async_trait::async_trait;
 use serde_json::value::RawValue;
+use slipway_bus::{SinkQuery, SinkRow};
 use slipway_kernel::{DeploymentId, Proof, RevisionId, spec::SecretReference};
 use sqlx::{
-    AssertSqlSafe, PgPool,
+    AssertSqlSafe, PgPool, Row as _,
     postgres::{PgConnectOptions, PgPoolOptions},
     types::Json,
 };
@@ -20,19 +21,43 @@ pub(crate) struct PostgresSink {
     name: String,
 }
 
+/// The connections to the database that `reference` names, made when they are first used.
+///
+/// # Errors
+/// When there is no such secret, or it is no URL of a database.
+pub(crate) fn open(reference: &SecretReference, connections: u32) -> Result<PgPool, SinkError> {
+    let url = secret(reference)?;
+    // The parser's own error is dropped: it may repeat a part of the URL.
+    let options: PgConnectOptions =
+        url.parse().map_err(|_| SinkError::SecretUnusable { reference: reference.to_string() })?;
+    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(5));
+    Ok(pool.connect_lazy_with(options.application_name("slipway-sink-writer")))
+}
+
 impl PostgresSink {
-    /// The sink for `table`, a checked identifier, in the database that `reference` names. Connects when it is first used.
+    /// The sink for `table`, a checked identifier, in the database that `reference` names.
     pub(crate) fn new(reference: &SecretReference, table: &str) -> Result<Self, SinkError> {
-        let url = secret(reference)?;
-        // The parser's own error is dropped: it may repeat a part of the URL.
-        let options: PgConnectOptions =
-            url.parse().map_err(|_| SinkError::SecretUnusable { reference: reference.to_string() })?;
-        let pool = PgPoolOptions::new()
-            // One writes a batch, one proves or marks; more would only compete for the same table.
-            .max_connections(2)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_lazy_with(options.application_name("slipway-sink-writer"));
-        Ok(Self { pool, table: table.to_owned(), name: format!("postgres:{table}") })
+        // One writes a batch, one proves or marks; more would only compete for the same table.
+        Ok(Self::over(open(reference, 2)?, table))
+    }
+
+    /// The sink for `table`, a checked identifier, over connections that are there.
+    pub(crate) fn over(pool: PgPool, table: &str) -> Self {
+        Self { pool, table: table.to_owned(), name: format!("postgres:{table}") }
+    }
+
+    /// Makes the table, so that others may ask about its rows before anything was written.
+    pub(crate) async fn made(self) -> Result<Self, SinkError> {
+        self.make_table().await?;
+        let table = &self.table;
+        let index = format!(
+            "CREATE INDEX IF NOT EXISTS {table}_correlation ON {table} (namespace, deployment, correlation_id)"
+        );
+        match sqlx::raw_sql(AssertSqlSafe(index)).execute(&self.pool).await {
+            Ok(_) => Ok(self),
+            Err(error) if is_unique_violation(&error) => Ok(self),
+            Err(error) => Err(self.failed("making the index", error)),
+        }
     }
 
     fn failed(&self, action: &'static str, source: sqlx::Error) -> SinkError {
@@ -59,7 +84,7 @@ impl PostgresSink {
     }
 }
 
-fn is_unique_violation(error: &sqlx::Error) -> bool {
+pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
@@ -139,5 +164,42 @@ impl Sink for PostgresSink {
             .await
             .map_err(|error| self.failed("marking suspect rows", error))?;
         Ok(done.rows_affected())
+    }
+}
+
+#[async_trait]
+impl Table for PostgresSink {
+    async fn rows(&self, query: &SinkQuery, page: usize) -> Result<(u64, Vec<SinkRow>), SinkError> {
+        let source = format!(
+            "{} WHERE namespace = $1 AND deployment = $2 AND ($3::text IS NULL OR correlation_id = $3)",
+            self.table
+        );
+        let total: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {source}")))
+            .bind(&query.namespace)
+            .bind(&query.deployment)
+            .bind(&query.correlation)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| self.failed("counting", error))?;
+        let select =
+            format!("SELECT request_id, trace_id, revision, ok FROM {source} ORDER BY request_id LIMIT $4 OFFSET $5");
+        let found = sqlx::query(AssertSqlSafe(select))
+            .bind(&query.namespace)
+            .bind(&query.deployment)
+            .bind(&query.correlation)
+            .bind(i64::try_from(page).unwrap_or(i64::MAX))
+            .bind(i64::try_from(query.offset).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.failed("reading", error))?;
+        let rows = found.iter().filter_map(|row| {
+            Some(SinkRow {
+                request_id: row.get("request_id"),
+                trace_id: row.get("trace_id"),
+                revision: row.get::<String, _>("revision").parse().ok()?,
+                ok: row.get("ok"),
+            })
+        });
+        Ok((u64::try_from(total).unwrap_or(0), rows.collect()))
     }
 }

@@ -1,6 +1,6 @@
 //! A table of the embedded database.
 
-use super::{Sink, probe_row};
+use super::{Sink, Table, probe_row};
 use crate::{domain::Row, error::SinkError};
 use async_trait::async_trait;
 use slipway_bus::{SinkQuery, SinkRow};
@@ -102,39 +102,6 @@ impl SqliteSink {
               WHERE {owner} AND correlation_id = ?3 AND correlation_id <> request_id)"
         )
     }
-
-    /// How many rows a query has, and one page of them.
-    pub(crate) async fn rows(&self, query: &SinkQuery, page: usize) -> Result<(u64, Vec<SinkRow>), SinkError> {
-        let source = self.source(query);
-        let count = format!("SELECT count(*) FROM {source}");
-        let total: i64 = sqlx::query_scalar(AssertSqlSafe(count))
-            .bind(&query.namespace)
-            .bind(&query.deployment)
-            .bind(&query.correlation)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(|error| self.failed("counting", error))?;
-        let select =
-            format!("SELECT request_id, trace_id, revision, ok FROM {source} ORDER BY request_id LIMIT ?4 OFFSET ?5");
-        let found = sqlx::query(AssertSqlSafe(select))
-            .bind(&query.namespace)
-            .bind(&query.deployment)
-            .bind(&query.correlation)
-            .bind(i64::try_from(page).unwrap_or(i64::MAX))
-            .bind(i64::try_from(query.offset).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|error| self.failed("reading", error))?;
-        let rows = found.iter().filter_map(|row| {
-            Some(SinkRow {
-                request_id: row.get("request_id"),
-                trace_id: row.get("trace_id"),
-                revision: row.get::<String, _>("revision").parse().ok()?,
-                ok: row.get("ok"),
-            })
-        });
-        Ok((u64::try_from(total).unwrap_or(0), rows.collect()))
-    }
 }
 
 #[async_trait]
@@ -217,6 +184,41 @@ impl Sink for SqliteSink {
             .await
             .map_err(|error| self.failed("marking suspect rows", error))?;
         Ok(done.rows_affected())
+    }
+}
+
+#[async_trait]
+impl Table for SqliteSink {
+    async fn rows(&self, query: &SinkQuery, page: usize) -> Result<(u64, Vec<SinkRow>), SinkError> {
+        let source = self.source(query);
+        let count = format!("SELECT count(*) FROM {source}");
+        let total: i64 = sqlx::query_scalar(AssertSqlSafe(count))
+            .bind(&query.namespace)
+            .bind(&query.deployment)
+            .bind(&query.correlation)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| self.failed("counting", error))?;
+        let select =
+            format!("SELECT request_id, trace_id, revision, ok FROM {source} ORDER BY request_id LIMIT ?4 OFFSET ?5");
+        let found = sqlx::query(AssertSqlSafe(select))
+            .bind(&query.namespace)
+            .bind(&query.deployment)
+            .bind(&query.correlation)
+            .bind(i64::try_from(page).unwrap_or(i64::MAX))
+            .bind(i64::try_from(query.offset).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.failed("reading", error))?;
+        let rows = found.iter().filter_map(|row| {
+            Some(SinkRow {
+                request_id: row.get("request_id"),
+                trace_id: row.get("trace_id"),
+                revision: row.get::<String, _>("revision").parse().ok()?,
+                ok: row.get("ok"),
+            })
+        });
+        Ok((u64::try_from(total).unwrap_or(0), rows.collect()))
     }
 }
 

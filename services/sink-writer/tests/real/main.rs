@@ -117,6 +117,24 @@ async fn answered(bus: &Bus, revision: RevisionId) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_output_that_would_go_with_the_pod_is_refused() {
+    let (server, data, volume) =
+        (NatsServer::ready().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let bus = server.bus(Principal::Operator).await;
+    let mut config = Config::default();
+    config.embedded.lasting = false;
+    let replica = start_with(&server, data.path(), config);
+    let folder = |of: &Path| serde_json::json!({ "files": { "uri": format!("file://{}/rows", of.display()) } });
+    deployed(&bus, serde_json::json!([{ "sqlite": {} }, folder(data.path()), folder(volume.path())])).await;
+    let Answer::OutputsFailed(failed) = answered(&bus, RevisionId::new(1, 1)).await else { panic!("they are lost") };
+    let told: Vec<_> = failed.findings.iter().map(|finding| (finding.kind, finding.evidence[0].as_str())).collect();
+    let kind = slipway_kernel::FindingKind::Misconfigured;
+    assert_eq!(told, [(kind, "spec.outputs[0]"), (kind, "spec.outputs[1]")], "{failed:?}");
+    assert!(failed.findings[0].message.contains("gone with the pod"), "{failed:?}");
+    replica.shutdown.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn results_are_written_once_by_two_replicas_and_probes_apart() {
     let (server, data) = (NatsServer::ready().await, tempfile::tempdir().unwrap());
     let bus = server.bus(Principal::Operator).await;
@@ -144,6 +162,60 @@ async fn results_are_written_once_by_two_replicas_and_probes_apart() {
     eventually(PATIENCE, || async { results().count() == 50 }).await;
     first.shutdown.cancel();
     second.shutdown.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_on_two_machines_share_a_database_and_either_answers_for_both() {
+    let (server, postgres) = (NatsServer::ready().await, Postgres::start().await);
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let secret = one.path().join("url");
+    std::fs::write(&secret, postgres.url()).unwrap();
+    let bus = server.bus(Principal::Operator).await;
+    let url: slipway_kernel::spec::SecretReference = format!("file:{}", secret.display()).parse().unwrap();
+    let shared =
+        || Config { database: slipway_sink_writer::DatabaseConfig { url: Some(url.clone()) }, ..Config::default() };
+    let replicas = [one.path(), two.path()].map(|data| start_with(&server, data, shared()));
+    deployed(&bus, serde_json::json!([{ "sqlite": {} }])).await;
+    let Answer::OutputsReady(ready) = answered(&bus, RevisionId::new(1, 1)).await else { panic!("outputs failed") };
+    assert_eq!(ready.proofs[0].name, "postgres:results");
+    for n in 0..40 {
+        let request = format!("r{n}");
+        record(&bus, &request, result(&request, "1-1", n % 2 == 0)).await;
+    }
+    // Questions go to either replica; each must know all rows.
+    for _ in 0..6 {
+        eventually(PATIENCE, || async { rows(&bus, true).await == Some(20) }).await;
+        eventually(PATIENCE, || async { rows(&bus, false).await == Some(20) }).await;
+    }
+    let verdict = eventually(PATIENCE, || async {
+        let verdict = bus.ledger().verify(Duration::from_secs(5)).await.ok()?;
+        (verdict.recorded == verdict.facts && verdict.facts == 4).then_some(verdict)
+    })
+    .await;
+    assert!(verdict.damages.is_empty(), "{verdict:?}");
+    let recorded = postgres.try_rows("SELECT subject FROM slipway_ledger").await.unwrap();
+    assert_eq!(recorded.len(), 4);
+    assert!(!one.path().join("ledger.db").exists() && !two.path().join("probes.db").exists());
+    for replica in replicas {
+        replica.shutdown.cancel();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_not_there_is_waited_for() {
+    let (server, data) = (NatsServer::ready().await, tempfile::tempdir().unwrap());
+    let secret = data.path().join("url");
+    std::fs::write(&secret, "postgres://slipway:hidden@127.0.0.1:1/slipway").unwrap();
+    let url = format!("file:{}", secret.display()).parse().unwrap();
+    let database = slipway_sink_writer::DatabaseConfig { url: Some(url) };
+    let frame = start_with(&server, data.path(), Config { database, ..Config::default() });
+    let told = eventually(PATIENCE, || async {
+        let missing = frame.health.not_ready();
+        missing.into_iter().find(|one| one.condition == "database" && one.reason != "starting")
+    })
+    .await;
+    assert!(told.reason.contains("file:") && !told.reason.contains("hidden"), "{}", told.reason);
+    frame.shutdown.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

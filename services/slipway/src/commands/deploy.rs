@@ -8,7 +8,7 @@ use crate::{
     failure::Failure,
     logline::LogLine,
     output::{self, Mark},
-    steps,
+    steps, upload,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use slipway_bus::{Bus, IntakeAnswer, Verb, View};
@@ -20,9 +20,12 @@ use std::{
 };
 
 pub(crate) async fn run(args: DeployArgs, global: &Global) -> Result<(), Failure> {
-    let document = document::read(&args.file)?;
+    let mut document = document::read(&args.file)?;
     let id = document.id();
     let (context, bus) = session(global).await?;
+    if context.remote && !args.no_upload {
+        upload::files(&bus, &mut document, global.output == Format::Human).await?;
+    }
     let answer = request(&bus, &document, args.id).await?;
     let key = written(answer.subject.as_deref())?;
     if args.no_wait {

@@ -1,6 +1,6 @@
 //! `slipway infer`: one request through the public door.
 
-use super::id;
+use super::{api_key, id};
 use crate::{
     cli::{Format, Global, InferArgs},
     context::Context,
@@ -21,15 +21,22 @@ const MAX_BYTES: u64 = 64 << 20;
 pub(crate) async fn run(args: InferArgs, global: &Global) -> Result<(), Failure> {
     let body = read(&args.request)?;
     let id = id(global, &args.name);
-    let url = match &args.url {
-        Some(url) => url.clone(),
-        None => Context::read(&global.data)?.ingress_url,
+    let context = match &args.url {
+        Some(_) => None,
+        None => Some(Context::read(&global.data)?),
     };
+    let url =
+        args.url.clone().or_else(|| context.as_ref().map(|context| context.ingress_url.clone())).unwrap_or_default();
     let base = url.trim_end_matches('/');
     let path = format!("/v2/namespaces/{}/models/{}/infer", id.namespace, id.name);
     let key = match args.api_key.clone() {
         Some(key) => Some(key),
         None => fs::read_to_string(Context::api_key_file(&global.data, &id)).ok().map(|key| key.trim().to_owned()),
+    };
+    let key = match (key, &context) {
+        // A mesh that runs elsewhere keeps no key here: the first call has one made.
+        (None, Some(context)) if context.remote => made(api_key::make(context, global, &id).await)?,
+        (key, _) => key,
     };
     let client = Client::builder().timeout(args.timeout).build().map_err(|error| Failure::local(chain(&error)))?;
     let with_key = |request: RequestBuilder| match &key {
@@ -66,12 +73,22 @@ pub(crate) async fn run(args: InferArgs, global: &Global) -> Result<(), Failure>
     Ok(())
 }
 
+/// A deployment that wants no keys, or is not there, is asked without one: the door says what it thinks of that.
+fn made(key: Result<String, Failure>) -> Result<Option<String>, Failure> {
+    match key {
+        Ok(key) => Ok(Some(key)),
+        Err(failure) if failure.is_refusal() => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
 fn header_of(response: &Response, name: &str) -> String {
     response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("?").to_owned()
 }
 
 fn unreachable(base: &str, error: &reqwest::Error) -> Failure {
-    Failure::unreachable(format!("{base} does not answer: {}", chain(error))).hint("is `slipway up` running?")
+    Failure::unreachable(format!("{base} does not answer: {}", chain(error)))
+        .hint("is `slipway up` running, or the cluster's door reachable from here?")
 }
 
 async fn poll(

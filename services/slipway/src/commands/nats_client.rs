@@ -27,6 +27,10 @@ struct Shown {
 }
 
 pub(crate) async fn run(args: &NatsClientArgs, global: &Global) -> Result<(), Failure> {
+    if Context::read(&global.data).is_ok_and(|context| context.remote) {
+        return Err(Failure::input("the broker of a cluster learns of a key from its own Secrets, not from this folder")
+            .hint("add `<namespace>.<name>` to `natsClients` of the chart; the key is then in the Secret `<release>-client-<namespace>.<name>`"));
+    }
     let client = InferenceClient { namespace: global.namespace.clone(), name: args.name.clone() };
     let made = keys::make_client(&global.data.join("keys"), &client);
     let seed_file = made.map_err(|error| Failure::local(chain(&error)))?;

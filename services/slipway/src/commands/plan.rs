@@ -1,6 +1,6 @@
 //! `slipway plan`: what would be decided for a document, here and now. Nothing is written, pinned or started.
 
-use super::explain::candidates;
+use super::{explain::candidates, manifests};
 use crate::{
     cli::{Format, Global, PlanArgs},
     document,
@@ -11,38 +11,55 @@ use crate::{
 use serde_json::json;
 use slipway_controller::domain::plan::first_plan;
 use slipway_kernel::{
-    InfrastructureChosen, InfrastructureReady, Plan, PlatformSelected,
-    spec::{ModelDeployment, Target},
+    Finding, InfrastructureChosen, InfrastructureReady, MachineFacts, Plan, PlatformSelected,
+    spec::{BLOB, ModelDeployment},
 };
 use slipway_platform_selector::Preview;
 
 pub(crate) async fn run(args: PlanArgs, global: &Global) -> Result<(), Failure> {
+    if args.manifests {
+        return manifests::show(&args.file, &args.installation, global).await;
+    }
     let document = document::read(&args.file)?;
     let chosen = infrastructure(&document, global).await?;
     if chosen.target.is_empty() {
         show(&document, &chosen, None, None, global);
         return Err(Failure::outcome(format!("nothing fulfils the demands: {}", chosen.reason)));
     }
-    let preview = platform(&document, &chosen, global).await?;
-    let Some(platform) = preview.choice.platform.clone() else {
+    let preview = platform(&document, &chosen.target, &chosen.machine, global).await?;
+    let Some(selected) = selected(&preview) else {
         show(&document, &chosen, Some(&preview), None, global);
-        let findings: Vec<String> = preview.findings.iter().map(steps::finding).collect();
-        return Err(Failure::outcome(format!("nothing can serve the model:\n  {}", findings.join("\n  "))));
+        return Err(unserved(&preview));
     };
-    let selected = PlatformSelected {
+    let ready =
+        InfrastructureReady { target: chosen.target.clone(), machine: chosen.machine.clone(), proofs: Vec::new() };
+    let plan = first_plan(&document.spec, &selected, &ready);
+    show(&document, &chosen, Some(&preview), plan.as_ref().ok(), global);
+    plan.map(drop).map_err(|finding| roomless(&finding))
+}
+
+/// What the selector would write, if something can serve the model.
+pub(super) fn selected(preview: &Preview) -> Option<PlatformSelected> {
+    let platform = preview.choice.platform.clone()?;
+    Some(PlatformSelected {
         platform: platform.name,
         image: String::new(),
         reason: platform.reason,
         model: preview.facts.clone(),
         candidates: preview.choice.candidates.clone(),
         golden: None,
-    };
-    let ready =
-        InfrastructureReady { target: chosen.target.clone(), machine: chosen.machine.clone(), proofs: Vec::new() };
-    let plan = first_plan(&document.spec, &selected, &ready);
-    show(&document, &chosen, Some(&preview), plan.as_ref().ok(), global);
-    plan.map(drop)
-        .map_err(|finding| Failure::outcome(format!("the first plan has no room: {}", steps::finding(&finding))))
+    })
+}
+
+/// Nothing can serve the model.
+pub(super) fn unserved(preview: &Preview) -> Failure {
+    let findings: Vec<String> = preview.findings.iter().map(steps::finding).collect();
+    Failure::outcome(format!("nothing can serve the model:\n  {}", findings.join("\n  ")))
+}
+
+/// The first plan does not fit where it is to run.
+pub(super) fn roomless(finding: &Finding) -> Failure {
+    Failure::outcome(format!("the first plan has no room: {}", steps::finding(finding)))
 }
 
 async fn infrastructure(document: &ModelDeployment, global: &Global) -> Result<InfrastructureChosen, Failure> {
@@ -51,26 +68,23 @@ async fn infrastructure(document: &ModelDeployment, global: &Global) -> Result<I
     chosen.map_err(|error| Failure::local(chain(&error)))
 }
 
-async fn platform(
+/// What would serve the model on a target that has this.
+pub(super) async fn platform(
     document: &ModelDeployment,
-    chosen: &InfrastructureChosen,
+    target: &str,
+    machine: &MachineFacts,
     global: &Global,
 ) -> Result<Preview, Failure> {
     let config = slipway_platform_selector::Config::default();
     let folder = tempfile::tempdir().map_err(|error| Failure::local(format!("no temporary folder: {error}")))?;
     // Only an artifact in the mesh's own store needs the mesh.
-    let bus = match document.spec.model.uri.starts_with("nats-object://") {
+    let uri = &document.spec.model.uri;
+    let bus = match ["nats-object://", BLOB].iter().any(|scheme| uri.starts_with(scheme)) {
         true => Some(crate::context::session(global).await?.1),
         false => None,
     };
-    let previewed = slipway_platform_selector::preview(
-        &config,
-        folder.path(),
-        bus.as_ref(),
-        &document.spec,
-        &chosen.target,
-        &chosen.machine,
-    );
+    let previewed =
+        slipway_platform_selector::preview(&config, folder.path(), bus.as_ref(), &document.spec, target, machine);
     previewed.await.map_err(|findings| {
         let told: Vec<String> = findings.iter().map(steps::finding).collect();
         Failure::outcome(format!("the model cannot be used:\n  {}", told.join("\n  ")))
@@ -105,8 +119,8 @@ fn show(
     if chosen.needs_approval {
         line(format!("  {} a person must approve this first: `slipway approve NAME`", Mark::Note.sign()));
     }
-    if document.spec.infrastructure.target == Target::Auto && chosen.target != "local" {
-        line(format!("  {} only `local` can be executed by this version", Mark::Note.sign()));
+    if document.spec.placement.is_some() && chosen.target == "local" {
+        line(format!("  {} spec.placement has no effect here: there are no nodes to choose among", Mark::Note.sign()));
     }
     if let Some(preview) = preview {
         line(format!("\n{}", heading("What would serve it")));

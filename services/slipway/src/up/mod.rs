@@ -157,6 +157,8 @@ async fn serve(
     let context = Context {
         nats_url: url.to_owned(),
         operator_seed_file: keys.seed_file(Principal::Operator),
+        ca_file: None,
+        remote: false,
         ingress_url: format!("http://{}", args.http),
         admin_url: format!("http://{admin}"),
         pid: std::process::id(),

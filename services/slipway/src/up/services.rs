@@ -1,6 +1,6 @@
-//! Settings of each service for one machine, and starting it. The one file that names every service's crate.
+//! Settings of each service for one machine, and starting it.
 
-use crate::{cli::UpArgs, failure::Failure, output};
+use crate::{cli::UpArgs, failure::Failure, output, services::for_service};
 use slipway_bus::{Principal, keys::KeyRing};
 use slipway_kernel::Service;
 use slipway_runtime::{Layers, Process, ServiceConfig};
@@ -69,23 +69,6 @@ fn read_file(file: &Path) -> Result<(PathBuf, Table), Failure> {
     }
     let known = Service::ALL.map(Service::name).join(", ");
     Err(Failure::input(format!("{shown}: no section {}; known: {known}", unknown.join(", "))))
-}
-
-/// Runs `$run` of the crate that `$service` names.
-macro_rules! for_service {
-    ($service:expr, $call:ident!($($argument:tt)*)) => {
-        match $service {
-            Service::Provisioner => $call!(slipway_provisioner, $($argument)*),
-            Service::PlatformSelector => $call!(slipway_platform_selector, $($argument)*),
-            Service::Controller => $call!(slipway_controller, $($argument)*),
-            Service::Ingress => $call!(slipway_ingress, $($argument)*),
-            Service::SinkWriter => $call!(slipway_sink_writer, $($argument)*),
-            Service::Observability => $call!(slipway_observability, $($argument)*),
-            Service::Security => $call!(slipway_security, $($argument)*),
-            Service::Validator => $call!(slipway_validator, $($argument)*),
-            Service::InferenceWorker => $call!(slipway_inference_worker, $($argument)*),
-        }
-    };
 }
 
 /// Starts a service inside the process.

@@ -1,4 +1,4 @@
-//! A worker is killed under load.
+//! A worker is ended under load, without a drain, as if it were killed.
 
 use super::{Tools, overload::recovery};
 use crate::{
@@ -18,6 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The platform whose workers have the inner door.
+const OWN: &str = "slipway";
 /// How long the load runs before the kill, and after the worker is back: enough for a dozen requests at least.
 const AROUND: Duration = Duration::from_millis(300);
 /// The highest rate beside the kill. It is a question of single requests, not of load, and with one worker all of them wait
@@ -33,8 +35,8 @@ pub(crate) async fn killed(tools: &Tools, bodies: &Arc<[Bytes]>) -> Judged {
     if !assignment.validation.faults.contains(&Fault::WorkerKilled) {
         return Judged::skipped(WORKER_KILLED, "not asked for: spec.validation.faults does not hold worker-killed");
     }
-    if assignment.plan.target != "local" {
-        let why = format!("workers of target {} are not processes of this machine", assignment.plan.target);
+    if assignment.plan.platform != OWN {
+        let why = format!("{} cannot be told to end at once; Slipway's own worker can", assignment.plan.platform);
         return Judged::skipped(WORKER_KILLED, why);
     }
     let ready = match ready(tools).await {
@@ -84,15 +86,19 @@ async fn ready(tools: &Tools) -> Result<Vec<Worker>, String> {
 
 /// Kills, and waits until as many others are ready as there were; `None` when the bound passed first.
 async fn kill_and_wait(tools: &Tools, victim: &Worker, replicas: usize) -> Result<Option<Duration>, String> {
-    tools.world.kill(victim).await.map_err(|error| told(&error))?;
+    let assignment = &tools.assignment;
+    let killed = tools.world.kill(&assignment.deployment, assignment.revision, victim).await;
+    killed.map_err(|error| told(&error))?;
     let begin = Instant::now();
     let waiting = async {
         loop {
             // A registry that does not answer for a moment is asked again; the bound ends it.
             let ready = ready(tools).await.unwrap_or_default();
-            // The name may be given again, the process number is not so soon.
-            let others =
-                ready.iter().filter(|worker| worker.instance != victim.instance || worker.pid != victim.pid).count();
+            // A platform may start it anew under its name; it then registers anew.
+            let others = ready
+                .iter()
+                .filter(|worker| worker.instance != victim.instance || worker.since != victim.since)
+                .count();
             if others >= replicas {
                 return begin.elapsed();
             }

@@ -4,7 +4,7 @@
 //! fast-burn threshold. The windows there are hours; here the question is only whether to stop now, so it is asked over what
 //! happened since the proof began.
 
-use slipway_kernel::spec::Slo;
+use slipway_kernel::{AnswerCounts, spec::Slo};
 
 /// Bad requests over allowed ones that stop the proof.
 const FAST_BURN: f64 = 14.4;
@@ -14,17 +14,6 @@ const SLOW_BUDGET: f64 = 0.01;
 const LEAST_REQUESTS: u64 = 20;
 /// Fewer bad ones than this are bad luck.
 const LEAST_BAD: u64 = 3;
-
-/// Counters of the live revision, only ever growing.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LiveCounters {
-    /// Requests answered.
-    pub requests: u64,
-    /// Of these, failed by our fault.
-    pub failures: u64,
-    /// Requests by latency: upper bound in milliseconds, and how many were at most that; rising. Empty if not known.
-    pub buckets: Vec<(f64, u64)>,
-}
 
 /// Why the proof must stop.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,16 +28,14 @@ pub struct Burn {
     pub requests: u64,
 }
 
-/// Whether what happened between two readings burns the budget. A counter that fell (the ingress restarted) says nothing.
+/// Whether what the live revision did since the proof began burns its budget.
 #[must_use]
-pub fn burn(slo: &Slo, before: &LiveCounters, now: &LiveCounters) -> Option<Burn> {
-    let requests = now.requests.checked_sub(before.requests)?;
-    let failures = now.failures.checked_sub(before.failures)?;
+pub fn burn(slo: &Slo, since: &AnswerCounts) -> Option<Burn> {
     let allowed = (100.0 - slo.availability) / 100.0;
-    let unavailable = exceeded("availability", failures, requests, allowed);
+    let unavailable = exceeded("availability", since.failures, since.requests, allowed);
     unavailable.or_else(|| {
-        let target = slo.latency_p99?.as_millis_f64();
-        exceeded("latency-p99", slower(before, now, target)?, requests, SLOW_BUDGET)
+        let target = slo.latency_p99?.0.as_secs_f64();
+        exceeded("latency-p99", slower(since, target)?, since.requests, SLOW_BUDGET)
     })
 }
 
@@ -63,14 +50,12 @@ fn exceeded(objective: &'static str, bad: u64, requests: u64, allowed: f64) -> O
     })
 }
 
-/// Requests slower than `target`, by the first bucket that ends at or above it: one that spans the target counts as quick.
-fn slower(before: &LiveCounters, now: &LiveCounters, target: f64) -> Option<u64> {
-    let within = |counters: &LiveCounters| {
-        counters.buckets.iter().find(|(bound, _)| *bound >= target).map_or(0, |(_, count)| *count)
-    };
-    let all = |counters: &LiveCounters| counters.buckets.last().map_or(0, |(_, count)| *count);
-    let total = all(now).checked_sub(all(before))?;
-    total.checked_sub(within(now).checked_sub(within(before))?)
+/// Requests slower than `target` seconds, by the first bucket that ends at or above it: one that spans the target counts as quick.
+fn slower(counts: &AnswerCounts, target: f64) -> Option<u64> {
+    let (_, total) = counts.buckets.last()?;
+    // Bounds are decimal fractions that binary cannot hold.
+    let within = counts.buckets.iter().find(|(bound, _)| bound * 1.000_001 >= target).map_or(0, |(_, count)| *count);
+    total.checked_sub(within)
 }
 
 #[cfg(test)]
@@ -82,38 +67,36 @@ mod tests {
         Slo { latency_p99: Some(Span::millis(50)), availability: 99.0, throughput: None }
     }
 
-    fn counters(requests: u64, failures: u64, quick: u64) -> LiveCounters {
-        LiveCounters { requests, failures, buckets: vec![(10.0, quick), (50.0, quick), (f64::INFINITY, requests)] }
+    fn counts(requests: u64, failures: u64, quick: u64) -> AnswerCounts {
+        AnswerCounts { requests, failures, buckets: vec![(0.01, quick), (0.05, quick), (f64::INFINITY, requests)] }
     }
 
     #[test]
     fn a_live_revision_that_does_as_before_burns_nothing() {
-        assert_eq!(burn(&slo(), &counters(1_000, 500, 0), &counters(1_100, 501, 100)), None);
+        assert_eq!(burn(&slo(), &counts(100, 1, 100)), None);
     }
 
     #[test]
     fn failures_of_the_live_revision_stop_the_proof() {
-        let burnt = burn(&slo(), &counters(1_000, 0, 1_000), &counters(1_100, 20, 1_100)).unwrap();
+        let burnt = burn(&slo(), &counts(100, 20, 100)).unwrap();
         assert_eq!((burnt.objective, burnt.bad, burnt.requests), ("availability", 20, 100));
         assert!((burnt.rate - 20.0).abs() < 1e-9);
     }
 
     #[test]
     fn slowness_of_the_live_revision_stops_the_proof() {
-        let burnt = burn(&slo(), &counters(1_000, 0, 1_000), &counters(1_100, 0, 1_050)).unwrap();
+        let burnt = burn(&slo(), &counts(100, 0, 50)).unwrap();
         assert_eq!((burnt.objective, burnt.bad), ("latency-p99", 50));
     }
 
     #[test]
     fn a_handful_of_requests_says_nothing() {
-        assert_eq!(burn(&slo(), &counters(0, 0, 0), &counters(10, 10, 0)), None);
-        assert_eq!(burn(&slo(), &counters(0, 0, 0), &counters(25, 2, 25)), None);
+        assert_eq!(burn(&slo(), &counts(10, 10, 0)), None);
+        assert_eq!(burn(&slo(), &counts(25, 2, 25)), None);
     }
 
     #[test]
-    fn an_ingress_that_restarted_or_says_nothing_of_latency_stops_nothing() {
-        assert_eq!(burn(&slo(), &counters(1_000, 50, 1_000), &counters(100, 0, 100)), None);
-        let blind = |requests| LiveCounters { requests, ..LiveCounters::default() };
-        assert_eq!(burn(&slo(), &blind(0), &blind(1_000)), None);
+    fn an_ingress_that_says_nothing_of_latency_stops_nothing_for_it() {
+        assert_eq!(burn(&slo(), &AnswerCounts { requests: 1_000, ..AnswerCounts::default() }), None);
     }
 }

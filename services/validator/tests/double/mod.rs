@@ -13,14 +13,14 @@ use axum::{
 };
 use serde_json::{Value, json};
 use slipway_kernel::{
-    Attempt, BlobReference, ByteSize, CpuMillis, DeploymentId, Digest, Plan, RevisionId, Span, TensorSpec, Timestamp,
+    AnswerCounts, Attempt, BlobReference, ByteSize, CpuMillis, DeploymentId, Digest, Plan, RevisionId, Span,
+    TensorSpec, Timestamp,
     spec::{Access, Fault, Slo, Validation},
 };
 use slipway_validator::{
     Bounds, Checks, Effects, Proof, RowPage, Worker, World, WorldError,
     domain::{
         assignment::{Assignment, Live},
-        burn::LiveCounters,
         contention::Reading,
         judge::sinks::Row,
     },
@@ -265,25 +265,26 @@ impl World for Mesh {
     }
 
     async fn workers(&self, _: &DeploymentId, _: RevisionId) -> Result<Vec<Worker>, WorldError> {
-        let killed = self.kills.load(Ordering::SeqCst);
-        let pid = 1_000 + u32::try_from(killed).unwrap();
-        let worker = Worker { instance: "w".into(), host: "h".into(), pid, since: Timestamp(0), ready: true };
+        // It is started anew under its name.
+        let since = Timestamp(self.kills.load(Ordering::SeqCst));
+        let worker = Worker { instance: "w".into(), address: "127.0.0.1:1".into(), since, ready: true };
         Ok(if self.has_worker() { vec![worker] } else { Vec::new() })
     }
 
-    async fn kill(&self, _: &Worker) -> Result<(), WorldError> {
+    async fn kill(&self, _: &DeploymentId, _: RevisionId, _: &Worker) -> Result<(), WorldError> {
         self.kills.fetch_add(1, Ordering::SeqCst);
         *self.killed.lock().unwrap() = Some(Instant::now());
         Ok(())
     }
 
-    async fn live(&self, _: &DeploymentId, revision: RevisionId) -> Result<LiveCounters, WorldError> {
+    async fn live(&self, _: &DeploymentId, revision: RevisionId) -> Result<BTreeMap<String, AnswerCounts>, WorldError> {
         assert_eq!(revision, LIVE);
         let elapsed = self.begin.elapsed();
         // A thousand requests a second.
         let count = |elapsed: Duration| u64::try_from(elapsed.as_millis()).unwrap();
         let failures = self.behaviour.live_burns_after.map_or(0, |after| count(elapsed.saturating_sub(after)) / 2);
-        Ok(LiveCounters { requests: count(elapsed), failures, buckets: Vec::new() })
+        let counts = AnswerCounts { requests: count(elapsed), failures, buckets: Vec::new() };
+        Ok(BTreeMap::from([("ingress-1".to_owned(), counts)]))
     }
 
     async fn machine(&self, _: &DeploymentId, _: RevisionId) -> Option<Reading> {

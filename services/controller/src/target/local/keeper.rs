@@ -3,14 +3,14 @@
 mod hands;
 
 use super::{
-    GroupState, Local, Published, Wishes,
+    GroupState, Local, Published,
     cgroup::{self, ControlGroups},
     launch::Launcher,
     process::Identity,
     reconcile::{Action, Picture, Seen, Trouble, reconcile},
     records::{Record, Records},
 };
-use crate::target::{Desired, Group};
+use crate::target::{Desired, Group, wishes::Wishes};
 use slipway_bus::{Lease, LeaseError, LeaseKey, Watched, WorkerRecord, WorkerState};
 use slipway_kernel::{Endpoint, Service, Timestamp};
 use slipway_runtime::Frame;
@@ -125,7 +125,7 @@ impl Keeper {
         let now = self.frame.clock.now();
         self.look(now).await;
         let wishes = self.local.wishes();
-        let desired = by_group(&wishes);
+        let desired = wishes.by_group();
         self.troubles.retain(|group, _| desired.contains_key(group));
         self.observe(&desired, now);
         let actions = self.decide(&wishes, &desired, now);
@@ -231,18 +231,6 @@ impl Keeper {
         self.local.telemetry.running(self.instances.len());
         self.local.publish(Published { holds: true, groups });
     }
-}
-
-fn by_group(wishes: &Wishes) -> BTreeMap<Group, Desired> {
-    let mut groups = BTreeMap::new();
-    for (deployment, desired) in &wishes.desired {
-        for one in desired {
-            let group =
-                Group { deployment: deployment.clone(), revision: one.wanted.revision, attempt: one.wanted.attempt };
-            groups.insert(group, one.clone());
-        }
-    }
-    groups
 }
 
 /// A name that is one DNS label: `<deployment>-<revision>-<number>-<8 hexadecimal digits>`, the deployment's name cut

@@ -7,7 +7,7 @@ use super::{
     settings::{self, Surroundings},
 };
 use crate::{
-    domain::manifest::{MAX_OPEN_FILES, Model, outer_memory_limit},
+    domain::manifest::{Model, outer_memory_limit, processes::MAX_OPEN_FILES},
     target::Group,
 };
 use slipway_kernel::{Finding, FindingKind};

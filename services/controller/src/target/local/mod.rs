@@ -21,7 +21,7 @@ pub use launch::{LaunchError, default_command};
 pub use machine::host_name;
 pub use settings::Surroundings;
 
-use super::{Desired, Group, Running, Status, Target};
+use super::{Desired, Group, Running, Status, Target, wishes::Wishes};
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use reconcile::Trouble;
@@ -29,7 +29,7 @@ use slipway_bus::Bus;
 use slipway_kernel::{DeploymentId, Endpoint, Measurement};
 use slipway_runtime::Frame;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -62,14 +62,6 @@ pub struct Local {
     wished: Notify,
     /// The keeper published something.
     changed: Notify,
-}
-
-/// What shall be.
-#[derive(Clone, Debug, Default)]
-struct Wishes {
-    desired: BTreeMap<DeploymentId, Vec<Desired>>,
-    told: BTreeSet<DeploymentId>,
-    all_told: bool,
 }
 
 /// What is, as of the keeper's last round.
@@ -161,14 +153,7 @@ impl GroupState {
 #[async_trait]
 impl Target for Local {
     fn want(&self, deployment: &DeploymentId, revisions: Vec<Desired>) {
-        let mut wishes = lock(&self.wishes);
-        wishes.told.insert(deployment.clone());
-        if revisions.is_empty() {
-            wishes.desired.remove(deployment);
-        } else {
-            wishes.desired.insert(deployment.clone(), revisions);
-        }
-        drop(wishes);
+        lock(&self.wishes).want(deployment, revisions);
         self.wished.notify_one();
     }
 
@@ -188,12 +173,10 @@ impl Target for Local {
         drop(published);
         // The keeper has not seen the wish yet.
         let wishes = lock(&self.wishes);
-        let desired = wishes.desired.get(&group.deployment).into_iter().flatten();
-        let wish =
-            desired.map(|desired| &desired.wanted).find(|w| w.revision == group.revision && w.attempt == group.attempt);
-        match wish {
-            Some(wanted) => {
-                Status::Starting { ready: 0, of: wanted.plan.replicas, detail: "not looked at yet".to_owned() }
+        match wishes.of(group) {
+            Some(wish) => {
+                let of = wish.wanted.plan.replicas;
+                Status::Starting { ready: 0, of, detail: "not looked at yet".to_owned() }
             }
             None => Status::Gone,
         }

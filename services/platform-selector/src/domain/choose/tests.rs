@@ -200,6 +200,9 @@ fn memory_excludes_only_where_it_must_not_or_cannot_be_raised() {
     asked.spec.fixed.clear();
     asked.machine.memory_bytes = 512 << 20;
     assert!(asked.refused().contains("the target has 512Mi"));
+    asked.machine.memory_bytes = 0;
+    assert_eq!(asked.chosen().unwrap(), "slipway", "what is not known bounds nothing");
+    asked.machine.memory_bytes = 512 << 20;
     asked.spec.resources.memory = ByteSize(1 << 30);
     assert_eq!(asked.chosen().unwrap(), "slipway", "what the spec gives is the provisioner's to judge");
 }

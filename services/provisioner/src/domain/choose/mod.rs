@@ -74,19 +74,19 @@ fn verdict(weighed: &[Weighed], demands: &Demands, surroundings: &Surroundings) 
     let score = best.candidate.score;
     let prices = format!("prices of {} in {}", surroundings.prices.as_of, surroundings.prices.currency);
     if demands.target != Target::Auto {
-        let consequence = if best.access.executable { "" } else { ", though this version has no executor for it" };
+        let consequence = if best.access.executable { "" } else { ", though this installation has no executor for it" };
         return (chosen.clone(), format!("the spec asks for {chosen}, and nothing speaks against it{consequence}"));
     }
     let highest = eligible.iter().map(|w| &w.candidate).max_by(|a, b| a.score.total_cmp(&b.score));
     let better = highest.filter(|highest| highest.score > score);
     let reason = match (best.access.executable, better) {
         (true, Some(better)) => format!(
-            "{chosen} is the best that this installation can execute (score {score:.3}, {prices}); {} scores higher ({:.3}) but has no executor in this version",
+            "{chosen} is the best that this installation can execute (score {score:.3}, {prices}); {} scores higher ({:.3}) but has no executor here",
             better.target, better.score
         ),
         (true, None) => format!("{chosen} has the highest score of those that are eligible ({score:.3}, {prices})"),
         (false, _) => format!(
-            "{chosen} (score {score:.3}, {prices}); nothing that this version can execute fulfils the demands: {}",
+            "{chosen} (score {score:.3}, {prices}); nothing that this installation can execute fulfils the demands: {}",
             why_not_executable(weighed)
         ),
     };

@@ -45,6 +45,14 @@ fn when_this_machine_cannot_the_best_reachable_one_is_chosen_and_it_says_why() {
 }
 
 #[test]
+fn an_installation_in_a_cluster_chooses_the_cluster() {
+    let here = Surroundings { executors: vec![Target::Kubernetes], ..small_machine() };
+    let chosen = choose(&modest(), &here);
+    assert_eq!(chosen.target, "kubernetes");
+    assert!(candidate(&chosen, "local").reasons.iter().any(|reason| reason.contains("no executor")));
+}
+
+#[test]
 fn an_explicit_target_is_taken_even_without_an_executor() {
     let chosen = choose(&Demands { target: Target::Aws, ..modest() }, &small_machine());
     assert_eq!(chosen.target, "aws");
@@ -131,6 +139,7 @@ prop_compose! {
         compliance in words(&REGIMES),
         kubernetes in any::<bool>(),
         cloud in any::<bool>(),
+        executors in proptest::sample::subsequence(vec![Target::Local, Target::Kubernetes], 0..=2),
         latency in 0_u64..60,
     ) -> Surroundings {
         let mut here = small_machine();
@@ -145,6 +154,7 @@ prop_compose! {
         here.kubernetes.regions = regions;
         here.kubernetes.compliance = compliance;
         here.reach.kubernetes = kubernetes.then(|| "a kubeconfig".to_owned());
+        here.executors = executors;
         here.reach.azure = cloud.then(|| "credentials".to_owned());
         here.cloud_latency = Span::millis(latency);
         here
@@ -215,8 +225,9 @@ proptest! {
     #[test]
     fn what_can_be_executed_comes_before_what_cannot(demands in any_demands(), here in any_surroundings()) {
         let chosen = choose(&demands, &here);
-        if candidate(&chosen, "local").vetoes.is_empty() {
-            prop_assert_eq!(&chosen.target, "local");
+        let executors: Vec<&str> = here.executors.iter().map(|target| name(*target)).collect();
+        if executors.iter().any(|target| candidate(&chosen, target).vetoes.is_empty()) {
+            prop_assert!(executors.contains(&chosen.target.as_str()), "{} of {executors:?}", chosen.target);
         }
     }
 

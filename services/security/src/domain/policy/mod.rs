@@ -30,7 +30,7 @@ pub struct Policy {
     pub max_memory: ByteSize,
     /// Whether a spec must name its model's digest, so that it cannot change at its source.
     pub model_digest: bool,
-    /// Where models may come from: `file`, `https`, `nats-object`.
+    /// Where models may come from: `file`, `https`, `nats-object`, `blob`.
     pub model_sources: Vec<String>,
     /// Where secrets may be taken from: `env`, `file`.
     pub secret_sources: Vec<String>,
@@ -41,7 +41,7 @@ pub struct Policy {
 }
 
 /// The words `model_sources` is made of.
-pub const MODEL_SOURCES: [&str; 3] = ["file", "https", "nats-object"];
+pub const MODEL_SOURCES: [&str; 4] = ["file", "https", "nats-object", "blob"];
 /// The words `secret_sources` is made of.
 pub const SECRET_SOURCES: [&str; 2] = ["env", "file"];
 /// The words `protocols` is made of.

@@ -1,6 +1,7 @@
 //! The model that runs is the one that was fetched and looked at, and the one the spec names.
 
 use super::{Policy, Subject, Violation};
+use slipway_kernel::spec::blob_digest;
 
 pub(super) const NAME: &str = "model-pinned";
 
@@ -25,7 +26,7 @@ pub(super) fn check(subject: &Subject<'_>, policy: &Policy) -> Vec<Violation> {
         Some(named) if named != planned => {
             found.push(Violation::new(NAME, "plan.modelDigest", planned, format!("{named} (spec.model.sha256)")));
         }
-        None if policy.model_digest => {
+        None if policy.model_digest && blob_digest(&subject.spec.model.uri).is_none() => {
             found.push(Violation::new(NAME, "spec.model.sha256", "absent", "the model's digest (policy.model_digest)"));
         }
         _ => {}

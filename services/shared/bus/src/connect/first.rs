@@ -1,8 +1,14 @@
-//! Making the connection: the first one within a time, all later ones for ever; a broker that is too old is refused.
+//! Making the connection: the first one within a time or without end, all later ones for ever; a broker that is too old is refused.
 
-use super::BusConfig;
-use crate::{error::BusError, metrics::BusMetrics, principal::Principal, topology::inbox};
+use super::{Bus, BusConfig};
+use crate::{
+    error::BusError,
+    metrics::BusMetrics,
+    principal::Principal,
+    topology::{self, inbox},
+};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use slipway_kernel::Span;
 use slipway_runtime::Condition;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -91,13 +97,37 @@ fn pause(attempt: usize) -> Duration {
     full.mul_f64(1.0 - rand::random::<f64>() / 2.0)
 }
 
+/// Until when the broker, and what a service needs of it, may take to be there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patience {
+    /// Until this moment.
+    Until(Instant),
+    /// As long as it takes: an orchestrator starts everything at once, and who waits where he is is there soonest.
+    Endless,
+}
+
+impl Patience {
+    /// From now on; nothing at all stands for no end.
+    pub(super) fn of(timeout: Span) -> Self {
+        if timeout == Span::default() { Self::Endless } else { Self::Until(Instant::now() + timeout.0) }
+    }
+
+    fn is_over(self) -> bool {
+        matches!(self, Self::Until(deadline) if Instant::now() >= deadline)
+    }
+
+    const fn has_end(self) -> bool {
+        matches!(self, Self::Until(_))
+    }
+}
+
 pub(super) async fn first_connection(
     config: &BusConfig,
     principal: Principal,
     seed: Option<String>,
     listener: &Listener,
+    patience: Patience,
 ) -> Result<Client, BusError> {
-    let deadline = Instant::now() + config.connect_timeout.0;
     let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
     let mut attempt = 0;
     loop {
@@ -109,13 +139,40 @@ pub(super) async fn first_connection(
                     source.kind(),
                     ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation
                 );
-                if refused || Instant::now() >= deadline {
+                // Who waits without end waits for the broker to be told of its key, too.
+                if (refused && patience.has_end()) || patience.is_over() {
                     return Err(BusError::Connect { url: config.url.clone(), principal, source });
                 }
-                tracing::debug!(error = %source, attempt, "no connection to the broker yet");
+                let away =
+                    if refused { "the broker does not know this key yet" } else { "the broker does not answer yet" };
+                if attempt == 1 {
+                    tracing::info!(url = config.url, error = %source, "waiting for the broker");
+                }
+                listener.condition.set_not_ready(format!("{away}: {}: {source}", config.url));
                 tokio::time::sleep(pause(attempt)).await;
             }
         }
+    }
+}
+
+/// Waits until the broker has the streams, consumers and buckets that this version needs.
+pub(super) async fn topology(bus: &Bus, condition: &Condition, patience: Patience) -> Result<(), BusError> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let missing = match topology::version(bus).await {
+            Ok(Some(found)) if found >= topology::VERSION => return Ok(()),
+            Ok(found) => BusError::Topology { found, needed: topology::VERSION },
+            Err(error) => error,
+        };
+        if patience.is_over() {
+            return Err(missing);
+        }
+        if attempt == 1 {
+            tracing::info!(reason = %missing, "waiting for the streams");
+        }
+        condition.set_not_ready(missing.to_string());
+        tokio::time::sleep(pause(attempt)).await;
     }
 }
 
@@ -144,6 +201,14 @@ mod tests {
         for version in ["2.9.10", "2.11.9", "1.4.1", "", "latest"] {
             assert!(!is_recent(version), "{version}");
         }
+    }
+
+    #[test]
+    fn patience_ends_when_it_is_over_and_none_given_is_endless() {
+        assert!(!Patience::of(Span::default()).is_over() && !Patience::of(Span::default()).has_end());
+        let brief = Patience::of(Span::seconds(60));
+        assert!(brief.has_end() && !brief.is_over());
+        assert!(Patience::Until(Instant::now()).is_over());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reading the log: one fact, one deployment, everything from a point on.
 
-use super::{Entry, Log};
+use super::{Content, Entry, Folded, Log};
 use crate::{
     connect::Bus,
     error::BusError,
@@ -10,7 +10,7 @@ use crate::{
     wire,
 };
 use serde_json::{Value, json};
-use slipway_kernel::{DeploymentId, FactKey, Timestamp};
+use slipway_kernel::{DeploymentId, FactKey, Timestamp, fold};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -82,6 +82,21 @@ impl Log {
     pub async fn get(&self, key: &FactKey) -> Result<Option<Entry>, BusError> {
         let stored = wire::last_of(&self.bus, StreamName::Lifecycle.as_str(), &topology::fact(key)).await?;
         Ok(stored.as_ref().map(Entry::read))
+    }
+
+    /// Reads one deployment and folds it: what a view will say when it is no longer behind.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn fold(&self, id: &DeploymentId) -> Result<Folded, BusError> {
+        let entries = self.read(id).await?;
+        let last_sequence = entries.iter().map(|entry| entry.sequence).max().unwrap_or(0);
+        let mut deployment = fold(id, entries.iter().filter_map(|entry| entry.content.fact().cloned()));
+        deployment.set_aside.extend(entries.into_iter().filter_map(|entry| match entry.content {
+            Content::SetAside(aside) => Some(aside),
+            Content::Fact(_) | Content::UnknownType(_) => None,
+        }));
+        Ok(Folded { deployment, last_sequence })
     }
 
     /// Reads all messages of one deployment, in the order of the stream.

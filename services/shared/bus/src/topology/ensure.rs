@@ -12,9 +12,17 @@ use async_nats::jetstream::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slipway_kernel::{ByteSize, Namespace};
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 use tokio::time::Instant;
 
+/// The version of all that is made here. Raised with every change of it, so that a service of this version does not begin on the streams
+/// of an earlier one; those of a later one serve it.
+pub const VERSION: u32 = 1;
+/// Where the version stands: in the metadata of the log, written when everything else is there.
+const VERSION_KEY: &str = "slipway-topology";
 /// How long to wait for a cluster to elect its meta leader: elections take 4-9 s, a cold start of three servers some more.
 const BUDGET: Duration = Duration::from_secs(60);
 /// No such stream.
@@ -48,7 +56,34 @@ pub async fn ensure(bus: &Bus, config: &TopologyConfig) -> Result<(), BusError> 
     for consumer in WorkConsumer::all() {
         retry(deadline, || ensure_consumer(bus, consumer)).await?;
     }
-    Ok(())
+    // Last of all: what reads the version finds everything else.
+    let mut log = StreamName::Lifecycle.config(config.replicas);
+    log.metadata.insert(VERSION_KEY.to_owned(), VERSION.to_string());
+    retry(deadline, || ensure_stream(bus, &log)).await
+}
+
+/// The version of the topology that the broker has; none if there is no log, or none is noted.
+///
+/// # Errors
+/// When the broker does not answer or refuses.
+pub(crate) async fn version(bus: &Bus) -> Result<Option<u32>, BusError> {
+    match info(bus, StreamName::Lifecycle.as_str()).await? {
+        Some(info) => Ok(metadata(&info).get(VERSION_KEY).and_then(|version| version.parse().ok())),
+        None => Ok(None),
+    }
+}
+
+/// What the broker says of a stream, if it has it.
+async fn info(bus: &Bus, stream: &str) -> Result<Option<Value>, BusError> {
+    match wire::api(bus, &format!("STREAM.INFO.{stream}"), &json!({})).await {
+        Ok(info) => Ok(Some(info)),
+        Err(BusError::Refused { code: NOT_FOUND, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn metadata(info: &Value) -> HashMap<String, String> {
+    info.pointer("/config/metadata").and_then(|metadata| HashMap::deserialize(metadata).ok()).unwrap_or_default()
 }
 
 /// Every stream, those under buckets and object stores included.
@@ -82,23 +117,20 @@ async fn retry<F: Future<Output = Result<(), BusError>>>(
 }
 
 async fn ensure_stream(bus: &Bus, config: &Config) -> Result<(), BusError> {
-    match wire::api(bus, &format!("STREAM.INFO.{}", config.name), &json!({})).await {
-        Ok(info) => {
-            let there = |field: &str| info.pointer(&format!("/config/{field}")).unwrap_or(&Value::Null);
-            let max_consumers = there("max_consumers").as_i64().and_then(|count| i32::try_from(count).ok());
-            // These two cannot be changed, so a stream made by an earlier version keeps them.
-            let config = Config {
-                max_consumers: max_consumers.unwrap_or(config.max_consumers),
-                persist_mode: PersistenceMode::deserialize(there("persist_mode")).ok(),
-                ..config.clone()
-            };
-            wire::api(bus, &format!("STREAM.UPDATE.{}", config.name), &config).await.map(drop)
-        }
-        Err(BusError::Refused { code: NOT_FOUND, .. }) => {
-            wire::api(bus, &format!("STREAM.CREATE.{}", config.name), config).await.map(drop)
-        }
-        Err(error) => Err(error),
-    }
+    let Some(info) = info(bus, &config.name).await? else {
+        return wire::api(bus, &format!("STREAM.CREATE.{}", config.name), config).await.map(drop);
+    };
+    let there = |field: &str| info.pointer(&format!("/config/{field}")).unwrap_or(&Value::Null);
+    let max_consumers = there("max_consumers").as_i64().and_then(|count| i32::try_from(count).ok());
+    let config = Config {
+        // These two cannot be changed, so a stream made by an earlier version keeps them.
+        max_consumers: max_consumers.unwrap_or(config.max_consumers),
+        persist_mode: PersistenceMode::deserialize(there("persist_mode")).ok(),
+        // The version that was noted holds until all of the next one is there.
+        metadata: metadata(&info).into_iter().chain(config.metadata.clone()).collect(),
+        ..config.clone()
+    };
+    wire::api(bus, &format!("STREAM.UPDATE.{}", config.name), &config).await.map(drop)
 }
 
 async fn ensure_consumer(bus: &Bus, consumer: WorkConsumer) -> Result<(), BusError> {
@@ -114,6 +146,20 @@ async fn ensure_consumer(bus: &Bus, consumer: WorkConsumer) -> Result<(), BusErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every stream and consumer in one text. What the text digests to stands beside the version: a change of one is a change of the other.
+    #[test]
+    fn the_version_is_raised_with_every_change() {
+        let streams: Vec<Value> =
+            all(&TopologyConfig::default()).iter().map(|config| serde_json::to_value(config).unwrap()).collect();
+        let consumers: Vec<Value> = WorkConsumer::all()
+            .into_iter()
+            .map(|consumer| serde_json::to_value(consumer.config().into_consumer_config()).unwrap())
+            .collect();
+        let text = serde_json::to_string(&json!({ "streams": streams, "consumers": consumers })).unwrap();
+        let digest = slipway_kernel::Digest::of(text.as_bytes()).to_string();
+        assert_eq!((VERSION, &digest[..12]), (1, "bdc46f9e7a3b"), "raise VERSION and put the new digest here");
+    }
 
     #[test]
     fn a_mesh_is_bounded_and_each_namespace_with_clients_adds_a_store() {

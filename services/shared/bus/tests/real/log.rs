@@ -220,6 +220,6 @@ fn flip_a_bit_of(server: &NatsServer, subject: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_without_the_log_is_told_from_one_that_refuses() {
     let server = NatsServer::start().await;
-    let bus = server.bus_as(Service::Controller).await;
+    let bus = server.bus(Principal::Operator).await;
     assert!(matches!(bus.probe().await, Err(BusError::Refused { code: 10_059, .. })));
 }

@@ -1,8 +1,10 @@
 //! The ranges: what a well-typed document may still not say.
 
+mod placement;
+
 use super::{
-    API_VERSION, Cache, Compression, FilesOutput, Hedging, Input, KIND, MAX_BODY_BYTES, ModelDeployment, ObjectFormat,
-    Output, Partitioning, S3Output, Spec,
+    API_VERSION, BLOB, Cache, Compression, FilesOutput, Hedging, Input, KIND, MAX_BODY_BYTES, ModelDeployment,
+    ObjectFormat, Output, Partitioning, S3Output, Spec, blob_digest, stored,
 };
 use crate::{plan::Plan, refusal::Refusal, time::Span};
 use serde::Serialize;
@@ -45,6 +47,12 @@ impl Refusing {
         self.unless(!credentials, path, "(not shown)", "a URI without user or password");
     }
 
+    /// What is fetched once: a model, golden rows.
+    fn artifact(&mut self, path: &str, uri: &str) {
+        self.uri(path, uri, &["file:///", "https://", "nats-object://", BLOB]);
+        self.unless(!uri.starts_with(BLOB) || blob_digest(uri).is_some(), path, uri, stored::ALLOWED);
+    }
+
     fn list<T>(&mut self, path: &str, list: &[T]) {
         self.unless(list.len() <= MAX_LIST, path, list.len(), format!("at most {MAX_LIST} entries"));
     }
@@ -56,8 +64,9 @@ pub(super) fn check(deployment: &ModelDeployment) -> Vec<Refusal> {
     refusing.unless(deployment.api_version == API_VERSION, "apiVersion", &deployment.api_version, API_VERSION);
     refusing.unless(deployment.kind == KIND, "kind", &deployment.kind, KIND);
     let spec = &deployment.spec;
-    refusing.uri("spec.model.uri", &spec.model.uri, &["file:///", "https://", "nats-object://"]);
+    refusing.artifact("spec.model.uri", &spec.model.uri);
     infrastructure(&mut refusing, spec);
+    placement::check(&mut refusing, spec);
     serving(&mut refusing, spec);
     access(&mut refusing, spec);
     outputs(&mut refusing, spec);
@@ -292,7 +301,7 @@ fn proof(refusing: &mut Refusing, spec: &Spec) {
     }
     let validation = &spec.validation;
     if let Some(golden) = &validation.golden {
-        refusing.uri("spec.validation.golden", golden, &["file:///", "https://", "nats-object://"]);
+        refusing.artifact("spec.validation.golden", golden);
     }
     refusing.within("spec.validation.minAccuracy", validation.min_accuracy, 0.0..=1.0);
     refusing.within("spec.validation.tolerance", validation.tolerance, 0.0..=1e9);
@@ -320,11 +329,11 @@ fn fixed(refusing: &mut Refusing, spec: &Spec) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{super::Layout, *};
     use serde_json::{Value, json};
 
-    fn refused(part: &Value) -> Vec<String> {
+    pub(in super::super) fn refused(part: &Value) -> Vec<String> {
         let mut document = json!({ "metadata": { "name": "d" }, "spec": { "model": { "uri": "file:///m.onnx" } } });
         for (key, value) in part.as_object().unwrap() {
             document["spec"][key] = value.clone();
@@ -342,6 +351,7 @@ mod tests {
             (json!({ "model": { "uri": "file:///a/../etc/passwd" } }), "spec.model.uri"),
             (json!({ "model": { "uri": "file:///a/%2e%2e/b" } }), "spec.model.uri"),
             (json!({ "model": { "uri": "https://user:pw@host/x" } }), "spec.model.uri"),
+            (json!({ "model": { "uri": "blob://abc" } }), "spec.model.uri"),
             (json!({ "serving": { "cache": { "maxBytes": "1023Ki" } } }), "spec.serving.cache.maxBytes"),
             (json!({ "serving": { "cache": { "maxBytes": "2Gi" } } }), "spec.serving.cache.maxBytes"),
             (json!({ "serving": { "hedging": { "after": "0s" } } }), "spec.serving.hedging.after"),

@@ -7,8 +7,10 @@
 mod check;
 mod infrastructure;
 mod outputs;
+mod placement;
 mod read;
 mod serving;
+mod stored;
 mod validation;
 
 pub use infrastructure::{Approval, Elasticity, Gpu, Infrastructure, Target};
@@ -16,10 +18,14 @@ pub use outputs::{
     Compression, FilesFormat, FilesOutput, Layout, ObjectFormat, Output, Partitioning, PostgresOutput, Record,
     S3Output, SecretReference, SqliteOutput,
 };
+pub use placement::{
+    AccessMode, NodeAffinity, NodeOperator, Placement, Spread, Storage, TaintEffect, Toleration, TolerationOperator,
+};
 pub use serving::{
     Access, Batching, Cache, Hedging, HttpInput, Input, Jwt, MAX_BODY_BYTES, Model, NatsInput, Platform, Protocol,
     Resources, Scale, ScaleSignal, Serving,
 };
+pub use stored::{BLOB, blob_digest, blob_uri};
 pub use validation::{Fault, Load, Rollout, Slo, Validation};
 
 use crate::{
@@ -83,6 +89,9 @@ pub struct Spec {
     /// Where it may run.
     #[serde(default)]
     pub infrastructure: Infrastructure,
+    /// Which nodes of a cluster workers run on, and what they have there. On a single machine (`local`) it has no effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
     /// How it is served.
     #[serde(default)]
     pub serving: Serving,

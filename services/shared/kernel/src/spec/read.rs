@@ -66,15 +66,21 @@ fn unknown_field(document: &Value, path: &str) -> Refusal {
     Refusal::new(shown(path), lookup(document, path).map_or_else(String::new, ToString::to_string), allowed)
 }
 
-fn lookup<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
-    let mut at = document;
-    for part in parts(path) {
-        at = match part.parse::<usize>() {
-            Ok(index) if at.is_array() => at.get(index)?,
-            _ => at.get(part)?,
-        };
+/// What stands at a path. A key may have dots itself (the label of a node), so what is there tells where one ends.
+fn lookup<'a>(at: &'a Value, path: &str) -> Option<&'a Value> {
+    let path = path.trim_start_matches(['.', '[', ']']);
+    if path.is_empty() {
+        return Some(at);
     }
-    Some(at)
+    if let Value::Array(elements) = at {
+        let (index, rest) = path.split_at(path.find(['.', ']']).unwrap_or(path.len()));
+        return lookup(elements.get(index.parse::<usize>().ok()?)?, rest);
+    }
+    let ends = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+    let fields = at.as_object()?.iter();
+    let fits =
+        fields.filter_map(|(key, value)| Some((value, path.strip_prefix(key.as_str()).filter(|rest| ends(rest))?)));
+    fits.filter_map(|(value, rest)| lookup(value, rest)).next()
 }
 
 fn parts(path: &str) -> impl Iterator<Item = &str> {
@@ -171,6 +177,10 @@ mod tests {
             ("/spec/serving", json!({ "batching": { "maxDelay": "2 ms" } }), "20ms"),
             ("/spec/resources", json!({ "memory": "lots" }), "512Mi"),
             ("/spec/inputs", json!([{ "kafka": {} }]), "http"),
+            ("/spec/placement", json!({ "spread": "rack" }), "zone"),
+            ("/spec/placement", json!({ "nodeSelector": { "example.com/a.b": 7 } }), ".b: 7 is not"),
+            ("/spec/placement", json!({ "tolerations": [{ "key": "a", "effect": "Evict" }] }), "NoExecute"),
+            ("/spec/placement", json!({ "storage": {} }), "size"),
             ("/spec/inputs", json!([{ "nats": {} }, { "nats": {} }]), "once"),
             ("/metadata/name", json!("Digits"), "a-z"),
             ("/metadata/namespace", json!("a.b"), "a-z"),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Model {
-    /// Where it lies: `file:///absolute/path`, `https://host/path` or `nats-object://bucket/name`.
+    /// Where it lies: `file:///absolute/path`, `https://host/path`, `nats-object://bucket/name`, or `blob://<sha256>` in the mesh's own store.
     pub uri: String,
     /// SHA-256 of the artifact, 64 hexadecimal digits. If given, any other content is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]

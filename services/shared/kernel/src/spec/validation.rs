@@ -28,7 +28,7 @@ impl Default for Slo {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Validation {
-    /// JSON lines of inputs and expected outputs: `file:///…`, `https://…` or `nats-object://…`.
+    /// JSON lines of inputs and expected outputs: `file:///…`, `https://…`, `nats-object://…` or `blob://<sha256>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub golden: Option<String>,
     /// The least share of golden rows whose label must be right, 0 to 1.

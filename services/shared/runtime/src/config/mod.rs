@@ -1,6 +1,6 @@
 //! Configuration: parsed once, into types, at the edge.
 //!
-//! Three layers, the later winning: a TOML file, the environment (`SLIPWAY_<SERVICE>_<SECTION>__<KEY>`, two underscores
+//! Three layers, the later winning: TOML files in their order, the environment (`SLIPWAY_<SERVICE>_<SECTION>__<KEY>`, two underscores
 //! between levels), `--set section.key=value`. A value that came as text (environment, `--set`) is read as what the field
 //! wants, so `SLIPWAY_INGRESS_COMMON__WORKER_THREADS=2` is a number and `…__DATA_DIR=2` a path; a list is written with
 //! commas or as a TOML array, a table as a TOML inline table, an empty text unsets an optional key.

@@ -1,13 +1,14 @@
 //! Serving until the shutdown, and then ending in order within a bound.
 //!
-//! On shutdown a server goes on accepting for a notice (so that whoever routes to it has seen that it is not ready),
-//! then accepts no more, finishes what is in flight, and after the bound drops the rest.
+//! On shutdown a server goes on accepting for a notice (so that whoever routes to it has seen that it is not ready) and tells clients of HTTP/1.1
+//! with each answer to come back on another connection, because one that is closed while it idles may be closed on a request. Then it accepts
+//! no more, finishes what is in flight, and after the bound drops the rest.
 
 mod places;
 mod silence;
 
 use crate::together;
-use ::http::{Request, Response};
+use ::http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use axum::{body::Body, extract::ConnectInfo, serve::Listener};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -16,7 +17,18 @@ use hyper_util::{
 };
 use places::{Activity, Places};
 use silence::{Heard, Listening};
-use std::{convert::Infallible, fmt, future::Future, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt as _};
@@ -134,7 +146,8 @@ where
             () = &mut closing => break,
             place = places.take() => place,
         };
-        let serving = connection::<L>(io, peer.clone(), app.clone(), limits, finish.clone(), place.activity());
+        let ending = Ending { begun: shutdown.clone(), finish: finish.clone() };
+        let serving = connection::<L>(io, peer.clone(), app.clone(), limits, ending, place.activity());
         let drop_all = drop_all.clone();
         connections.spawn(async move {
             tokio::select! {
@@ -153,12 +166,20 @@ where
     timeout(limits.bound, connections.wait()).await.map_err(|_| NotDrained { bound: limits.bound })
 }
 
+/// How a connection ends with its server.
+struct Ending {
+    /// The shutdown has begun: nobody should come back on this connection.
+    begun: CancellationToken,
+    /// The notice is over: what is in flight is finished.
+    finish: CancellationToken,
+}
+
 async fn connection<L: Listener>(
     io: L::Io,
     peer: L::Addr,
     app: impl App,
     limits: HttpLimits,
-    finish: CancellationToken,
+    ending: Ending,
     activity: Activity,
 ) -> Result<(), String>
 where
@@ -171,16 +192,28 @@ where
         if heard.enough() { std::future::pending().await } else { Err("the client said nothing".to_owned()) }
     };
     let (talked, others) = (heard.clone(), activity.clone());
+    // A connection speaks one version: HTTP/2 has frames of its own for its end.
+    let is_http1 = Arc::new(AtomicBool::new(false));
+    let closes = Arc::clone(&is_http1);
     let service = app.map_request(move |mut request: Request<hyper::body::Incoming>| {
         talked.request();
+        is_http1.store(request.version() <= Version::HTTP_11, Ordering::Relaxed);
         request.extensions_mut().insert(ConnectInfo(peer.clone()));
         request.map(Body::new)
     });
+    let Ending { begun, finish } = ending;
     let service = service.map_future(move |answering| {
-        let busy = activity.busy();
+        let (busy, begun, closes) = (activity.busy(), begun.clone(), Arc::clone(&closes));
         async move {
-            let answer = answering.await;
+            let mut answer: Result<Response<Body>, Infallible> = answering.await;
             drop(busy);
+            if begun.is_cancelled()
+                && closes.load(Ordering::Relaxed)
+                && let Ok(answer) = &mut answer
+                && answer.status() != StatusCode::SWITCHING_PROTOCOLS
+            {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             answer
         }
     });
@@ -232,7 +265,6 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<(tokio::net::TcpListen
 mod tests {
     use super::*;
     use axum::{Router, routing::get};
-    use std::sync::Arc;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpStream,
@@ -283,6 +315,26 @@ mod tests {
         let answer = all(stream).await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("to 127.0.0.1"), "{answer}");
         assert_eq!(server.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn during_the_notice_clients_are_answered_and_told_to_come_back_elsewhere() {
+        let (listener, address) = loopback().await;
+        let app = Router::new().route("/", get(|| async { "hello" }));
+        let shutdown = CancellationToken::new();
+        // Longer than any test lasts: only its clients end these connections.
+        let limits = HttpLimits { notice: Duration::from_secs(600), ..HttpLimits::default() };
+        let server = tokio::spawn(http(listener, app, limits, shutdown.clone()));
+        let mut stays = send(address, REQUEST).await;
+        let mut answer = [0; 15];
+        stays.read_exact(&mut answer).await.unwrap();
+        shutdown.cancel();
+        stays.write_all(REQUEST.as_bytes()).await.unwrap();
+        for stream in [stays, send(address, REQUEST).await] {
+            let answer = timeout(Duration::from_secs(5), all(stream)).await.unwrap();
+            assert!(answer.contains("connection: close") && answer.ends_with("hello"), "{answer}");
+        }
+        server.abort();
     }
 
     #[tokio::test]

@@ -62,7 +62,13 @@ impl Ran {
 }
 
 impl DataFolder {
-    pub(super) fn new() -> Self {
+    /// An empty one, for a mesh that runs here or one that `slipway connect` finds elsewhere.
+    ///
+    /// # Panics
+    /// When none can be made.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it makes a folder")]
+    pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("slipway-mesh-").tempdir().expect("a temporary folder");
         let path = folder.path().to_owned();
         Self::make(&path, Some(folder))
@@ -93,10 +99,10 @@ impl DataFolder {
         self.http
     }
 
-    /// The door: `http://127.0.0.1:PORT`.
+    /// The door: what was noted of it, or where a mesh that starts here will have it.
     #[must_use]
     pub fn door(&self) -> String {
-        format!("http://127.0.0.1:{}", self.http)
+        self.noted("ingress_url").unwrap_or_else(|| format!("http://127.0.0.1:{}", self.http))
     }
 
     /// An HTTP client that uses no proxy and has a timeout.
@@ -138,10 +144,14 @@ impl DataFolder {
     /// When no mesh has noted it.
     #[must_use]
     pub fn nats_url(&self) -> String {
-        let file = self.path.join("context.toml");
-        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let line = text.lines().find_map(|line| line.strip_prefix("nats_url = "));
-        line.expect("the context names the broker").trim_matches(['"', '\'']).to_owned()
+        self.noted("nats_url").expect("a mesh has noted its broker")
+    }
+
+    /// A line of the context, if there is one already.
+    fn noted(&self, key: &str) -> Option<String> {
+        let text = fs::read_to_string(self.path.join("context.toml")).ok()?;
+        let found = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = ").map(str::to_owned));
+        found.map(|value| value.trim_matches(['"', '\'']).to_owned())
     }
 
     /// The file with somebody's key.

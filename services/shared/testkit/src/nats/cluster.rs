@@ -33,7 +33,13 @@ impl NatsCluster {
                 port: *port,
                 monitor_port: Some(*monitor),
                 store_dir: dir.path().join(format!("n{n}")),
-                cluster: Some(ClusterConfig { name: "slipway".to_owned(), port: *cluster, routes: routes.clone() }),
+                cluster: Some(ClusterConfig {
+                    name: "slipway".to_owned(),
+                    port: *cluster,
+                    routes: routes.clone(),
+                    credentials: None,
+                    tls: None,
+                }),
                 ..ServerConfig::default()
             };
             let path = dir.path().to_owned();

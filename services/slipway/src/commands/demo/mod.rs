@@ -253,6 +253,8 @@ fn placeholder() -> Context {
     Context {
         nats_url: String::new(),
         operator_seed_file: PathBuf::new(),
+        ca_file: None,
+        remote: false,
         ingress_url: String::new(),
         admin_url: String::new(),
         pid: 0,

@@ -79,7 +79,7 @@ fn ports(question: &Question<'_>, weighed: &mut Weighed) {
 }
 
 /// The memory of a worker is where the first plan starts, and a revision may raise it: it excludes only where it must not be
-/// raised, or cannot.
+/// raised, or cannot. A target whose memory is not known (0) bounds nothing.
 fn memory(question: &Question<'_>, weighed: &mut Weighed) {
     let estimate = question.model.memory_estimate_bytes.saturating_add(WORKER_BASE_BYTES);
     let given = question.spec.resources.memory;
@@ -96,7 +96,7 @@ fn memory(question: &Question<'_>, weighed: &mut Weighed) {
             "memory",
             format!("a worker with its {parameters} parameters is expected to need {estimate_text}, spec.resources.memory is fixed at {given}; raise it, or take it out of spec.fixed"),
         );
-    } else if estimate > there {
+    } else if there > 0 && estimate > there {
         weighed.exclude(
             "memory",
             format!("a worker with its {parameters} parameters is expected to need {estimate_text}, and the target has {}; use a smaller model or a larger machine", ByteSize(there)),

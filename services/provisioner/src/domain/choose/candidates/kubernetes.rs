@@ -4,11 +4,11 @@ use super::ATTEST_OWN;
 use crate::domain::{
     choose::offer::{Gpus, Grade, Offer},
     demands::{ArtifactPlace, Demands},
-    surroundings::Surroundings,
+    surroundings::{ClusterGpus, Surroundings},
 };
 use slipway_kernel::spec::Target;
 
-/// Memory of the largest GPU a cluster is expected to have (H200: 141 GB); what its nodes really have, the scheduler knows.
+/// Memory of the largest GPU that a cluster nobody looked at is expected to have (H200: 141 GB).
 const LARGEST_GPU_BYTES: u64 = 141_000_000_000;
 
 /// What it offers.
@@ -22,10 +22,16 @@ pub fn offer(demands: &Demands, surroundings: &Surroundings) -> Offer {
         compliance: place.compliance.clone(),
         attest: ATTEST_OWN,
         capacity: None,
-        gpus: if surroundings.kubernetes_gpus {
-            Gpus::Rented(LARGEST_GPU_BYTES)
-        } else {
-            Gpus::None("no nodes with GPUs are configured (`kubernetes.gpus`)".to_owned())
+        gpus: match &surroundings.kubernetes_gpus {
+            ClusterGpus::Seen(gpus) if gpus.is_empty() => {
+                Gpus::None(
+                    "no node that workers may be on has a whole one (`nvidia.com/gpu`), or the part that spec.placement.gpuProfile names"
+                        .to_owned(),
+                )
+            }
+            ClusterGpus::Seen(gpus) => Gpus::These(gpus.clone()),
+            ClusterGpus::Said(true) => Gpus::Rented(LARGEST_GPU_BYTES),
+            ClusterGpus::Said(false) => Gpus::None("no nodes with GPUs are configured (`kubernetes.gpus`)".to_owned()),
         },
         latency: place.latency,
         cost_per_hour: prices.per_hour(demands, demands.workers),

@@ -2,7 +2,7 @@
 
 use super::{Demands, Offer, Veto, veto as excluded};
 use crate::domain::choose::offer::Gpus;
-use slipway_kernel::{ByteSize, spec::Gpu};
+use slipway_kernel::{ByteSize, GpuFacts, spec::Gpu};
 
 /// Excludes what has no GPU for every worker.
 #[must_use]
@@ -18,28 +18,35 @@ pub fn veto(offer: &Offer, demands: &Demands) -> Option<Veto> {
         }
         Gpus::Rented(_) => return None,
         Gpus::These(gpus) => {
-            let fitting = gpus.iter().filter(|gpu| gpu.memory_bytes >= memory.0).count();
+            // Not to know how large one is, is not to know that it is too small.
+            let fits = |gpu: &&GpuFacts| gpu.memory_bytes == 0 || gpu.memory_bytes >= memory.0;
+            let fitting = gpus.iter().filter(fits).count();
             let wanted = demands.gpus(demands.workers);
             if u32::try_from(fitting).unwrap_or(u32::MAX) >= wanted {
                 return None;
             }
-            let there: Vec<String> =
-                gpus.iter().map(|gpu| format!("{} with {}", gpu.name, ByteSize(gpu.memory_bytes))).collect();
+            let there: Vec<String> = gpus.iter().map(described).collect();
             format!("{wanted} GPUs with {memory} are required; there are: {}", there.join(", "))
         }
     };
     Some(excluded("gpu", reason))
 }
 
+fn described(gpu: &GpuFacts) -> String {
+    match gpu.memory_bytes {
+        0 => gpu.name.clone(),
+        bytes => format!("{} with {}", gpu.name, ByteSize(bytes)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{
-        choose::candidates::{gcp, local},
+        choose::candidates::{gcp, kubernetes, local},
         demands::tests::modest,
-        surroundings::{Surroundings, tests::small_machine},
+        surroundings::{ClusterGpus, Surroundings, tests::small_machine},
     };
-    use slipway_kernel::GpuFacts;
 
     #[test]
     fn gpus_are_counted_by_those_that_are_large_enough() {
@@ -52,6 +59,22 @@ mod tests {
         here.machine.gpus = vec![gpu(40), gpu(16)];
         assert_eq!(reason(&here).unwrap(), "2 GPUs with 20Gi are required; there are: A100 with 40Gi, A100 with 16Gi");
         here.machine.gpus.push(gpu(24));
+        assert_eq!(reason(&here), None);
+    }
+
+    #[test]
+    fn the_gpus_of_a_cluster_are_those_that_were_seen_and_one_of_unknown_size_may_do() {
+        let mut here = small_machine();
+        let demands = Demands { gpu: Gpu::Required, gpu_memory: ByteSize(20 << 30), ..modest() };
+        let reason = |here: &Surroundings| veto(&kubernetes::offer(&demands, here), &demands).map(|veto| veto.reason);
+        assert!(reason(&here).unwrap().contains("no nodes with GPUs are configured"));
+        here.kubernetes_gpus = ClusterGpus::Seen(Vec::new());
+        assert!(reason(&here).unwrap().contains("no node that workers may be on has a whole one"));
+        let unknown = GpuFacts { name: "NVIDIA GPU".into(), ..GpuFacts::default() };
+        let small = GpuFacts { memory_bytes: 16 << 30, ..unknown.clone() };
+        here.kubernetes_gpus = ClusterGpus::Seen(vec![small]);
+        assert!(reason(&here).unwrap().contains("there are: NVIDIA GPU with 16Gi"));
+        here.kubernetes_gpus = ClusterGpus::Seen(vec![unknown]);
         assert_eq!(reason(&here), None);
     }
 

@@ -1,11 +1,11 @@
-//! The manifests of a revision on the local target: one process per worker, with its settings and limits. They are
-//! stored as a blob before `planned`, so that what ran can be read long after.
+//! The manifests of a revision: what its target is to run. They are stored as a blob before `planned`, so that what ran can be read long
+//! after, and a target that makes objects of them makes exactly these.
+
+pub mod kubernetes;
+pub mod processes;
 
 use serde_json::{Value, json};
 use slipway_kernel::{DeploymentId, ModelFormat, Plan, RevisionId, spec::Gpu};
-
-/// The media type of the document.
-pub const MEDIA_TYPE: &str = "application/vnd.slipway.processes.v1+json";
 
 /// The most memory a worker may have resident beyond its plan before it is killed from outside: the worker watches its
 /// own limit and ends with a finding of its own; this is for one that cannot.
@@ -16,9 +16,6 @@ const MARGIN_SHARE: u64 = 8;
 pub const fn outer_memory_limit(planned_bytes: u64) -> u64 {
     planned_bytes.saturating_add(planned_bytes / MARGIN_SHARE)
 }
-
-/// Open files a worker may have: 4096 connections, and a few for itself.
-pub const MAX_OPEN_FILES: u64 = 8_192;
 
 /// What a worker must know of its model beside the plan: no revision changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,51 +67,10 @@ pub fn worker_settings(deployment: &DeploymentId, revision: RevisionId, plan: &P
     settings
 }
 
-/// The document.
-#[must_use]
-pub fn processes(deployment: &DeploymentId, revision: RevisionId, plan: &Plan, model: Model) -> Value {
-    let processes: Vec<Value> = (0..plan.replicas)
-        .map(|n| {
-            json!({
-                "name": format!("{}-{revision}-{n}", deployment.name),
-                "program": "inference-worker",
-                "settings": worker_settings(deployment, revision, plan, model),
-                "limits": {
-                    "cpu": plan.cpu.to_string(),
-                    "memoryBytes": outer_memory_limit(plan.memory.0).to_string(),
-                    "openFiles": MAX_OPEN_FILES,
-                },
-            })
-        })
-        .collect();
-    json!({
-        "apiVersion": "slipway.dev/v1",
-        "kind": "Processes",
-        "deployment": deployment.to_string(),
-        "revision": revision.to_string(),
-        "planDigest": plan.digest().to_string(),
-        "processes": processes,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::scenario::{id, plan};
-
-    #[test]
-    fn there_is_a_process_for_each_worker_with_what_the_plan_says() {
-        let plan = Plan { replicas: 2, ..plan() };
-        let document = processes(&id(), RevisionId::new(2, 1), &plan, Model::default());
-        let names: Vec<_> = document["processes"].as_array().unwrap().iter().map(|p| p["name"].clone()).collect();
-        assert_eq!(names, ["digits-2-1-0", "digits-2-1-1"]);
-        let first = &document["processes"][0];
-        assert_eq!(first["settings"]["max_delay"], "2ms");
-        assert_eq!(first["settings"]["memory"], "512Mi");
-        assert_eq!(first["settings"]["device"], "cpu");
-        assert_eq!(first["limits"]["memoryBytes"], (576_u64 << 20).to_string());
-        assert_eq!(document["planDigest"], plan.digest().to_string());
-    }
 
     #[test]
     fn a_gpu_that_is_required_is_the_only_device_and_one_that_is_optional_is_used_where_it_is() {
@@ -122,11 +78,5 @@ mod tests {
             let model = Model { gpu, ..Model::default() };
             assert_eq!(worker_settings(&id(), RevisionId::new(1, 1), &plan(), model)["device"], device);
         }
-    }
-
-    #[test]
-    fn the_same_plan_makes_the_same_document() {
-        let render = || processes(&id(), RevisionId::new(1, 1), &plan(), Model::default()).to_string();
-        assert_eq!(render(), render());
     }
 }

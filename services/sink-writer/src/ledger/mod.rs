@@ -2,17 +2,20 @@
 //!
 //! Counts lie: a flipped bit can leave them right. So a verification reads every fact and compares digests.
 
-use crate::{sinks::open_sqlite, telemetry::SinkMetrics};
+mod store;
+
+pub(crate) use store::Store;
+
+use crate::telemetry::SinkMetrics;
 use slipway_bus::{Bus, BusError, Damage, Entry, TailEvent, Verdict};
-use slipway_kernel::{DeploymentId, Timestamp};
+use slipway_kernel::DeploymentId;
 use slipway_runtime::{CancellationToken, Frame};
-use sqlx::{Row as _, SqlitePool};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
+use store::{Recorded, milliseconds};
 use tokio::time::Instant;
 
 /// Damages reported by one verification. Who sees a thousand needs a restore, not a longer list.
@@ -33,29 +36,14 @@ pub(crate) enum LedgerError {
 
 /// Keeps the ledger.
 pub(crate) struct Keeper {
-    pool: SqlitePool,
+    store: Store,
     bus: Bus,
     metrics: SinkMetrics,
 }
 
-#[derive(Clone, Debug)]
-struct Recorded {
-    digest: String,
-    sequence: u64,
-}
-
 impl Keeper {
-    pub(crate) async fn open(file: &Path, bus: Bus, metrics: SinkMetrics) -> Result<Self, LedgerError> {
-        let pool = open_sqlite(file).await?;
-        sqlx::raw_sql(
-            "CREATE TABLE IF NOT EXISTS facts (
-                subject TEXT PRIMARY KEY, digest TEXT NOT NULL, sequence INTEGER NOT NULL,
-                appended_unix_ms INTEGER NOT NULL, headers TEXT NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID;
-             CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1), created INTEGER NOT NULL, sequence INTEGER NOT NULL);",
-        )
-        .execute(&pool)
-        .await?;
-        Ok(Self { pool, bus, metrics })
+    pub(crate) const fn new(store: Store, bus: Bus, metrics: SinkMetrics) -> Self {
+        Self { store, bus, metrics }
     }
 
     /// Copies what is new, and verifies now and then; each in its own task.
@@ -98,7 +86,7 @@ impl Keeper {
                     Some(TailEvent::Anew { created: birth }) => {
                         // What came before belongs to the log as it was, whose sequences say nothing about this one.
                         if let Some(before) = created.replace(birth) {
-                            self.record(before, &std::mem::take(&mut fresh)).await?;
+                            self.store.record(before, &std::mem::take(&mut fresh)).await?;
                             until = None;
                         }
                     }
@@ -111,7 +99,7 @@ impl Keeper {
                 }
             }
             if let Some(created) = created {
-                self.record(created, &fresh).await?;
+                self.store.record(created, &fresh).await?;
             }
         }
         Ok(())
@@ -120,8 +108,7 @@ impl Keeper {
     /// The sequence from which on nothing was copied.
     async fn first_unseen(&self) -> Result<u64, LedgerError> {
         let state = self.bus.log().state().await?;
-        let known: Option<(i64, i64)> =
-            sqlx::query_as("SELECT created, sequence FROM position WHERE one = 1").fetch_optional(&self.pool).await?;
+        let known = self.store.position().await?;
         Ok(match known.map(|(created, sequence)| (created, u64::try_from(sequence).unwrap_or(0))) {
             // A last sequence below ours: the broker lost its tail and counts on from there. Read it all again.
             Some((created, sequence)) if created == milliseconds(state.created) && sequence <= state.last => {
@@ -131,41 +118,11 @@ impl Keeper {
         })
     }
 
-    /// Copies entries of the log that was made at `created`, and notes how far it got.
-    async fn record(&self, created: Timestamp, entries: &[Entry]) -> Result<(), LedgerError> {
-        let Some(last) = entries.last().map(|entry| entry.sequence) else { return Ok(()) };
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        for entry in entries {
-            sqlx::query(
-                "INSERT INTO facts (subject, digest, sequence, appended_unix_ms, headers, payload)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (subject) DO NOTHING",
-            )
-            .bind(&entry.subject)
-            .bind(entry.digest.as_str())
-            .bind(i64::try_from(entry.sequence).unwrap_or(i64::MAX))
-            .bind(milliseconds(entry.at))
-            .bind(serde_json::to_string(&entry.raw.headers).unwrap_or_default())
-            .bind(entry.raw.payload.as_ref())
-            .execute(&mut *transaction)
-            .await?;
-        }
-        sqlx::query(
-            "INSERT INTO position (one, created, sequence) VALUES (1, ?1, ?2)
-             ON CONFLICT (one) DO UPDATE SET created = ?1, sequence = ?2",
-        )
-        .bind(milliseconds(created))
-        .bind(i64::try_from(last).unwrap_or(i64::MAX))
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
     /// Reads every fact of the log and compares it with the ledger. Deployments with damage get the integrity flag, on which
     /// no service decides anything.
     pub(crate) async fn verify(&self) -> Result<Verdict, LedgerError> {
         // The ledger is read first: what is appended in between is in the log alone, which is no damage.
-        let recorded = self.recorded().await?;
+        let recorded = self.store.recorded().await?;
         let found: Arc<Mutex<HashMap<String, String>>> = Arc::default();
         let collected = Arc::clone(&found);
         self.bus
@@ -185,17 +142,6 @@ impl Keeper {
             recorded: u64::try_from(recorded.len()).unwrap_or(u64::MAX),
             damages: damages.into_iter().take(MAX_DAMAGES).collect(),
         })
-    }
-
-    async fn recorded(&self) -> Result<BTreeMap<String, Recorded>, LedgerError> {
-        let rows = sqlx::query("SELECT subject, digest, sequence FROM facts").fetch_all(&self.pool).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let sequence = u64::try_from(row.get::<i64, _>("sequence")).unwrap_or(0);
-                (row.get("subject"), Recorded { digest: row.get("digest"), sequence })
-            })
-            .collect())
     }
 
     async fn alarm(&self, damages: &[Damage]) -> Result<(), LedgerError> {
@@ -219,10 +165,6 @@ async fn over(until: Option<Instant>) {
         Some(until) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,
     }
-}
-
-fn milliseconds(at: Timestamp) -> i64 {
-    i64::try_from(at.0).unwrap_or(i64::MAX)
 }
 
 /// What the ledger has and the log has not, or has differently, in the order it was written.

@@ -1,21 +1,31 @@
 //! What security does: an authority that signs what it is asked for.
 
-use std::sync::Arc;
-
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
-use slipway_bus::{Bus, Granted};
+use slipway_bus::{Bus, Granted, IdentityRequest};
 use slipway_kernel::Timestamp;
 use slipway_runtime::tls::{Identity, KeyAndRequest, Reloadable, SpiffeId};
+use std::sync::Arc;
 
+/// The authority of a test's mesh.
+#[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    /// Its certificate.
     pub pem: String,
 }
 
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Authority {
+    /// A new one.
+    #[must_use]
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -37,21 +47,22 @@ impl Authority {
     }
 
     /// A member of the mesh with its own identity.
+    #[must_use]
     pub fn member(&self, id: &SpiffeId) -> Reloadable {
         let made = KeyAndRequest::generate(id, &[]).unwrap();
         let identity = Identity::from_pem(&self.sign(&made.csr_pem), &made.key_pem).unwrap();
         Reloadable::new(identity, &self.pem).unwrap()
     }
 
-    /// Grants every request that comes, until the bus is closed. Checks that the worker asks for what it may.
-    pub fn grant(self: &Arc<Self>, security: Bus) {
+    /// Grants every request that comes to `security`, until the bus is closed; `check` looks at each before.
+    pub fn grant(self: &Arc<Self>, security: Bus, check: impl Fn(&IdentityRequest) + Send + Sync + 'static) {
         let authority = Arc::clone(self);
         tokio::spawn(async move {
             security.identities().set_trust(&authority.pem).await.unwrap();
             let mut requests = security.identities().requests().await.unwrap();
             loop {
                 for request in requests.get().iter() {
-                    assert!(request.subject.starts_with("spiffe://slipway/ns/default/deployment/digits/revision/"));
+                    check(request);
                     let granted = Granted {
                         chain_pem: authority.sign(&request.csr_pem),
                         ca_bundle_pem: authority.pem.clone(),

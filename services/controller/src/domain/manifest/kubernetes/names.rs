@@ -1,0 +1,84 @@
+//! Names and labels of objects.
+
+use serde_json::Value;
+use slipway_kernel::{DeploymentId, Digest, RevisionId};
+
+/// A pod is named after its Deployment with up to 17 characters behind, and its name is that of the worker: one DNS label.
+const LONGEST: usize = 63 - 17;
+/// What Kubernetes takes for the value of a label.
+const LONGEST_LABEL: usize = 63;
+
+/// Eight hexadecimal digits of a text: `a-b.c` and `a.b-c` are told apart by them.
+fn short(text: &str) -> String {
+    Digest::of(text.as_bytes()).to_string().chars().take(8).collect()
+}
+
+/// A text cut to so many characters, which does not end with a dash.
+fn cut(text: &str, room: usize) -> &str {
+    text.get(..room.min(text.len())).unwrap_or(text).trim_end_matches(['-', '.'])
+}
+
+/// The name of what belongs to a deployment: `digits-1f0c22aa`.
+#[must_use]
+pub fn deployment(id: &DeploymentId) -> String {
+    let hash = short(&id.to_string());
+    format!("{}-{hash}", cut(id.name.as_str(), LONGEST - 9))
+}
+
+/// The name of what belongs to a revision: `digits-2-1-1f0c22aa`.
+#[must_use]
+pub fn revision(id: &DeploymentId, revision: RevisionId) -> String {
+    let rest = format!("-{revision}-{}", short(&id.to_string()));
+    format!("{}{rest}", cut(id.name.as_str(), LONGEST.saturating_sub(rest.len())))
+}
+
+/// The name of an object that is what it holds.
+#[must_use]
+pub fn content(base: &str, content: &str) -> String {
+    format!("{base}-{}", short(content))
+}
+
+/// A deployment as the value of a label: itself where it fits.
+#[must_use]
+pub fn label(id: &DeploymentId) -> String {
+    let whole = id.to_string();
+    if whole.len() <= LONGEST_LABEL {
+        return whole;
+    }
+    let hash = short(&whole);
+    format!("{}-{hash}", cut(&whole, LONGEST_LABEL - 9))
+}
+
+/// The labels that tools look for.
+pub(super) fn add_common(labels: &mut Value) {
+    labels["app.kubernetes.io/managed-by"] = "slipway".into();
+    labels["app.kubernetes.io/name"] = "slipway-worker".into();
+    labels["app.kubernetes.io/component"] = "inference-worker".into();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> DeploymentId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn names_fit_their_pods_and_never_meet() {
+        let long = format!("{}.{}", "n".repeat(63), "m".repeat(63));
+        let name = revision(&id(&long), RevisionId::new(1_000, 100));
+        assert!(name.len() + 17 <= 63 && name.starts_with("mmm"), "{name}");
+        assert!(label(&id(&long)).len() <= 63 && deployment(&id(&long)).len() + 17 <= 63);
+        let of = |text: &str| revision(&id(text), RevisionId::new(1, 1));
+        assert_ne!(of("a.b-c"), of("a-b.c"));
+        assert_ne!(of("a.b"), of("c.b"));
+        assert_eq!(label(&id("default.digits")), "default.digits");
+    }
+
+    #[test]
+    fn what_is_cut_ends_with_a_letter() {
+        let name = deployment(&id(&format!("n.{}-{}", "a".repeat(36), "b".repeat(10))));
+        assert!(!name.contains("--"), "{name}");
+    }
+}

@@ -1,0 +1,21 @@
+//! What only a node can show: pods that run or do not, models that answer, promises that are kept under traffic.
+
+mod failures;
+mod released;
+mod scaled;
+mod upgraded;
+
+use crate::{client::Caller, documents::Document, installed::Installed};
+use serde_json::{Value, json};
+
+/// Deploys the digits with what they need of the node, and gives a caller.
+async fn digits(installed: &Installed, scale: Value) -> Caller {
+    let folder = &installed.folder;
+    let document = Document::digits("digits", "digits-v1")
+        .with("spec.outputs", json!([{ "postgres": { "url": "env:DATABASE_URL", "table": "predictions" } }]))
+        .with("spec.resources", json!({ "cpu": "100m" }))
+        .with("spec.scale", scale);
+    document.deploy(folder).await.ok();
+    folder.cli(["api-key", "digits"]).await.ok();
+    Caller::of(folder, "digits")
+}
