@@ -8,12 +8,12 @@ mod upgraded;
 use crate::{client::Caller, documents::Document, installed::Installed};
 use serde_json::{Value, json};
 
-/// Deploys the digits with what they need of the node, and gives a caller.
-async fn digits(installed: &Installed, scale: Value) -> Caller {
+/// Deploys the digits with so much of the node's processor time for each worker, and gives a caller.
+async fn digits(installed: &Installed, cpu: &str, scale: Value) -> Caller {
     let folder = &installed.folder;
     let document = Document::digits("digits", "digits-v1")
         .with("spec.outputs", json!([{ "postgres": { "url": "env:DATABASE_URL", "table": "predictions" } }]))
-        .with("spec.resources", json!({ "cpu": "100m" }))
+        .with("spec.resources", json!({ "cpu": cpu }))
         .with("spec.scale", scale);
     document.deploy(folder).await.ok();
     folder.cli(["api-key", "digits"]).await.ok();

@@ -21,7 +21,9 @@ fn nobody_noticed(traffic: &Traffic) {
 #[ignore = "needs a node: make test-kubernetes"]
 async fn workers_come_with_the_load_and_go_with_it() {
     let installed = Installed::new().await;
-    let caller = digits(&installed, json!({ "min": 1, "max": 2, "signal": "cpu", "target": 70 })).await;
+    // One caller needs less than half of what calls for another worker, twelve need more.
+    let scale = json!({ "min": 1, "max": 2, "signal": "cpu", "target": 60 });
+    let caller = digits(&installed, "250m", scale).await;
     let ready = || {
         let pods = installed.namespace.ours("pod");
         let is_ready = |pod: &&serde_json::Value| pod["status"]["containerStatuses"][0]["ready"] == true;
@@ -43,7 +45,7 @@ async fn workers_come_with_the_load_and_go_with_it() {
 #[ignore = "needs a node: make test-kubernetes"]
 async fn each_service_has_as_many_replicas_as_its_own_values_say() {
     let installed = Installed::new().await;
-    let caller = digits(&installed, json!({ "min": 1, "max": 1 })).await;
+    let caller = digits(&installed, "100m", json!({ "min": 1, "max": 1 })).await;
     let traffic = Sender::start(caller);
     let set = |ingress: u32, sinks: u32| {
         let values = format!("services.ingress.replicas={ingress},services.sink-writer.replicas={sinks}");
