@@ -107,7 +107,7 @@ async fn a_claim_that_was_left_behind_goes() {
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn a_quota_without_room_for_volumes_is_said_to_be_one() {
     let world = World::new().await;
-    world.bound("ResourceQuota", json!({ "hard": { "requests.storage": "64Mi" } }));
+    world.bound("ResourceQuota", &json!({ "hard": { "requests.storage": "64Mi" } }));
     let counts =
         || world.namespace.get("resourcequota", "bound").is_some_and(|quota| !quota["status"]["hard"].is_null());
     world.namespace.until("the quota counts", counts).await;
@@ -222,7 +222,7 @@ async fn fails_with(world: &World, change: impl FnOnce(&mut slipway_kernel::Plan
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn a_quota_without_room_is_said_to_be_one() {
     let world = World::new().await;
-    world.bound("ResourceQuota", json!({ "hard": { "pods": "0" } }));
+    world.bound("ResourceQuota", &json!({ "hard": { "pods": "0" } }));
     world
         .namespace
         .until("the quota counts", || {
@@ -238,7 +238,7 @@ async fn a_quota_without_room_is_said_to_be_one() {
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn limits_that_do_not_allow_a_worker_are_a_policy() {
     let world = World::new().await;
-    world.bound("LimitRange", json!({ "limits": [{ "type": "Container", "max": { "memory": "16Mi" } }] }));
+    world.bound("LimitRange", &json!({ "limits": [{ "type": "Container", "max": { "memory": "16Mi" } }] }));
     let (kind, cause, message) = fails_with(&world, |_| {}).await;
     assert_eq!((kind, cause), (FindingKind::PolicyViolation, Cause::Deterministic), "{message}");
 }

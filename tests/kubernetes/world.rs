@@ -171,7 +171,7 @@ impl World {
     }
 
     /// A quota, a range of limits: whatever a namespace is bounded by.
-    pub fn bound(&self, kind: &str, spec: serde_json::Value) {
+    pub fn bound(&self, kind: &str, spec: &serde_json::Value) {
         let api_version = "v1";
         self.namespace.apply(&json!({
             "apiVersion": api_version, "kind": kind, "metadata": { "name": "bound" }, "spec": spec,

@@ -100,7 +100,9 @@ async fn a_node_that_is_too_small() {
 async fn a_pod_that_the_node_puts_out() {
     // More than its share of the node's disk: the kubelet evicts it by itself.
     let world = world(WORKER, true).await;
-    world
-        .bound("LimitRange", json!({ "limits": [{ "type": "Container", "default": { "ephemeral-storage": "1Ki" } }] }));
+    world.bound(
+        "LimitRange",
+        &json!({ "limits": [{ "type": "Container", "default": { "ephemeral-storage": "1Ki" } }] }),
+    );
     is(&fails_with(&world, |_| {}).await, FindingKind::Misconfigured, Deterministic, "more of the node's disk");
 }
