@@ -146,7 +146,7 @@ where
             () = &mut closing => break,
             place = places.take() => place,
         };
-        let ending = Ending { begun: shutdown.clone(), finish: finish.clone() };
+        let ending = Ending { begun: shutdown.child_token(), finish: finish.clone() };
         let serving = connection::<L>(io, peer.clone(), app.clone(), limits, ending, place.activity());
         let drop_all = drop_all.clone();
         connections.spawn(async move {
@@ -168,10 +168,27 @@ where
 
 /// How a connection ends with its server.
 struct Ending {
-    /// The shutdown has begun: nobody should come back on this connection.
+    /// The shutdown has begun: nobody should come back on this connection. Its own, so that no answer waits for another connection's.
     begun: CancellationToken,
     /// The notice is over: what is in flight is finished.
     finish: CancellationToken,
+}
+
+/// What the answers of a connection say at its end.
+struct Farewell {
+    begun: CancellationToken,
+    /// A connection speaks one version, and HTTP/2 has frames of its own for its end.
+    is_http1: AtomicBool,
+}
+
+impl Farewell {
+    fn say(&self, answer: &mut Response<Body>) {
+        // Who becomes a WebSocket meanwhile does.
+        let closes = self.is_http1.load(Ordering::Relaxed) && answer.status() != StatusCode::SWITCHING_PROTOCOLS;
+        if closes && self.begun.is_cancelled() {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
 }
 
 async fn connection<L: Listener>(
@@ -192,27 +209,22 @@ where
         if heard.enough() { std::future::pending().await } else { Err("the client said nothing".to_owned()) }
     };
     let (talked, others) = (heard.clone(), activity.clone());
-    // A connection speaks one version: HTTP/2 has frames of its own for its end.
-    let is_http1 = Arc::new(AtomicBool::new(false));
-    let closes = Arc::clone(&is_http1);
+    let Ending { begun, finish } = ending;
+    let farewell = Arc::new(Farewell { begun, is_http1: AtomicBool::new(false) });
+    let answers = Arc::clone(&farewell);
     let service = app.map_request(move |mut request: Request<hyper::body::Incoming>| {
         talked.request();
-        is_http1.store(request.version() <= Version::HTTP_11, Ordering::Relaxed);
+        farewell.is_http1.store(request.version() <= Version::HTTP_11, Ordering::Relaxed);
         request.extensions_mut().insert(ConnectInfo(peer.clone()));
         request.map(Body::new)
     });
-    let Ending { begun, finish } = ending;
     let service = service.map_future(move |answering| {
-        let (busy, begun, closes) = (activity.busy(), begun.clone(), Arc::clone(&closes));
+        let (busy, farewell) = (activity.busy(), Arc::clone(&answers));
         async move {
             let mut answer: Result<Response<Body>, Infallible> = answering.await;
             drop(busy);
-            if begun.is_cancelled()
-                && closes.load(Ordering::Relaxed)
-                && let Ok(answer) = &mut answer
-                && answer.status() != StatusCode::SWITCHING_PROTOCOLS
-            {
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            if let Ok(answer) = &mut answer {
+                farewell.say(answer);
             }
             answer
         }
