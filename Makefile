@@ -59,6 +59,7 @@ fmt:
 
 lint:
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --locked --package slipway-tests --test faults --test kubernetes -- --deny warnings
 	$(CARGO) clippy --locked --package slipway-inference-worker --no-default-features --all-targets -- --deny warnings
 
 bench: build  ## overhead, hop latency, many deployments at once, idle memory
