@@ -123,8 +123,9 @@ async fn of_200_raced_decisions_on_three_brokers_each_leaves_exactly_one_winner(
     let first = RevisionId::new(1, 1);
     let mut won = (0, 0);
     for round in 0..ROUNDS {
-        // Who is nearer to the leader may win nearly always, so each has either part in turn.
+        // Who is nearer to the leader, or is sent first, may win nearly always, so each has either part and either place in turn.
         let (one, other) = (&runners[round % 2], &runners[(round + 1) % 2]);
+        let first_is_sent_first = round / 2 % 2 == 0;
         let id: DeploymentId = format!("race.release-{round}").parse().unwrap();
         let request = one
             .log()
@@ -135,10 +136,12 @@ async fn of_200_raced_decisions_on_three_brokers_each_leaves_exactly_one_winner(
         // Release against retire: different questions, one of them may be answered on this state.
         let release = FactKey::new(id.clone(), first, Slot::Release);
         let retire = FactKey::new(id.clone(), RevisionId::new(1, 0), Slot::Command(0));
-        let (a, b) =
-            tokio::join!(async { one.log().append_against(&release, draft("released"), last).await.unwrap() }, async {
-                other.log().append_against(&retire, draft("retire-requested"), last).await.unwrap()
-            },);
+        let (a, b) = raced(
+            first_is_sent_first,
+            async { one.log().append_against(&release, draft("released"), last).await.unwrap() },
+            async { other.log().append_against(&retire, draft("retire-requested"), last).await.unwrap() },
+        )
+        .await;
         let stored = [&a, &b].iter().filter(|written| matches!(written, WrittenAgainst::Stored(_))).count();
         assert_eq!(stored, 1, "round {round}: {a:?} {b:?}");
         assert_eq!(both_there(one, &[&release, &retire]).await, 1, "round {round}");
@@ -146,15 +149,28 @@ async fn of_200_raced_decisions_on_three_brokers_each_leaves_exactly_one_winner(
 
         // Validated against validation-failed: one question, two answers.
         let key = FactKey::new(id.clone(), first, Slot::Validation);
-        let (a, b) = tokio::join!(async { one.log().append(&key, draft("validated")).await.unwrap() }, async {
-            other.log().append(&key, draft("validation-failed")).await.unwrap()
-        },);
+        let (a, b) = raced(
+            first_is_sent_first,
+            async { one.log().append(&key, draft("validated")).await.unwrap() },
+            async { other.log().append(&key, draft("validation-failed")).await.unwrap() },
+        )
+        .await;
         assert!(a.is_mine() != b.is_mine(), "round {round}: both or none won");
         assert_eq!(a.fact().answer, b.fact().answer, "round {round}: who lost adopts the answer that stands");
         won.1 += usize::from(a.is_mine());
     }
     println!("release won {} of {ROUNDS} races, validated {} of {ROUNDS}", won.0, won.1);
     assert!(won.0 > 0 && won.0 < ROUNDS && won.1 > 0 && won.1 < ROUNDS, "a race with one runner: {won:?}");
+}
+
+/// What both come to, run at once; the first is polled first if `in_order`.
+async fn raced<T>(in_order: bool, a: impl Future<Output = T>, b: impl Future<Output = T>) -> (T, T) {
+    if in_order {
+        tokio::join!(a, b)
+    } else {
+        let (b, a) = tokio::join!(b, a);
+        (a, b)
+    }
 }
 
 async fn both_there(bus: &Bus, keys: &[&FactKey]) -> usize {
