@@ -20,6 +20,7 @@ mod manifests;
 mod on_node;
 #[path = "../../services/controller/tests/controller/others.rs"]
 mod others;
+mod outside;
 mod resources;
 mod target;
 mod world;

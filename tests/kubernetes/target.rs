@@ -2,11 +2,8 @@
 
 use crate::world::{Keeper, World, group};
 use serde_json::{Value, json};
-use slipway_controller::{
-    domain::manifest::kubernetes::names,
-    target::{Desired, Status, Target as _, kubernetes::OnDrift},
-};
-use slipway_kernel::{Cause, DeploymentId, FindingKind, RevisionId};
+use slipway_controller::target::{Desired, Status, Target as _, kubernetes::OnDrift};
+use slipway_kernel::{Cause, DeploymentId, FindingKind, RevisionId, names};
 
 fn id(name: &str) -> DeploymentId {
     format!("default.{name}").parse().unwrap()

@@ -6,13 +6,20 @@ use toml::Table;
 
 /// What a crate of the workspace may depend on besides the kernel. `None`: on any.
 fn may_name(package: &str) -> Option<&'static [&'static str]> {
-    const SERVICE: &[&str] =
-        &["slipway-kernel", "slipway-proto", "slipway-oip", "slipway-gpu", "slipway-bus", "slipway-runtime"];
+    const SERVICE: &[&str] = &[
+        "slipway-kernel",
+        "slipway-proto",
+        "slipway-oip",
+        "slipway-gpu",
+        "slipway-cluster",
+        "slipway-bus",
+        "slipway-runtime",
+    ];
     Some(match package {
         "slipway-kernel" => &[],
         // The messages of the Open Inference Protocol, and nothing of how Slipway answers them.
         "slipway-loadtest" => &["slipway-proto"],
-        "slipway-proto" | "slipway-gpu" | "slipway-runtime" => &["slipway-kernel"],
+        "slipway-proto" | "slipway-gpu" | "slipway-cluster" | "slipway-runtime" => &["slipway-kernel"],
         "slipway-oip" => &["slipway-kernel", "slipway-proto"],
         "slipway-bus" => &["slipway-kernel", "slipway-proto", "slipway-runtime"],
         "slipway-testkit" => &["slipway-kernel", "slipway-proto", "slipway-bus", "slipway-runtime"],
@@ -33,8 +40,8 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("async-nats", &["slipway-bus", "slipway-testkit"]),
     ("sqlx", &["slipway-sink-writer", "slipway-testkit"]),
     // The command line makes the Secrets of a cluster and reads those of the operator.
-    ("kube", &["slipway-controller", "slipway-provisioner", "slipway"]),
-    ("k8s-openapi", &["slipway-controller", "slipway-provisioner", "slipway"]),
+    ("kube", &["slipway-cluster", "slipway-controller", "slipway-provisioner", "slipway"]),
+    ("k8s-openapi", &["slipway-cluster", "slipway-controller", "slipway-provisioner", "slipway"]),
     // The selector reads models, the worker runs them.
     ("tract-onnx", &["slipway-inference-worker", "slipway-platform-selector"]),
     ("ort", &["slipway-inference-worker"]),

@@ -105,6 +105,21 @@ imagePullSecrets:
 {{- if or (eq .wanted "always") (and (eq .wanted "auto") (.root.Capabilities.APIVersions.Has .api)) -}}yes{{- end -}}
 {{- end -}}
 
+{{/* Whether pods say by annotations that they are to be scraped: where no ServiceMonitor does. */}}
+{{- define "slipway.isAnnotated" -}}
+{{- if not (include "slipway.isServed" (dict "root" . "wanted" .Values.monitoring.serviceMonitor "api" "monitoring.coreos.com/v1")) -}}yes{{- end -}}
+{{- end -}}
+
+{{/* Whether routes lead to the door from outside. */}}
+{{- define "slipway.isRouted" -}}
+{{- if or .Values.routes.gateway.name .Values.routes.ingressClassName -}}yes{{- end -}}
+{{- end -}}
+
+{{/* Whether rules or dashboards of deployments are wanted. */}}
+{{- define "slipway.isShown" -}}
+{{- if or (ne .Values.monitoring.rules "never") (ne .Values.monitoring.dashboards "never") -}}yes{{- end -}}
+{{- end -}}
+
 {{/* The namespaces whose custom resources are carried out, as a list; all: "*" alone. */}}
 {{- define "slipway.resourceNamespaces" -}}
 {{- $own := .Values.customResources -}}

@@ -22,6 +22,8 @@ validator: [LIFECYCLE/validator]
 {{/* Which services ask the API server. All others have no token. */}}
 {{- define "slipway.asksApi" -}}
 {{- if has .component (list "controller" "provisioner") -}}yes{{- end -}}
+{{- if and (eq .component "ingress") (include "slipway.isRouted" .root) -}}yes{{- end -}}
+{{- if and (eq .component "observability") (include "slipway.isShown" .root) -}}yes{{- end -}}
 {{- end -}}
 
 {{/* Which services are told of keys of others by `slipway cluster-init`. */}}

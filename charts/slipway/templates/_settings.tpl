@@ -60,6 +60,15 @@ kubernetes:
   custom_resources: {{ include "slipway.resourceNamespaces" .root }}
   drain: {{ $values.workers.drain }}
   start_within: {{ $values.workers.startWithin }}
+  pod_annotations:
+    {{- if include "slipway.isAnnotated" .root }}
+    prometheus.io/scrape: "true"
+    prometheus.io/port: "9091"
+    prometheus.io/path: /metrics
+    {{- end }}
+    {{- range $key, $value := $values.workers.annotations }}
+    {{ $key | quote }}: {{ $value | quote }}
+    {{- end }}
 {{- end -}}
 
 {{- define "slipway.settings.ingress" -}}
@@ -68,6 +77,34 @@ http:
   # What sends requests here hears of the end a moment later than the pod does.
   notice: 5s
   advertise: {{ include "slipway.door" .root | quote }}
+{{- if include "slipway.isRouted" .root }}
+{{- $routes := .root.Values.routes }}
+kubernetes:
+  enabled: true
+  namespace: {{ .root.Release.Namespace }}
+  installation: {{ .root.Release.Name }}
+  service: {{ include "slipway.fullname" .root }}-ingress
+  port: {{ int .root.Values.services.ingress.service.port }}
+  {{- with $routes.hostname }}
+  hostname: {{ . | quote }}
+  {{- end }}
+  {{- with $routes.grpcHostname }}
+  grpc_hostname: {{ . | quote }}
+  {{- end }}
+  gateway: {{ $routes.gateway.name | quote }}
+  {{- with $routes.gateway.namespace }}
+  gateway_namespace: {{ . }}
+  {{- end }}
+  {{- with $routes.gateway.listener }}
+  gateway_listener: {{ . }}
+  {{- end }}
+  ingress_class: {{ $routes.ingressClassName | quote }}
+  {{- with $routes.tlsSecretName }}
+  tls_secret: {{ . }}
+  {{- end }}
+  annotations: {{ toJson $routes.annotations }}
+  grpc_annotations: {{ toJson $routes.grpcAnnotations }}
+{{- end }}
 {{- end -}}
 
 {{- define "slipway.settings.sink-writer" -}}
@@ -80,6 +117,17 @@ embedded: { lasting: {{ $volume }} }
 
 {{- define "slipway.settings.observability" -}}
 ingress_metrics: ["{{ include "slipway.fullname" .root }}-ingress-admin.{{ .root.Release.Namespace }}.svc:9464"]
+{{- if include "slipway.isShown" .root }}
+{{- $monitoring := .root.Values.monitoring }}
+kubernetes:
+  enabled: true
+  namespace: {{ include "slipway.workersNamespace" .root }}
+  installation: {{ .root.Release.Name }}
+  rules: {{ ne $monitoring.rules "never" }}
+  rule_labels: {{ toJson $monitoring.labels }}
+  dashboards: {{ eq (include "slipway.isServed" (dict "root" .root "wanted" $monitoring.dashboards "api" "monitoring.coreos.com/v1")) "yes" }}
+  dashboard_labels: {{ toJson $monitoring.dashboardLabels }}
+{{- end }}
 {{- end -}}
 
 {{- define "slipway.settings.security" -}}

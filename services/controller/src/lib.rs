@@ -86,7 +86,7 @@ async fn serve(
     let bridge = if wanted.is_empty() {
         None
     } else {
-        let (client, _) = target::kubernetes::find(config.kubernetes.kubeconfig.as_deref()).await?;
+        let client = slipway_cluster::connect(config.kubernetes.kubeconfig.as_deref(), None).await?.client;
         Some(Bridge::new(client, wanted, bus.clone(), view.clone(), telemetry.clone()))
     };
     let principals: Vec<_> = config.gate.principals.into_iter().chain(bridge::principal(&bus, wanted)).collect();

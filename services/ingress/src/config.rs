@@ -1,5 +1,9 @@
 //! The configuration.
 
+mod kubernetes;
+
+pub use kubernetes::{KubernetesConfig, hostname};
+
 use serde::{Deserialize, Serialize};
 use slipway_bus::BusConfig;
 use slipway_kernel::{ByteSize, Refusal, Span};
@@ -22,6 +26,8 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// Who is believed.
     pub auth: AuthConfig,
+    /// How clients outside of a cluster come to the door.
+    pub kubernetes: KubernetesConfig,
 }
 
 /// The public door.
@@ -174,6 +180,7 @@ impl ServiceConfig for Config {
                 ));
             }
         }
+        self.kubernetes.check(&mut refusals);
         refusals
     }
 }

@@ -23,6 +23,7 @@ pub mod channels;
 pub mod config;
 pub mod domain;
 pub mod error;
+pub mod exposure;
 mod framing;
 #[cfg(test)]
 mod http_tests;
@@ -49,6 +50,7 @@ use auth::{Authenticator, api_key::ApiKeys, issuers::Issuers, outbound::Outbound
 use capture::Capture;
 use channels::{http::HttpDoor, nats};
 use error::IngressError;
+use exposure::Exposure;
 use slipway_bus::{Bus, Principal};
 use slipway_kernel::Service;
 use slipway_runtime::{CancellationToken, Frame, drain, websocket::WebSockets};
@@ -83,6 +85,7 @@ pub async fn run_with(config: Config, frame: Frame, effects: Arc<dyn Effects>) -
     // First what can be wrong with the configuration, then what can be wrong with the world.
     let http = HttpDoor::open(&config.http, config.common.drain.0).await?;
     let bus = Bus::connect(&config.bus, Principal::Service(Service::Ingress), &frame).await?;
+    let exposure = Exposure::open(&config.kubernetes).await?;
     let ingress = Arc::new(ingress(&config, &frame, &bus)?);
     let door = own_door(&config, &http);
     frame.status.set("http", &serde_json::json!({ "address": http.address, "advertised": door.advertised }));
@@ -129,7 +132,7 @@ pub async fn run_with(config: Config, frame: Frame, effects: Arc<dyn Effects>) -
     let captured = Arc::clone(&ingress);
     frame.tasks.spawn("capture", async move { captured.capture.run(captured.mailbox.as_ref()).await });
 
-    let actor = IngressActor::new(Arc::clone(&ingress), bus.clone(), door, effects);
+    let actor = IngressActor::new(Arc::clone(&ingress), bus.clone(), door, exposure, effects);
     slipway_bus::react(&bus, &frame, actor).await?;
     Ok(())
 }

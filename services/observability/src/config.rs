@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use slipway_bus::BusConfig;
-use slipway_kernel::{Refusal, Span};
+use slipway_kernel::{
+    Refusal, Span,
+    names::{DNS_LABEL, is_dns_label},
+};
 use slipway_runtime::{Common, ServiceConfig};
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Settings of observability.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,6 +24,8 @@ pub struct Config {
     pub proof_timeout: Span,
     /// The watch on the objectives.
     pub watch: WatchConfig,
+    /// What is shown in a cluster.
+    pub kubernetes: KubernetesConfig,
 }
 
 impl Default for Config {
@@ -30,6 +36,44 @@ impl Default for Config {
             ingress_metrics: vec!["127.0.0.1:9464".to_owned()],
             proof_timeout: Span::seconds(30),
             watch: WatchConfig::default(),
+            kubernetes: KubernetesConfig::default(),
+        }
+    }
+}
+
+/// What is shown in a cluster, to Prometheus' operator and to Grafana.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KubernetesConfig {
+    /// Whether anything is.
+    pub enabled: bool,
+    /// The cluster, from outside of it; unset: `KUBECONFIG`, else that of the own pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace of the objects; unset: that of the own pod.
+    pub namespace: Option<String>,
+    /// Name of this installation, on every object it makes: two in one namespace need two.
+    pub installation: String,
+    /// Whether alert rules become a `PrometheusRule`, where that is served.
+    pub rules: bool,
+    /// Labels of it, by which a Prometheus chooses its rules.
+    pub rule_labels: BTreeMap<String, String>,
+    /// Whether dashboards become ConfigMaps.
+    pub dashboards: bool,
+    /// Labels of those, by which Grafana's sidecar finds them.
+    pub dashboard_labels: BTreeMap<String, String>,
+}
+
+impl Default for KubernetesConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            kubeconfig: None,
+            namespace: None,
+            installation: "slipway".to_owned(),
+            rules: true,
+            rule_labels: BTreeMap::new(),
+            dashboards: true,
+            dashboard_labels: BTreeMap::from([("grafana_dashboard".to_owned(), "1".to_owned())]),
         }
     }
 }
@@ -86,6 +130,14 @@ impl ServiceConfig for Config {
         }
         if !(1.0..=1_000.0).contains(&watch.burn_rate) {
             refusals.push(Refusal::new("watch.burn_rate", watch.burn_rate, "1 to 1000"));
+        }
+        let kubernetes = &self.kubernetes;
+        let namespace = kubernetes.namespace.as_deref().map(|name| ("kubernetes.namespace", name));
+        for (path, name) in namespace.into_iter().chain([("kubernetes.installation", kubernetes.installation.as_str())])
+        {
+            if !is_dns_label(name) {
+                refusals.push(Refusal::new(path, name, DNS_LABEL));
+            }
         }
         refusals
     }

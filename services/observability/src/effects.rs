@@ -2,6 +2,7 @@
 //! one in its place.
 
 use crate::{
+    cluster::Cluster,
     config::Config,
     domain::{self, Where, missing},
     files::{Files, Kind},
@@ -46,17 +47,24 @@ pub trait Effects: Send + Sync + 'static {
     async fn remove(&self, id: &DeploymentId) -> Result<Vec<Item>, DutyError>;
 }
 
-/// The real world: the folder of generated files, and the metrics of ingress and workers.
+/// The real world: the folder of generated files, the cluster if there is one, and the metrics of ingress and workers.
 pub(crate) struct Exposing {
     files: Files,
+    cluster: Option<Cluster>,
     scraper: Arc<Scraper>,
     bus: Bus,
     timeout: Duration,
 }
 
 impl Exposing {
-    pub(crate) const fn new(config: &Config, files: Files, scraper: Arc<Scraper>, bus: Bus) -> Self {
-        Self { files, scraper, bus, timeout: config.proof_timeout.0 }
+    pub(crate) const fn new(
+        config: &Config,
+        files: Files,
+        cluster: Option<Cluster>,
+        scraper: Arc<Scraper>,
+        bus: Bus,
+    ) -> Self {
+        Self { files, cluster, scraper, bus, timeout: config.proof_timeout.0 }
     }
 
     async fn generate(&self, id: &DeploymentId, slo: &Slo) -> std::io::Result<Vec<Item>> {
@@ -119,13 +127,21 @@ impl Exposing {
 #[async_trait]
 impl Effects for Exposing {
     async fn show(&self, subject: &Subject) -> Result<Result<Ready, Finding>, DutyError> {
-        match self.generate(&subject.deployment, &subject.slo).await {
-            Ok(configured) => self.prove(subject, configured).await,
+        let (id, slo) = (&subject.deployment, &subject.slo);
+        let mut configured = match self.generate(id, slo).await {
+            Ok(configured) => configured,
             Err(error) => {
                 let message = format!("files could not be written: {error}");
-                Ok(Err(Finding::transient(FindingKind::DependencyUnavailable, message)))
+                return Ok(Err(Finding::transient(FindingKind::DependencyUnavailable, message)));
+            }
+        };
+        if let Some(cluster) = &self.cluster {
+            match cluster.show(id, slo).await {
+                Ok(shown) => configured.extend(shown),
+                Err(error) => return Ok(Err(error.finding())),
             }
         }
+        self.prove(subject, configured).await
     }
 
     async fn remove(&self, id: &DeploymentId) -> Result<Vec<Item>, DutyError> {
@@ -135,6 +151,9 @@ impl Effects for Exposing {
                 let name = file_name(&self.files.path(kind, id));
                 items.push(Item { name, value: "removed".to_owned() });
             }
+        }
+        if let Some(cluster) = &self.cluster {
+            items.extend(cluster.remove(id).await.map_err(DutyError::transient)?);
         }
         Ok(items)
     }

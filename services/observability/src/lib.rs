@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
 
 mod actor;
+pub mod cluster;
 mod config;
 pub mod domain;
 mod effects;
@@ -20,10 +21,11 @@ mod scrape;
 mod telemetry;
 mod watch;
 
-pub use config::Config;
+pub use config::{Config, KubernetesConfig};
 pub use effects::{Effects, Simulated, Subject};
 
 use actor::ObservabilityActor;
+use cluster::Cluster;
 use effects::Exposing;
 use files::Files;
 use scrape::Scraper;
@@ -40,6 +42,7 @@ use watch::Watch;
 /// When the broker refuses the key, or the folder for generated files cannot be used.
 pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
     let bus = connect(&config, &frame).await?;
+    let cluster = Cluster::open(&config.kubernetes).await?;
     let metrics = ObservabilityMetrics::register(&frame.metrics);
     let scraper = Arc::new(Scraper::new(&config, metrics.clone())?);
     let files = Files::new(frame.data_dir.join("observability"));
@@ -50,7 +53,7 @@ pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
         let (watch, shutdown) = (Arc::clone(&watch), shutdown.clone());
         async move { watch.run(&shutdown).await }
     });
-    let effects = Exposing::new(&config, files, scraper, bus.clone());
+    let effects = Exposing::new(&config, files, cluster, scraper, bus.clone());
     slipway_bus::react(&bus, &frame, ObservabilityActor::new(effects)).await?;
     Ok(())
 }

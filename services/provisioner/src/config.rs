@@ -3,7 +3,10 @@
 use crate::domain::prices::Prices;
 use serde::{Deserialize, Serialize};
 use slipway_bus::BusConfig;
-use slipway_kernel::{ByteSize, Refusal, Span};
+use slipway_kernel::{
+    ByteSize, Refusal, Span,
+    names::{DNS_LABEL, is_dns_label},
+};
 use slipway_runtime::{Common, ServiceConfig};
 use std::path::{Path, PathBuf};
 
@@ -171,19 +174,14 @@ impl ServiceConfig for Config {
         if !(1.0..=64.0).contains(&overcommit) {
             refusals.push(Refusal::new("local.cpu_overcommit", overcommit, "1 to 64"));
         }
-        if let Some(namespace) = self.kubernetes.namespace.as_ref().filter(|name| !is_label(name)) {
-            refusals.push(Refusal::new("kubernetes.namespace", namespace, "1 to 63 characters a-z, 0-9 and '-'"));
+        if let Some(namespace) = self.kubernetes.namespace.as_ref().filter(|name| !is_dns_label(name)) {
+            refusals.push(Refusal::new("kubernetes.namespace", namespace, DNS_LABEL));
         }
         if self.local.worker.first().is_some_and(String::is_empty) {
             refusals.push(Refusal::new("local.worker", "an empty program", "a program and its arguments, or []"));
         }
         refusals
     }
-}
-
-fn is_label(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=63).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// The table that is built in.

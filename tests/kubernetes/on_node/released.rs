@@ -29,6 +29,9 @@ async fn a_model_is_released_a_better_one_healed_and_a_wrong_one_taken_back_unde
     let first = Document::digits("digits", "digits-v1").with("spec.outputs", outputs).with("spec.resources", small);
     first.deploy(folder).await.ok();
     say_how_long(&Facts::read(folder, "digits").await);
+    for kind in ["ingress", "prometheusrule"] {
+        assert_eq!(installed.namespace.ours(kind).len(), 1, "{kind}");
+    }
     folder.cli(["api-key", "digits"]).await.ok();
     let caller = Caller::of(folder, "digits");
     for digit in &digits()[..20] {
@@ -69,7 +72,16 @@ async fn a_model_is_released_a_better_one_healed_and_a_wrong_one_taken_back_unde
     assert_eq!(rows().await, sent, "every request is one row");
 
     folder.cli(["retire", "digits", "--reason", "the test is over"]).await.ok();
-    let kinds = ["deployment", "configmap", "service", "networkpolicy", "poddisruptionbudget", "pod"];
+    let kinds = [
+        "deployment",
+        "configmap",
+        "service",
+        "networkpolicy",
+        "poddisruptionbudget",
+        "pod",
+        "ingress",
+        "prometheusrule",
+    ];
     let left = || kinds.iter().flat_map(|kind| installed.namespace.ours(kind)).count();
     until("nothing of the model is left", Duration::from_secs(90), || left() == 0).await;
     assert!(!Facts::read(folder, "digits").await.told().is_empty(), "{}", id("digits"));

@@ -2,14 +2,18 @@
 
 use crate::{
     domain::manifest::kubernetes::Cluster,
-    target::kubernetes::{OnDrift, Setup, discover},
+    target::kubernetes::{OnDrift, SCALED_OBJECT, Setup},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use slipway_bus::BusConfig;
-use slipway_kernel::{Refusal, Span};
+use slipway_cluster::Objects;
+use slipway_kernel::{
+    Refusal, Span,
+    names::{DNS_LABEL, is_dns_label},
+};
 use slipway_runtime::TelemetryConfig;
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// The port of a broker whose address names none.
 const BROKER_PORT: u16 = 4222;
@@ -44,6 +48,8 @@ pub struct KubernetesConfig {
     pub broker_url: Option<String>,
     /// The Prometheus that scaling by requests asks, where KEDA is; unset: workers are scaled by processor time.
     pub prometheus: Option<String>,
+    /// Annotations of every worker's pod.
+    pub pod_annotations: BTreeMap<String, String>,
     /// What happens to objects that others changed: `put-right` or `report`.
     pub on_drift: OnDrift,
     /// Namespaces whose ModelDeployments are carried out; `*`: all; empty: none. Workers may be elsewhere.
@@ -72,6 +78,7 @@ impl Default for KubernetesConfig {
             ca_configmap: None,
             broker_url: None,
             prometheus: None,
+            pod_annotations: BTreeMap::new(),
             on_drift: OnDrift::default(),
             custom_resources: Vec::new(),
             lease: Span::seconds(10),
@@ -87,10 +94,11 @@ impl KubernetesConfig {
     /// # Errors
     /// When no cluster is known, or it does not answer.
     pub async fn setup(&self, bus: &BusConfig, telemetry: &TelemetryConfig) -> anyhow::Result<Setup> {
-        let found = discover(self.kubeconfig.as_deref()).await?;
+        let found = slipway_cluster::connect(self.kubeconfig.as_deref(), None).await?;
         let namespace = self.namespace.clone().unwrap_or(found.namespace);
+        let has_keda = Objects::new(found.client.clone(), &namespace, "slipway").serves(SCALED_OBJECT).await?;
         Ok(Setup {
-            cluster: self.cluster(bus, telemetry, namespace, found.has_keda),
+            cluster: self.cluster(bus, telemetry, namespace, has_keda),
             lease: self.lease.0,
             on_drift: self.on_drift,
             client: found.client,
@@ -124,6 +132,7 @@ impl KubernetesConfig {
             drain: self.drain,
             start_within: self.start_within,
             prometheus: self.prometheus.clone(),
+            pod_annotations: self.pod_annotations.clone(),
             has_keda,
         }
     }
@@ -132,20 +141,16 @@ impl KubernetesConfig {
         let mut refuse = |key: &str, value: &str, allowed: &str| {
             refusals.push(Refusal::new(format!("kubernetes.{key}"), value, allowed));
         };
-        let label = |text: &str| {
-            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            (1..=63).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-') && !text.ends_with('-')
-        };
-        const LABEL: &str = "1 to 63 characters a-z, 0-9 and '-'";
-        if !label(&self.installation) {
-            refuse("installation", &self.installation, LABEL);
+        if !is_dns_label(&self.installation) {
+            refuse("installation", &self.installation, DNS_LABEL);
         }
         for (key, name) in [("namespace", &self.namespace), ("services_namespace", &self.services_namespace)] {
-            if let Some(name) = name.as_ref().filter(|name| !label(name)) {
-                refuse(key, name, LABEL);
+            if let Some(name) = name.as_ref().filter(|name| !is_dns_label(name)) {
+                refuse(key, name, DNS_LABEL);
             }
         }
-        for namespace in self.custom_resources.iter().filter(|namespace| *namespace != "*" && !label(namespace)) {
+        for namespace in self.custom_resources.iter().filter(|namespace| *namespace != "*" && !is_dns_label(namespace))
+        {
             refuse("custom_resources", namespace, "names of namespaces, or * for all");
         }
         if !["Always", "IfNotPresent", "Never"].contains(&self.image_pull_policy.as_str()) {

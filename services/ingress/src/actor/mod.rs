@@ -8,7 +8,9 @@ mod sample;
 pub use prove::{Effects, RealEffects, Subject};
 
 use crate::{
-    auth, limits,
+    auth,
+    exposure::Exposure,
+    limits,
     stack::Ingress,
     table::{Door, Target},
 };
@@ -37,14 +39,21 @@ pub struct IngressActor {
     ingress: Arc<Ingress>,
     bus: Bus,
     door: OwnDoor,
+    exposure: Option<Exposure>,
     effects: Arc<dyn Effects>,
 }
 
 impl IngressActor {
     /// With the effects of its choice.
     #[must_use]
-    pub fn new(ingress: Arc<Ingress>, bus: Bus, door: OwnDoor, effects: Arc<dyn Effects>) -> Self {
-        Self { ingress, bus, door, effects }
+    pub fn new(
+        ingress: Arc<Ingress>,
+        bus: Bus,
+        door: OwnDoor,
+        exposure: Option<Exposure>,
+        effects: Arc<dyn Effects>,
+    ) -> Self {
+        Self { ingress, bus, door, exposure, effects }
     }
 
     async fn open(&self, revision: RevisionId, attempt: Attempt, scene: &Scene) -> Result<Done, DutyError> {
@@ -83,7 +92,14 @@ impl IngressActor {
             detail: format!("{replicas} replicas route by the log up to {routed_at}"),
         }];
         proofs.extend(self.effects.prove(subject).await?);
-        Ok(Ready { configured: self.configured(&door, &target), proofs })
+        let mut configured = self.configured(&door, &target);
+        // Last: nobody is led to a door that does not open.
+        if let Some(exposure) = &self.exposure {
+            let (items, accepted) = exposure.expose(&scene.id, target.rules.timeout).await?;
+            configured.extend(items);
+            proofs.extend(accepted);
+        }
+        Ok(Ready { configured, proofs })
     }
 
     /// Waits until this replica and all others stand on the log up to `sequence`; returns how many there are.
@@ -134,7 +150,10 @@ impl IngressActor {
         let routed_at = scene.folded.deployment.routed_at();
         let replicas = self.everywhere(routed_at).await.map_err(DutyError::transient)?;
         let path = format!("/v2/namespaces/{}/models/{}", scene.id.namespace, scene.id.name);
-        let items = vec![Item { name: path, value: format!("no route at {replicas} replicas") }];
+        let mut items = vec![Item { name: path, value: format!("no route at {replicas} replicas") }];
+        if let Some(exposure) = &self.exposure {
+            items.extend(exposure.remove(&scene.id).await.map_err(DutyError::transient)?);
+        }
         let at = RevisionId { generation, revision: Revision(0) };
         let key = scene.key(at, Slot::Removal(Service::Ingress)).at(attempt);
         scene.append(&key, Answer::Removed(Removed { items })).await?;

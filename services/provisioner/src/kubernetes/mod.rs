@@ -2,7 +2,6 @@
 //! controller makes with them.
 
 mod ask;
-mod connect;
 
 use crate::{
     config::KubernetesConfig,
@@ -13,9 +12,9 @@ use crate::{
     },
 };
 use ask::Api;
-use connect::Cluster;
 use futures::StreamExt as _;
 use serde_json::Value;
+use slipway_cluster::Cluster;
 use slipway_kernel::{Finding, FindingKind, GpuFacts, spec::Placement};
 use std::fmt;
 
@@ -27,7 +26,7 @@ const NODES: &str = "/api/v1/nodes";
 
 /// Looks at the cluster as it is now.
 async fn look(config: &KubernetesConfig) -> Result<Looked, Finding> {
-    let found = connect::connect(config).await.map_err(|error| unknown(&error))?;
+    let found = slipway_cluster::connect(config.kubeconfig.as_deref(), None).await.map_err(|error| unknown(&error))?;
     let namespace = config.namespace.clone().unwrap_or_else(|| found.namespace.clone());
     let api = Api::new(found.client.clone());
     let at = |kind: &str| format!("/api/v1/namespaces/{namespace}/{kind}");
@@ -61,7 +60,7 @@ async fn look(config: &KubernetesConfig) -> Result<Looked, Finding> {
 /// # Errors
 /// The finding, when it is not known which cluster, or how to get there.
 pub async fn gpus(config: &KubernetesConfig, placement: &Placement) -> Result<Option<Vec<GpuFacts>>, Finding> {
-    let found = connect::connect(config).await.map_err(|error| unknown(&error))?;
+    let found = slipway_cluster::connect(config.kubeconfig.as_deref(), None).await.map_err(|error| unknown(&error))?;
     let nodes = Api::new(found.client).list(NODES, "", node::essence).await;
     Ok(nodes.ok().map(|nodes| cluster::gpus(&nodes, placement, &settings(config))))
 }

@@ -16,6 +16,7 @@ mod fold;
 mod ids;
 mod meaning;
 mod model;
+pub mod names;
 mod plan;
 mod quantity;
 mod refusal;

@@ -5,7 +5,6 @@ use super::{
     config::Config,
     objects::{Change, Data, Everything, Found, Id, Kind, Object},
 };
-use crate::kubernetes;
 use k8s_openapi::{
     ByteString,
     api::core::v1::{ConfigMap, Secret},
@@ -29,7 +28,7 @@ pub(super) struct Cluster {
 impl Cluster {
     /// The cluster of the configuration, else that of the own pod, else that of `KUBECONFIG`.
     pub(super) async fn find(config: &Config) -> anyhow::Result<Self> {
-        let (client, _) = kubernetes::connect(config.kubeconfig.as_deref(), None).await?;
+        let client = slipway_cluster::connect(config.kubeconfig.as_deref(), None).await?.client;
         let own = LABELS.into_iter().chain([KEPT]).map(|(key, value)| (key.to_owned(), value.to_owned()));
         Ok(Self { client, labels: config.labels.clone().into_iter().chain(own).collect() })
     }

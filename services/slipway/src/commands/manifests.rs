@@ -11,6 +11,7 @@ use crate::{
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use serde_json::Value;
+use slipway_cluster::Objects;
 use slipway_controller::{
     domain::{
         first_plan,
@@ -19,7 +20,7 @@ use slipway_controller::{
             kubernetes::{self as manifest, Cluster, Order},
         },
     },
-    target::kubernetes::serves_keda,
+    target::kubernetes::SCALED_OBJECT,
 };
 use slipway_kernel::{
     InfrastructureReady, MachineFacts,
@@ -115,8 +116,8 @@ async fn of_cluster(args: &InstallationArgs) -> Result<Installation, Failure> {
     let provisioner: slipway_provisioner::Config =
         load(settings(&client, &place, &format!("{release}-provisioner")).await?)?;
     let namespace = config.kubernetes.namespace.clone().unwrap_or(place);
-    let has_keda = serves_keda(&client, &namespace).await;
-    let has_keda = has_keda.map_err(|error| Failure::unreachable(format!("{error:#}")))?;
+    let has_keda = Objects::new(client, &namespace, "slipway").serves(SCALED_OBJECT).await;
+    let has_keda = has_keda.map_err(|error| Failure::unreachable(error.to_string()))?;
     let cluster = cluster(&config, namespace, has_keda)?;
     Ok(Installation { cluster, engines: provisioner.kubernetes.engines })
 }

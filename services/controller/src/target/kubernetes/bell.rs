@@ -1,12 +1,10 @@
 //! Rings when something of ours changed in the cluster. It says nothing of what: whoever hears it looks at everything, so a watch that was
 //! closed, expired or behind costs a moment and never a wrong picture.
 
-use super::{
-    api::Objects,
-    objects::{KINDS, Kind, POD},
-};
+use super::objects::{KINDS, POD};
 use futures::StreamExt as _;
 use kube::runtime::{WatchStreamExt as _, watcher};
+use slipway_cluster::{Kind, Objects};
 use std::sync::Arc;
 use tokio::{sync::Notify, task::JoinSet};
 

@@ -2,10 +2,15 @@
 
 mod round;
 
-use super::{Kubernetes, api::Objects, bell, objects::Key, publish::Published};
+use super::{
+    Kubernetes, bell,
+    objects::{Key, MANAGER},
+    publish::Published,
+};
 use crate::target::Group;
 use serde_json::Value;
 use slipway_bus::{Lease, LeaseKey, Watched, WorkerRecord};
+use slipway_cluster::{Objects, PART};
 use slipway_kernel::{Digest, Finding, Service};
 use slipway_runtime::Frame;
 use std::{
@@ -50,7 +55,7 @@ struct Keeper {
 pub(super) async fn run(target: Arc<Kubernetes>, frame: Frame) -> anyhow::Result<()> {
     let setup = &target.setup;
     let cluster = &setup.cluster;
-    let objects = Objects::new(setup.client.clone(), &cluster.namespace);
+    let objects = Objects::new(setup.client.clone(), &cluster.namespace, MANAGER);
     let registry = target.bus.workers().follow().await?;
     let key = LeaseKey::mesh(Service::Controller, &format!("kubernetes-{}", cluster.installation));
     let labels = selector(&cluster.installation);
@@ -81,9 +86,9 @@ pub(super) async fn run(target: Arc<Kubernetes>, frame: Frame) -> anyhow::Result
     Ok(())
 }
 
-/// The labels that all objects of an installation bear.
+/// The labels of all objects of an installation that are the controller's.
 fn selector(installation: &str) -> String {
-    format!("slipway.dev/installation={installation}")
+    format!("slipway.dev/installation={installation},!{PART}")
 }
 
 impl Keeper {

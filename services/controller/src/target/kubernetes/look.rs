@@ -1,11 +1,11 @@
 //! What is there: lists of the API server, as the words of the domain.
 
-use super::objects::{annotation, is_leaving, label, text};
 use crate::domain::{
     diagnose::{Ended, Pod, Said, Workload},
     manifest::kubernetes::{ATTEMPT, CONTAINER, TOKEN},
 };
 use serde_json::Value;
+use slipway_cluster::{annotation, is_leaving, label, text};
 use slipway_kernel::Timestamp;
 use std::collections::BTreeMap;
 

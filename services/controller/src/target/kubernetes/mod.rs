@@ -7,16 +7,14 @@
 //!   does the difference. Watches only ring. A crash between any two calls leaves work for the next round and nothing else.
 //! - **Only what bears the installation's label** is ever touched, and removed only as exactly the object that was seen.
 
-mod api;
 mod bell;
-mod discovery;
 mod keeper;
 mod look;
 mod objects;
 mod publish;
 mod reconcile;
 
-pub use discovery::{Discovered, discover, find, serves_keda};
+pub use objects::SCALED_OBJECT;
 
 use super::{Desired, Group, Status, Target, wishes::Wishes};
 use crate::{domain::manifest::kubernetes::Cluster, telemetry::Telemetry};

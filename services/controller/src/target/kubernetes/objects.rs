@@ -1,9 +1,14 @@
 //! Objects as data, and the kinds that the target makes.
 
 use crate::domain::manifest::kubernetes::{ATTEMPT, TOKEN};
-use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
+use slipway_cluster::{Kind, text};
 use slipway_kernel::Digest;
+
+/// The field manager: what it applied is its own, and whoever changes that is seen.
+pub(super) const MANAGER: &str = "slipway";
+/// Who says with how many workers a scaler begins. Another manager than that of the rest: the scaler takes the number over.
+pub(super) const STARTER: &str = "slipway-start";
 
 /// Kinds that the target makes, owns and removes, workloads first: who removes them in this order ends pods before what they use is gone.
 pub(super) const KINDS: [Kind; 9] = [
@@ -20,43 +25,23 @@ pub(super) const KINDS: [Kind; 9] = [
     Kind { api_version: "v1", kind: "Service", plural: "services", is_optional: false },
     Kind { api_version: "networking.k8s.io/v1", kind: "NetworkPolicy", plural: "networkpolicies", is_optional: false },
     Kind { api_version: "v1", kind: CLAIM, plural: "persistentvolumeclaims", is_optional: false },
-    CONFIG_MAP,
+    Kind::CONFIG_MAP,
 ];
 /// Workers that have volumes.
 pub(super) const STATEFUL_SET: &str = "StatefulSet";
 /// On a volume. A StatefulSet makes it of its template, with the labels of the revision.
 pub(super) const CLAIM: &str = "PersistentVolumeClaim";
-/// Settings, and anchors.
-pub(super) const CONFIG_MAP: Kind =
-    Kind { api_version: "v1", kind: "ConfigMap", plural: "configmaps", is_optional: false };
-/// KEDA's.
-pub(super) const SCALED_OBJECT: Kind =
+/// KEDA's, which scales by requests.
+pub const SCALED_OBJECT: Kind =
     Kind { api_version: "keda.sh/v1alpha1", kind: "ScaledObject", plural: "scaledobjects", is_optional: true };
 /// Read only.
 pub(super) const POD: Kind = Kind { api_version: "v1", kind: "Pod", plural: "pods", is_optional: false };
 /// Read only.
 pub(super) const EVENT: Kind = Kind { api_version: "v1", kind: "Event", plural: "events", is_optional: false };
 
-/// A kind of objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kind {
-    pub(super) api_version: &'static str,
-    pub(super) kind: &'static str,
-    plural: &'static str,
-    /// Not every cluster serves it.
-    pub(super) is_optional: bool,
-}
-
-impl Kind {
-    /// The kind of an object.
-    pub(super) fn of(object: &Value) -> Option<Self> {
-        KINDS.into_iter().find(|kind| object["kind"] == kind.kind && object["apiVersion"] == kind.api_version)
-    }
-
-    pub(super) fn resource(self) -> ApiResource {
-        let (group, version) = self.api_version.split_once('/').unwrap_or(("", self.api_version));
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, self.kind), self.plural)
-    }
+/// The kind of an object, if it is one of these.
+pub(super) fn kind_of(object: &Value) -> Option<Kind> {
+    KINDS.into_iter().find(|kind| kind.is_of(object))
 }
 
 /// Whether pods are made of objects of this kind.
@@ -69,26 +54,6 @@ pub(super) fn is_workload(kind: &str) -> bool {
 pub(super) struct Key {
     pub(super) kind: &'static str,
     pub(super) name: String,
-}
-
-/// A string in an object, empty where it is not.
-pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// A label of an object.
-pub(super) fn label<'a>(object: &'a Value, name: &str) -> &'a str {
-    object["metadata"]["labels"].get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// An annotation of an object.
-pub(super) fn annotation<'a>(object: &'a Value, name: &str) -> &'a str {
-    object["metadata"]["annotations"].get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// Whether its removal has begun.
-pub(super) fn is_leaving(object: &Value) -> bool {
-    !text(object, "/metadata/deletionTimestamp").is_empty()
 }
 
 /// What somebody may have changed of an object: another fingerprint than after it was applied means drift. What others may rightly set (status,

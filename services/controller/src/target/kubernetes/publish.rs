@@ -20,7 +20,7 @@ pub(super) struct Published {
 impl Published {
     /// What is left of a revision.
     pub(super) fn left(&self, group: &Group) -> u32 {
-        let key = (crate::domain::manifest::kubernetes::names::label(&group.deployment), group.revision.to_string());
+        let key = (slipway_kernel::names::label(&group.deployment), group.revision.to_string());
         self.leftovers.get(&key).copied().unwrap_or(0)
     }
 }

@@ -1,12 +1,13 @@
 //! What is to be made and removed, decided from what shall be and what is. Pure.
 
-use super::objects::{CLAIM, Key, Kind, annotation, is_leaving, is_workload, label, text};
+use super::objects::{CLAIM, Key, is_workload};
 use crate::{
-    domain::manifest::kubernetes::{ATTEMPT, TOKEN, names},
+    domain::manifest::kubernetes::{ATTEMPT, TOKEN},
     target::Group,
 };
 use serde_json::Value;
-use slipway_kernel::{DeploymentId, Digest};
+use slipway_cluster::{Kind, annotation, is_leaving, label, text};
+use slipway_kernel::{DeploymentId, Digest, names};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// An object that is there.

@@ -1,8 +1,8 @@
 //! The anchor: owns everything of a deployment, so that whatever is forgotten goes with it.
 
-use super::{Cluster, TOKEN, names};
+use super::{Cluster, TOKEN, add_common};
 use serde_json::{Value, json};
-use slipway_kernel::DeploymentId;
+use slipway_kernel::{DeploymentId, names};
 
 /// The object, as the holder of a fencing token makes it.
 #[must_use]
@@ -12,7 +12,7 @@ pub fn anchor(deployment: &DeploymentId, cluster: &Cluster, token: u64) -> Value
         "slipway.dev/deployment": names::label(deployment),
         "slipway.dev/anchor": "true",
     });
-    names::add_common(&mut labels);
+    add_common(&mut labels);
     json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -17,17 +17,16 @@ mod settings;
 mod stateful_set;
 mod workload;
 
-pub mod names;
-
 pub use anchor::anchor;
 
 use super::Model;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slipway_kernel::{
-    DeploymentId, Plan, RevisionId, Span,
+    DeploymentId, Plan, RevisionId, Span, names,
     spec::{Placement, Scale},
 };
+use std::collections::BTreeMap;
 
 /// The media type of the document.
 pub const MEDIA_TYPE: &str = "application/vnd.slipway.kubernetes.v1+json";
@@ -76,6 +75,8 @@ pub struct Cluster {
     pub start_within: Span,
     /// The Prometheus that scaling by requests asks; with KEDA only.
     pub prometheus: Option<String>,
+    /// Annotations of every worker's pod.
+    pub pod_annotations: BTreeMap<String, String>,
     /// Whether the cluster serves KEDA's `ScaledObject`.
     pub has_keda: bool,
 }
@@ -115,7 +116,7 @@ impl Order<'_> {
 
     fn metadata(&self, name: &str) -> Value {
         let mut labels = self.selector();
-        names::add_common(&mut labels);
+        add_common(&mut labels);
         json!({
             "name": name,
             "namespace": self.cluster.namespace,
@@ -123,6 +124,13 @@ impl Order<'_> {
             "annotations": { "slipway.dev/plan": self.plan.digest().to_string() },
         })
     }
+}
+
+/// The labels that tools look for.
+fn add_common(labels: &mut Value) {
+    labels["app.kubernetes.io/managed-by"] = "slipway".into();
+    labels["app.kubernetes.io/name"] = "slipway-worker".into();
+    labels["app.kubernetes.io/component"] = "inference-worker".into();
 }
 
 /// The document: a list, in the order in which its items are to be made.
@@ -167,6 +175,7 @@ mod tests {
             drain: Span::seconds(10),
             start_within: Span::seconds(600),
             prometheus: None,
+            pod_annotations: BTreeMap::from([("prometheus.io/scrape".into(), "true".into())]),
             has_keda: false,
         }
     }

@@ -14,11 +14,10 @@ const BEYOND_DRAIN_S: u64 = 20;
 
 /// What they are made of.
 pub(super) fn template(order: &Order<'_>, settings: &str) -> Value {
+    let mut annotations = json!(order.cluster.pod_annotations);
+    annotations["kubectl.kubernetes.io/default-container"] = CONTAINER.into();
     json!({
-        "metadata": {
-            "labels": order.metadata("")["labels"],
-            "annotations": { "kubectl.kubernetes.io/default-container": CONTAINER },
-        },
+        "metadata": { "labels": order.metadata("")["labels"], "annotations": annotations },
         "spec": pod(order, settings),
     })
 }

@@ -1,8 +1,9 @@
 //! What workers are told, in a ConfigMap named by its content: one that is used never changes.
 
-use super::{ADMIN_PORT, Order, WORKER_PORT, names};
+use super::{ADMIN_PORT, Order, WORKER_PORT};
 use crate::domain::manifest::worker_settings;
 use serde_json::{Value, json};
+use slipway_kernel::names;
 
 /// Where it is mounted.
 pub(super) const FOLDER: &str = "/etc/slipway";

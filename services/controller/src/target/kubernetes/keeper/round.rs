@@ -4,15 +4,14 @@ use super::{Keeper, Stop, selector};
 use crate::{
     domain::{
         diagnose::{Said, Workload, diagnose},
-        manifest::kubernetes::{self, MEDIA_TYPE, TOKEN, names},
+        manifest::kubernetes::{self, MEDIA_TYPE, TOKEN},
     },
     target::{
         Desired, Group,
         kubernetes::{
             OnDrift,
-            api::ApiError,
             look::{SeenPod, deployment, pod, stateful_set, warnings},
-            objects::{CONFIG_MAP, EVENT, KINDS, Key, Kind, POD, STATEFUL_SET, applied, fingerprint, is_workload},
+            objects::{EVENT, KINDS, Key, POD, STARTER, STATEFUL_SET, applied, fingerprint, is_workload, kind_of},
             publish::{GroupState, Published},
             reconcile::{Action, Made, Picture, Seen, Why, reconcile},
         },
@@ -20,7 +19,8 @@ use crate::{
 };
 use serde_json::Value;
 use slipway_bus::{Lease, WorkerRecord, WorkerState};
-use slipway_kernel::{DeploymentId, Endpoint, Finding, FindingKind};
+use slipway_cluster::{ApiError, Kind};
+use slipway_kernel::{DeploymentId, Endpoint, Finding, FindingKind, names};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -203,7 +203,7 @@ impl Keeper {
         let label = names::label(deployment);
         let wanted = kubernetes::anchor(deployment, &self.target.setup.cluster, lease.token());
         let anchor = match sight.anchors.get(&label) {
-            None => self.objects.create(CONFIG_MAP, &wanted).await?,
+            None => self.objects.create(Kind::CONFIG_MAP, &wanted).await?,
             Some(there) if there["metadata"]["annotations"][TOKEN] == wanted["metadata"]["annotations"][TOKEN] => {
                 return Ok(there.clone());
             }
@@ -211,7 +211,7 @@ impl Keeper {
                 let mut ours = there.clone();
                 ours["metadata"]["annotations"][TOKEN] = wanted["metadata"]["annotations"][TOKEN].clone();
                 // It names the version that was read: of two keepers one is refused, looks again, and finds the greater token.
-                self.objects.replace(CONFIG_MAP, &ours).await?
+                self.objects.replace(Kind::CONFIG_MAP, &ours).await?
             }
         };
         sight.anchors.insert(label, anchor.clone());
@@ -227,7 +227,7 @@ impl Keeper {
 
     /// Makes an object what it shall be.
     async fn make(&mut self, known: &Known, object: &Value, why: Why, is_absent: bool) -> Result<(), Stop> {
-        let Some(kind) = Kind::of(object) else { return Ok(()) };
+        let Some(kind) = kind_of(object) else { return Ok(()) };
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let key = Key { kind: kind.kind, name: name.to_owned() };
         if matches!(why, Why::Removed | Why::Changed) {
@@ -256,7 +256,7 @@ impl Keeper {
                 let scaled: Vec<String> = known.items.iter().filter_map(scaled).collect();
                 let is_scaled = scaled.iter().any(|one| one == name);
                 if is_workload(kind.kind) && is_absent && is_scaled && known.replicas > 1 {
-                    self.objects.start_with(kind, name, known.replicas).await?;
+                    self.objects.scale(kind, name, known.replicas, STARTER).await?;
                 }
                 self.applied.insert(key, fingerprint(&applied, !is_scaled));
                 if is_absent {
@@ -331,7 +331,7 @@ impl Keeper {
 fn made(known: &Known) -> Made {
     let key = |item: &Value| {
         let name = item["metadata"]["name"].as_str()?.to_owned();
-        Some(Key { kind: Kind::of(item)?.kind, name })
+        Some(Key { kind: kind_of(item)?.kind, name })
     };
     Made { group: known.group.clone(), keys: known.items.iter().filter_map(key).collect() }
 }
@@ -348,7 +348,7 @@ fn items(text: &[u8], namespace: &str) -> Result<Vec<Value>, String> {
         serde_json::from_slice(text).map_err(|error| format!("the manifests are no JSON: {error}"))?;
     let items = document["items"].as_array().cloned().unwrap_or_default();
     for item in &items {
-        if Kind::of(item).is_none() {
+        if kind_of(item).is_none() {
             return Err(format!("the manifests hold a `{}`, which this controller does not make", item["kind"]));
         }
         if item["metadata"]["namespace"] != namespace {

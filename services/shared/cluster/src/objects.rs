@@ -1,6 +1,6 @@
-//! The calls that the target makes, and what their failures mean.
+//! The calls, and what their failures mean.
 
-use super::objects::{Kind, text};
+use crate::Kind;
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
@@ -9,14 +9,9 @@ use kube::{
 use serde_json::{Value, json};
 use slipway_kernel::{Finding, FindingKind};
 
-/// The field manager: what it applied is its own, and whoever changes that is seen.
-const MANAGER: &str = "slipway";
-/// Who says with how many workers a scaler begins. Another manager than that of the rest: the scaler takes the number over.
-const STARTER: &str = "slipway-start";
-
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ApiError {
+pub enum ApiError {
     /// Somebody else changed the object.
     #[error("it was changed by others: {0}")]
     Conflict(String),
@@ -29,6 +24,17 @@ pub(super) enum ApiError {
     /// It may work the next time.
     #[error("the API server did not do it: {0}")]
     Transient(String),
+}
+
+impl ApiError {
+    /// What a deployment is told of it: with the evidence, where that the same call will be refused again.
+    #[must_use]
+    pub fn finding(self) -> Finding {
+        match self {
+            Self::Refused(_, finding) => *finding,
+            other => Finding::transient(FindingKind::DependencyUnavailable, other.to_string()),
+        }
+    }
 }
 
 impl From<kube::Error> for ApiError {
@@ -53,7 +59,7 @@ impl From<kube::Error> for ApiError {
                 Self::Refused(message, finding)
             }
             401 | 403 => {
-                let finding = finding(FindingKind::Misconfigured, "the controller may not do this in the cluster");
+                let finding = finding(FindingKind::Misconfigured, "this service may not do this in the cluster");
                 Self::Refused(message, finding)
             }
             400 | 405 | 422 => {
@@ -67,18 +73,28 @@ impl From<kube::Error> for ApiError {
 
 /// The objects of one namespace.
 #[derive(Clone)]
-pub(super) struct Objects {
+pub struct Objects {
     client: Client,
     namespace: String,
+    manager: &'static str,
 }
 
 impl Objects {
-    pub(super) fn new(client: Client, namespace: &str) -> Self {
-        Self { client, namespace: namespace.to_owned() }
+    /// As the field manager of this name: what it applies is its own, and whoever changes that is seen.
+    #[must_use]
+    pub fn new(client: Client, namespace: &str, manager: &'static str) -> Self {
+        Self { client, namespace: namespace.to_owned(), manager }
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// The objects of a kind, but for what they are and do.
-    pub(super) fn metadata_of(&self, kind: Kind) -> Api<PartialObjectMeta<DynamicObject>> {
+    #[must_use]
+    pub fn metadata_of(&self, kind: Kind) -> Api<PartialObjectMeta<DynamicObject>> {
         Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource())
     }
 
@@ -87,7 +103,10 @@ impl Objects {
     }
 
     /// All objects of a kind that a selector finds, as they are now: no cache answers.
-    pub(super) async fn list(&self, kind: Kind, labels: &str, fields: &str) -> Result<Vec<Value>, ApiError> {
+    ///
+    /// # Errors
+    /// As the API server says.
+    pub async fn list(&self, kind: Kind, labels: &str, fields: &str) -> Result<Vec<Value>, ApiError> {
         let mut params = ListParams::default().limit(500);
         if !labels.is_empty() {
             params = params.labels(labels);
@@ -112,38 +131,73 @@ impl Objects {
         }
     }
 
+    /// One object.
+    ///
+    /// # Errors
+    /// As the API server says.
+    pub async fn get(&self, kind: Kind, name: &str) -> Result<Value, ApiError> {
+        value(&self.of(kind).get(name).await?)
+    }
+
+    /// Whether the cluster serves a kind to who asks; a right that is missing is an answer too.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn serves(&self, kind: Kind) -> Result<bool, ApiError> {
+        match self.of(kind).list(&ListParams::default().limit(1)).await.map_err(ApiError::from) {
+            Ok(_) => Ok(true),
+            Err(ApiError::NotFound | ApiError::Refused(..)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes it what it shall be. Without `force`, a field that others have set is a conflict.
-    pub(super) async fn apply(&self, kind: Kind, object: &Value, force: bool) -> Result<Value, ApiError> {
-        let params = PatchParams::apply(MANAGER);
+    ///
+    /// # Errors
+    /// As the API server says.
+    pub async fn apply(&self, kind: Kind, object: &Value, force: bool) -> Result<Value, ApiError> {
+        let params = PatchParams::apply(self.manager);
         let params = if force { params.force() } else { params };
         let name = text(object, "/metadata/name");
         value(&self.of(kind).patch(name, &params, &Patch::Apply(object)).await?)
     }
 
     /// Makes it, if it is not there.
-    pub(super) async fn create(&self, kind: Kind, object: &Value) -> Result<Value, ApiError> {
+    ///
+    /// # Errors
+    /// As the API server says.
+    pub async fn create(&self, kind: Kind, object: &Value) -> Result<Value, ApiError> {
         let object: DynamicObject = serde_json::from_value(object.clone()).map_err(|error| malformed(&error))?;
-        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
         value(&self.of(kind).create(&params, &object).await?)
     }
 
     /// Writes an object over the one that was read, if nobody else has since.
-    pub(super) async fn replace(&self, kind: Kind, object: &Value) -> Result<Value, ApiError> {
+    ///
+    /// # Errors
+    /// As the API server says.
+    pub async fn replace(&self, kind: Kind, object: &Value) -> Result<Value, ApiError> {
         let name = text(object, "/metadata/name").to_owned();
         let object: DynamicObject = serde_json::from_value(object.clone()).map_err(|error| malformed(&error))?;
-        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
         value(&self.of(kind).replace(&name, &params, &object).await?)
     }
 
-    /// With how many workers a scaler begins.
-    pub(super) async fn start_with(&self, kind: Kind, name: &str, replicas: u32) -> Result<(), ApiError> {
-        let params = PatchParams { field_manager: Some(STARTER.to_owned()), ..PatchParams::default() };
+    /// How many replicas a workload has, as another manager than that of the rest: whoever scales it takes the number over.
+    ///
+    /// # Errors
+    /// As the API server says.
+    pub async fn scale(&self, kind: Kind, name: &str, replicas: u32, manager: &str) -> Result<(), ApiError> {
+        let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
         self.of(kind).patch_scale(name, &params, &Patch::Merge(json!({ "spec": { "replicas": replicas } }))).await?;
         Ok(())
     }
 
     /// Removes exactly the object that was seen; one that was made anew under its name stays.
-    pub(super) async fn delete(&self, kind: Kind, name: &str, uid: &str) -> Result<(), ApiError> {
+    ///
+    /// # Errors
+    /// As the API server says.
+    pub async fn delete(&self, kind: Kind, name: &str, uid: &str) -> Result<(), ApiError> {
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams::background().preconditions(preconditions);
         match self.of(kind).delete(name, &params).await.map_err(ApiError::from) {
@@ -151,6 +205,36 @@ impl Objects {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A string in an object, empty where it is not.
+#[must_use]
+pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A label of an object.
+#[must_use]
+pub fn label<'a>(object: &'a Value, name: &str) -> &'a str {
+    object["metadata"]["labels"].get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// An annotation of an object.
+#[must_use]
+pub fn annotation<'a>(object: &'a Value, name: &str) -> &'a str {
+    object["metadata"]["annotations"].get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether its removal has begun.
+#[must_use]
+pub fn is_leaving(object: &Value) -> bool {
+    !text(object, "/metadata/deletionTimestamp").is_empty()
+}
+
+/// Namespace and name of an object, as people write them.
+#[must_use]
+pub fn place(object: &Value) -> String {
+    format!("{}/{}", text(object, "/metadata/namespace"), text(object, "/metadata/name"))
 }
 
 fn value(object: &DynamicObject) -> Result<Value, ApiError> {

@@ -1,7 +1,6 @@
-//! Names and labels of objects.
+//! How what belongs to a deployment is called in a cluster: within the bounds of names and labels there, and never two of them alike.
 
-use serde_json::Value;
-use slipway_kernel::{DeploymentId, Digest, RevisionId};
+use crate::{DeploymentId, Digest, RevisionId};
 
 /// A pod is named after its Deployment with up to 17 characters behind, and its name is that of the worker: one DNS label.
 const LONGEST: usize = 63 - 17;
@@ -49,12 +48,15 @@ pub fn label(id: &DeploymentId) -> String {
     format!("{}-{hash}", cut(&whole, LONGEST_LABEL - 9))
 }
 
-/// The labels that tools look for.
-pub(super) fn add_common(labels: &mut Value) {
-    labels["app.kubernetes.io/managed-by"] = "slipway".into();
-    labels["app.kubernetes.io/name"] = "slipway-worker".into();
-    labels["app.kubernetes.io/component"] = "inference-worker".into();
+/// What Kubernetes takes for the name of a namespace, and for much else: a DNS label.
+#[must_use]
+pub fn is_dns_label(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-') && !text.ends_with('-')
 }
+
+/// The same in words, for a refusal.
+pub const DNS_LABEL: &str = "1 to 63 characters a-z, 0-9 and '-'";
 
 #[cfg(test)]
 mod tests {

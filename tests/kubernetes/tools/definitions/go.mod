@@ -1,0 +1,9 @@
+// Definitions of the custom resources that Slipway makes objects of where a cluster serves them.
+module definitions
+
+go 1.26
+
+require (
+	github.com/prometheus-operator/prometheus-operator v0.85.0
+	sigs.k8s.io/gateway-api v1.4.0
+)
