@@ -76,7 +76,10 @@ async fn every_values_file_makes_objects_that_the_api_server_takes_strictly() {
         let namespace = Namespace::new(&["pod-security.kubernetes.io/enforce=restricted"]).await;
         let values = format!("charts/slipway/{file}");
         let refused = |text: String| panic!("{file}: {text}");
-        let template = ["template", RELEASE, "charts/slipway", "--values", &values];
+        let routed = "routes.gateway.name=public";
+        let served = "monitoring.coreos.com/v1";
+        let template =
+            ["template", RELEASE, "charts/slipway", "--values", &values, "--set", routed, "--api-versions", served];
         let objects = namespace.helm(&template).unwrap_or_else(refused);
         let written = namespace.given(&["create", "--validate=strict", "--dry-run=server", "-f", "-"], &objects);
         written.unwrap_or_else(refused);

@@ -47,12 +47,12 @@ async fn rules_and_dashboards_follow_their_deployment_and_leave_those_of_others(
     // Another objective, another rule; what is not wanted any more goes.
     observability.show(&digits, &slo(90.0)).await.unwrap();
     assert_ne!(expression(&namespace.get("prometheusrule", &name).unwrap()), expression(&rule));
-    let without = cluster(&Shown { dashboards: false, ..config }).await;
+    let without = cluster(&Shown { rules: false, ..config }).await;
     without.show(&digits, &slo(90.0)).await.unwrap();
-    assert_eq!(names_of(&namespace.ours("configmap")), [format!("{}-dashboard", names::deployment(&other))]);
+    assert_eq!(names_of(&namespace.ours("prometheusrule")), [names::deployment(&other)]);
 
     observability.remove(&digits).await.unwrap();
-    assert_eq!(names_of(&namespace.ours("prometheusrule")), [names::deployment(&other)]);
+    assert_eq!(names_of(&namespace.ours("configmap")), [format!("{}-dashboard", names::deployment(&other))]);
     assert_eq!(observability.remove(&digits).await.unwrap(), [], "again is the same");
 }
 

@@ -115,9 +115,14 @@ imagePullSecrets:
 {{- if or .Values.routes.gateway.name .Values.routes.ingressClassName -}}yes{{- end -}}
 {{- end -}}
 
+{{/* Whether dashboards are made. */}}
+{{- define "slipway.hasDashboards" -}}
+{{- include "slipway.isServed" (dict "root" . "wanted" .Values.monitoring.dashboards "api" "monitoring.coreos.com/v1") -}}
+{{- end -}}
+
 {{/* Whether rules or dashboards of deployments are wanted. */}}
 {{- define "slipway.isShown" -}}
-{{- if or (ne .Values.monitoring.rules "never") (ne .Values.monitoring.dashboards "never") -}}yes{{- end -}}
+{{- if or (ne .Values.monitoring.rules "never") (include "slipway.hasDashboards" .) -}}yes{{- end -}}
 {{- end -}}
 
 {{/* The namespaces whose custom resources are carried out, as a list; all: "*" alone. */}}

@@ -125,7 +125,7 @@ kubernetes:
   installation: {{ .root.Release.Name }}
   rules: {{ ne $monitoring.rules "never" }}
   rule_labels: {{ toJson $monitoring.labels }}
-  dashboards: {{ eq (include "slipway.isServed" (dict "root" .root "wanted" $monitoring.dashboards "api" "monitoring.coreos.com/v1")) "yes" }}
+  dashboards: {{ eq (include "slipway.hasDashboards" .root) "yes" }}
   dashboard_labels: {{ toJson $monitoring.dashboardLabels }}
 {{- end }}
 {{- end -}}

@@ -12,7 +12,8 @@ const PROMETHEUS_RULE: Kind = Kind {
     plural: "prometheusrules",
     is_optional: true,
 };
-const KINDS: [Kind; 2] = [PROMETHEUS_RULE, Kind::CONFIG_MAP];
+const RULES: &[Kind] = &[PROMETHEUS_RULE];
+const RULES_AND_DASHBOARDS: &[Kind] = &[PROMETHEUS_RULE, Kind::CONFIG_MAP];
 
 /// What is kept there.
 pub struct Cluster {
@@ -30,7 +31,9 @@ impl Cluster {
             return Ok(None);
         }
         let found = slipway_cluster::connect(config.kubeconfig.as_deref(), None).await?;
-        let part = Part::new(found, config.namespace.as_deref(), &config.installation, "observability", &KINDS);
+        // The right to ConfigMaps goes far; who makes none need not have it.
+        let kinds = if config.dashboards { RULES_AND_DASHBOARDS } else { RULES };
+        let part = Part::new(found, config.namespace.as_deref(), &config.installation, "observability", kinds);
         Ok(Some(Self { part, config: config.clone() }))
     }
 
