@@ -5,7 +5,7 @@ CARGO ?= cargo
 # the two cores of a small machine on itself, and the demo measures.
 SLIPWAY = $(CARGO) run --locked --release --quiet --package slipway --
 
-.PHONY: help tools build demo test faults fuzz models gpu-check check fmt lint bench bench-overload bench-worker bench-queue bench-inference kubernetes-tools test-kubernetes clean
+.PHONY: help tools build demo test faults fuzz models gpu-check check fmt lint bench bench-overload bench-worker bench-queue bench-inference kubernetes-tools test-kubernetes lint-chart clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ kubernetes-tools:  ## build Kubernetes, etcd and Helm from pinned modules for th
 
 test-kubernetes: tools  ## Slipway on a real Kubernetes: the cluster of KUBECONFIG, else one that it starts; FILTER=name for some of it
 	tests/kubernetes/run $(FILTER)
+
+lint-chart:  ## helm lint, kubernetes-validate, trivy and checkov on everything that is made in a cluster; three minutes; needs Go the first time
+	@infra/tools/install.sh python-manifests
+	@tests/kubernetes/tools/build helm trivy
+	.tools/bin/python-manifests -B tests/kubernetes/lint/check
 
 gpu-check: build  ## which GPU and engines of it there are, or why none; with one, its numbers beside those of the CPU
 	@$(SLIPWAY) inference-worker --engines

@@ -60,6 +60,8 @@ usage: infra/tools/install.sh TOOL...
 
 Only by name:
   cargo-fuzz      what builds the fuzz targets; compiled by cargo
+  python-manifests
+                  python with kubernetes-validate and checkov, for `make lint-chart`, in an environment of its own
   models          what `make models` needs: python with scikit-learn too, in a fourth environment, and the packages
                   that carry the models (120 MB)
 
@@ -403,6 +405,11 @@ install_python_readers() {
   python_environment python-readers 'duckdb, pyarrow.dataset, pyarrow.fs' duckdb pyarrow
 }
 
+# Another one: what checks manifests pins older packages than anything that talks to servers.
+install_python_manifests() {
+  python_environment python-manifests 'kubernetes_validate, checkov' kubernetes-validate checkov
+}
+
 # Another one, so that the tests do not wait for scikit-learn.
 install_models() {
   local wanted folder="$tools/models"
@@ -425,7 +432,7 @@ main() {
     case $tool in
       -h | --help) usage; exit 0 ;;
       all) wanted+=(nats postgres prometheus rotel seaweedfs onnxruntime python-clients python-protocol python-readers) ;;
-      nats | postgres | prometheus | rotel | seaweedfs | onnxruntime | python-clients | python-protocol | python-readers | models | cargo-fuzz) wanted+=("$tool") ;;
+      nats | postgres | prometheus | rotel | seaweedfs | onnxruntime | python-clients | python-protocol | python-readers | python-manifests | models | cargo-fuzz) wanted+=("$tool") ;;
       *) usage >&2; fail "no tool is called '$tool'" ;;
     esac
   done
