@@ -3,7 +3,10 @@
 use crate::world::{Keeper, World, group};
 use serde_json::{Value, json};
 use slipway_controller::target::{Desired, Status, Target as _, kubernetes::OnDrift};
-use slipway_kernel::{Cause, DeploymentId, FindingKind, RevisionId, names};
+use slipway_kernel::{
+    Cause, DeploymentId, FindingKind, RevisionId, names,
+    spec::{Scale, ScaleSignal},
+};
 
 fn id(name: &str) -> DeploymentId {
     format!("default.{name}").parse().unwrap()
@@ -43,6 +46,24 @@ async fn what_is_wanted_is_made_owned_by_its_anchor_and_what_is_retired_leaves_n
     keeper.want(&id, &[]);
     world.until_empty().await;
     keeper.until("it is gone", &group(&id, &desired), |status| *status == Status::Gone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn where_keda_is_served_workers_are_scaled_by_the_requests_that_wait_for_them() {
+    let mut world = World::new().await;
+    world.scale = Scale { max: 4, signal: ScaleSignal::QueueDepth, target: 20, ..Scale::default() };
+    world.settings.broker_monitor = Some("nats.slipway.svc:8222".into());
+    let (keeper, id, desired, name) = made(&world, OnDrift::PutRight).await;
+    world.namespace.until("its ScaledObject is there", || world.namespace.get("scaledobject", &name).is_some()).await;
+    let scaler = world.namespace.get("scaledobject", &name).unwrap();
+    let lag = &scaler["spec"]["triggers"][0]["metadata"];
+    assert_eq!((&lag["stream"], &lag["lagThreshold"]), (&json!("REQUESTS"), &json!("20")));
+    assert!(world.namespace.ours("horizontalpodautoscaler").is_empty(), "two would pull at one number");
+    keeper.want(&id, &[]);
+    world.until_empty().await;
+    keeper.until("it is gone", &group(&id, &desired), |status| *status == Status::Gone).await;
+    assert!(world.namespace.ours("scaledobject").is_empty());
 }
 
 /// A revision of two workers that have volumes.

@@ -34,6 +34,8 @@ pub struct World {
     pub nats: NatsServer,
     /// What the controller is told of the cluster.
     pub settings: KubernetesConfig,
+    /// How many workers revisions may have.
+    pub scale: Scale,
     bus: Bus,
 }
 
@@ -86,7 +88,7 @@ impl World {
             lease: LEASE,
             ..KubernetesConfig::default()
         };
-        Self { namespace, nats, settings, bus }
+        Self { namespace, nats, settings, scale: Scale { max: 1, ..Scale::default() }, bus }
     }
 
     async fn setup(&self, on_drift: OnDrift) -> Setup {
@@ -134,8 +136,7 @@ impl World {
         };
         change(&mut plan);
         let cluster = self.setup(OnDrift::PutRight).await.cluster;
-        let scale = Scale { max: 1, ..Scale::default() };
-        let (model, cluster) = (Model::default(), &cluster);
+        let (scale, model, cluster) = (self.scale, Model::default(), &cluster);
         let order = Order { deployment: id, revision, plan: &plan, model, scale, placement, cluster };
         let text = kubernetes::document(&order).to_string();
         let manifests = Some(self.bus.blobs().put(text, kubernetes::MEDIA_TYPE).await.unwrap());

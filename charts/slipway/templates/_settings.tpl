@@ -56,6 +56,9 @@ kubernetes:
   {{- with $values.workers.prometheusUrl }}
   prometheus: {{ . | quote }}
   {{- end }}
+  {{- if and $values.keda.enabled $values.nats.enabled }}
+  broker_monitor: {{ include "slipway.fullname" .root }}-nats-headless.{{ .root.Release.Namespace }}.svc:8222
+  {{- end }}
   on_drift: {{ $values.workers.onDrift }}
   custom_resources: {{ include "slipway.resourceNamespaces" .root }}
   drain: {{ $values.workers.drain }}

@@ -1,12 +1,12 @@
 //! The workers in a cluster.
 
 use crate::{
-    domain::manifest::kubernetes::Cluster,
+    domain::manifest::kubernetes::{Cluster, Queues},
     target::kubernetes::{OnDrift, SCALED_OBJECT, Setup},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use slipway_bus::BusConfig;
+use slipway_bus::{BusConfig, topology::StreamName};
 use slipway_cluster::Objects;
 use slipway_kernel::{
     Refusal, Span,
@@ -48,6 +48,8 @@ pub struct KubernetesConfig {
     pub broker_url: Option<String>,
     /// The Prometheus that scaling by requests asks, where KEDA is; unset: workers are scaled by processor time.
     pub prometheus: Option<String>,
+    /// `host:port` of the broker's monitoring, where KEDA reads how many requests wait in queues; unset: it does not.
+    pub broker_monitor: Option<String>,
     /// Annotations of every worker's pod.
     pub pod_annotations: BTreeMap<String, String>,
     /// What happens to objects that others changed: `put-right` or `report`.
@@ -78,6 +80,7 @@ impl Default for KubernetesConfig {
             ca_configmap: None,
             broker_url: None,
             prometheus: None,
+            broker_monitor: None,
             pod_annotations: BTreeMap::new(),
             on_drift: OnDrift::default(),
             custom_resources: Vec::new(),
@@ -132,6 +135,10 @@ impl KubernetesConfig {
             drain: self.drain,
             start_within: self.start_within,
             prometheus: self.prometheus.clone(),
+            queues: self
+                .broker_monitor
+                .clone()
+                .map(|monitor| Queues { monitor, stream: StreamName::Requests.as_str().to_owned() }),
             pod_annotations: self.pod_annotations.clone(),
             has_keda,
         }

@@ -37,6 +37,12 @@ pub fn content(base: &str, content: &str) -> String {
     format!("{base}-{}", short(content))
 }
 
+/// The durable consumer of a revision's queue at the broker. Labels have no '_', so the parts cannot run into each other.
+#[must_use]
+pub fn queue(id: &DeploymentId, revision: RevisionId) -> String {
+    format!("{}_{}_{revision}", id.namespace, id.name)
+}
+
 /// A deployment as the value of a label: itself where it fits.
 #[must_use]
 pub fn label(id: &DeploymentId) -> String {

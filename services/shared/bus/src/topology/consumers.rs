@@ -5,7 +5,7 @@ use super::{
     subjects::{LIFECYCLE, RESULTS, facts_in_slot, request_queue},
 };
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull::Config};
-use slipway_kernel::{DeploymentId, RevisionId, Service, Slot};
+use slipway_kernel::{DeploymentId, RevisionId, Service, Slot, names};
 use std::time::Duration;
 
 /// How long a delivery may go without a sign of life before another replica gets it: the failover time of work. Handlers say
@@ -136,13 +136,12 @@ fn facts_that_ring(service: Service) -> Vec<String> {
 
 /// The shared consumer of one revision's queue: name and configuration. Workers make it, since revisions come and go.
 pub(crate) fn request_consumer(id: &DeploymentId, revision: RevisionId) -> (String, Config) {
-    // Labels have no '_', so the parts cannot run into each other.
-    queue_consumer(id, revision, format!("{}_{}_{revision}", id.namespace, id.name))
+    queue_consumer(id, revision, names::queue(id, revision))
 }
 
 /// The consumer by which the queue of a fenced revision is moved. While it is there, nobody can make the workers' own.
 pub(crate) fn moving_consumer(id: &DeploymentId, revision: RevisionId) -> (String, Config) {
-    queue_consumer(id, revision, format!("{}_{}_{revision}_moving", id.namespace, id.name))
+    queue_consumer(id, revision, format!("{}_moving", names::queue(id, revision)))
 }
 
 fn queue_consumer(id: &DeploymentId, revision: RevisionId, name: String) -> (String, Config) {

@@ -1,11 +1,11 @@
 //! Between how many workers, and by what.
 //!
-//! The API server itself counts processor time only. Requests under way or waiting are counted by Prometheus, and KEDA asks it; where either is
-//! missing, processor time stands for them, and the object says so.
+//! The API server itself counts processor time only. Requests under way or waiting in workers are counted by Prometheus, those that wait in the
+//! queue of the revision by the broker, and KEDA asks both; where nobody counts, processor time stands for them, and the object says so.
 
 use super::{Order, workload};
 use serde_json::{Value, json};
-use slipway_kernel::spec::ScaleSignal;
+use slipway_kernel::{names, spec::ScaleSignal};
 
 /// Use of processor time that one worker should have where requests cannot be counted: what is above it queues.
 const CPU_PERCENT: u32 = 80;
@@ -19,19 +19,53 @@ pub(super) fn is_wanted(order: &Order<'_>) -> bool {
 
 /// The object, if one is wanted.
 pub(super) fn autoscaler(order: &Order<'_>) -> Option<Value> {
-    is_wanted(order).then(|| match (order.scale.signal, &order.cluster.prometheus) {
-        (ScaleSignal::Cpu, _) => horizontal(order, order.scale.target, None),
-        (ScaleSignal::Concurrency, Some(server)) if order.cluster.has_keda => {
-            scaled_object(order, server, "slipway_worker_requests_in_flight")
+    is_wanted(order).then(|| {
+        if order.scale.signal == ScaleSignal::Cpu {
+            return horizontal(order, order.scale.target, None);
         }
-        (ScaleSignal::QueueDepth, Some(server)) if order.cluster.has_keda => {
-            scaled_object(order, server, "slipway_worker_queue_depth")
+        let triggers = triggers(order);
+        if order.cluster.has_keda && !triggers.is_empty() {
+            return scaled_object(order, &triggers);
         }
-        (ScaleSignal::Concurrency | ScaleSignal::QueueDepth, _) => {
-            let why = "processor time: requests are counted only with KEDA and `kubernetes.prometheus`";
-            horizontal(order, CPU_PERCENT, Some(why))
-        }
+        let why = "processor time: requests are counted only with KEDA, and `kubernetes.prometheus` or `kubernetes.broker_monitor`";
+        horizontal(order, CPU_PERCENT, Some(why))
     })
+}
+
+/// Who counts the requests. Of several triggers the one that wants most workers decides.
+fn triggers(order: &Order<'_>) -> Vec<Value> {
+    let (cluster, target) = (order.cluster, order.scale.target.to_string());
+    let counted = |series: &str| {
+        let (namespace, name) = (&order.deployment.namespace, &order.deployment.name);
+        let revision = order.revision;
+        let query = format!(r#"sum({series}{{namespace="{namespace}",deployment="{name}",revision="{revision}"}})"#);
+        cluster.prometheus.as_ref().map(|server| {
+            json!({
+                "type": "prometheus",
+                "metricType": "AverageValue",
+                "metadata": { "serverAddress": server, "query": query, "threshold": target },
+            })
+        })
+    };
+    let left = || {
+        cluster.queues.as_ref().map(|queues| {
+            json!({
+                "type": "nats-jetstream",
+                "metadata": {
+                    "natsServerMonitoringEndpoint": queues.monitor,
+                    "account": "$G",
+                    "stream": queues.stream,
+                    "consumer": names::queue(order.deployment, order.revision),
+                    "lagThreshold": target,
+                },
+            })
+        })
+    };
+    match order.scale.signal {
+        ScaleSignal::Cpu => Vec::new(),
+        ScaleSignal::Concurrency => counted("slipway_worker_requests_in_flight").into_iter().collect(),
+        ScaleSignal::QueueDepth => left().into_iter().chain(counted("slipway_worker_queue_depth")).collect(),
+    }
 }
 
 fn horizontal(order: &Order<'_>, percent: u32, why: Option<&str>) -> Value {
@@ -56,11 +90,7 @@ fn horizontal(order: &Order<'_>, percent: u32, why: Option<&str>) -> Value {
     })
 }
 
-fn scaled_object(order: &Order<'_>, server: &str, series: &str) -> Value {
-    let query = format!(
-        r#"sum({series}{{namespace="{}",deployment="{}",revision="{}"}})"#,
-        order.deployment.namespace, order.deployment.name, order.revision
-    );
+fn scaled_object(order: &Order<'_>, triggers: &[Value]) -> Value {
     json!({
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
@@ -70,11 +100,7 @@ fn scaled_object(order: &Order<'_>, server: &str, series: &str) -> Value {
             "minReplicaCount": order.plan.replicas,
             "maxReplicaCount": order.scale.max,
             "cooldownPeriod": STEADY_S,
-            "triggers": [{
-                "type": "prometheus",
-                "metricType": "AverageValue",
-                "metadata": { "serverAddress": server, "query": query, "threshold": order.scale.target.to_string() },
-            }],
+            "triggers": triggers,
         },
     })
 }

@@ -75,10 +75,22 @@ pub struct Cluster {
     pub start_within: Span,
     /// The Prometheus that scaling by requests asks; with KEDA only.
     pub prometheus: Option<String>,
+    /// Where KEDA reads how many requests wait in queues; with KEDA only.
+    pub queues: Option<Queues>,
     /// Annotations of every worker's pod.
     pub pod_annotations: BTreeMap<String, String>,
     /// Whether the cluster serves KEDA's `ScaledObject`.
     pub has_keda: bool,
+}
+
+/// Where KEDA reads how many requests wait in the queue of a revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queues {
+    /// `host:port` of the broker's monitoring.
+    pub monitor: String,
+    /// The stream of all queues.
+    pub stream: String,
 }
 
 /// A revision to be rendered.
@@ -175,6 +187,7 @@ mod tests {
             drain: Span::seconds(10),
             start_within: Span::seconds(600),
             prometheus: None,
+            queues: None,
             pod_annotations: BTreeMap::from([("prometheus.io/scrape".into(), "true".into())]),
             has_keda: false,
         }
@@ -240,6 +253,25 @@ mod tests {
         let scaler = item(&document, "HorizontalPodAutoscaler");
         assert_eq!(scaler["spec"]["metrics"][0]["resource"]["name"], "cpu");
         assert!(scaler["metadata"]["annotations"]["slipway.dev/scaled-by"].as_str().unwrap().contains("KEDA"));
+    }
+
+    #[test]
+    fn requests_that_wait_are_counted_where_they_wait_at_the_broker_and_in_workers() {
+        let scale = Scale { signal: ScaleSignal::QueueDepth, target: 20, ..Scale::default() };
+        let queues = Queues { monitor: "nats.slipway.svc:8222".into(), stream: "REQUESTS".into() };
+        let cluster = Cluster { has_keda: true, queues: Some(queues), ..cluster() };
+        let document = rendered(1, scale, Model::default(), &cluster);
+        let triggers = &item(&document, "ScaledObject")["spec"]["triggers"];
+        assert_eq!(triggers.as_array().unwrap().len(), 1, "nobody counts those in workers");
+        let lag = &triggers[0]["metadata"];
+        assert_eq!(
+            (&lag["consumer"], &lag["lagThreshold"]),
+            (&json!(names::queue(&id(), RevisionId::new(2, 1))), &json!("20"))
+        );
+        let both = Cluster { prometheus: Some("http://prometheus:9090".into()), ..cluster };
+        let document = rendered(1, scale, Model::default(), &both);
+        let triggers = item(&document, "ScaledObject")["spec"]["triggers"].as_array().unwrap();
+        assert_eq!(triggers.iter().map(|one| &one["type"]).collect::<Vec<_>>(), ["nats-jetstream", "prometheus"]);
     }
 
     #[test]
