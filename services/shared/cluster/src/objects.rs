@@ -76,14 +76,14 @@ impl From<kube::Error> for ApiError {
 pub struct Objects {
     client: Client,
     namespace: String,
-    manager: &'static str,
+    manager: String,
 }
 
 impl Objects {
     /// As the field manager of this name: what it applies is its own, and whoever changes that is seen.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, manager: &'static str) -> Self {
-        Self { client, namespace: namespace.to_owned(), manager }
+    pub fn new(client: Client, namespace: &str, manager: &str) -> Self {
+        Self { client, namespace: namespace.to_owned(), manager: manager.to_owned() }
     }
 
     /// Where they are.
@@ -156,7 +156,7 @@ impl Objects {
     /// # Errors
     /// As the API server says.
     pub async fn apply(&self, kind: Kind, object: &Value, force: bool) -> Result<Value, ApiError> {
-        let params = PatchParams::apply(self.manager);
+        let params = PatchParams::apply(&self.manager);
         let params = if force { params.force() } else { params };
         let name = text(object, "/metadata/name");
         value(&self.of(kind).patch(name, &params, &Patch::Apply(object)).await?)
@@ -168,7 +168,7 @@ impl Objects {
     /// As the API server says.
     pub async fn create(&self, kind: Kind, object: &Value) -> Result<Value, ApiError> {
         let object: DynamicObject = serde_json::from_value(object.clone()).map_err(|error| malformed(&error))?;
-        let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
+        let params = PostParams { field_manager: Some(self.manager.clone()), ..PostParams::default() };
         value(&self.of(kind).create(&params, &object).await?)
     }
 
@@ -179,7 +179,7 @@ impl Objects {
     pub async fn replace(&self, kind: Kind, object: &Value) -> Result<Value, ApiError> {
         let name = text(object, "/metadata/name").to_owned();
         let object: DynamicObject = serde_json::from_value(object.clone()).map_err(|error| malformed(&error))?;
-        let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
+        let params = PostParams { field_manager: Some(self.manager.clone()), ..PostParams::default() };
         value(&self.of(kind).replace(&name, &params, &object).await?)
     }
 

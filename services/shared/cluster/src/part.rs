@@ -39,7 +39,8 @@ impl Part {
         service: &'static str,
         kinds: &'static [Kind],
     ) -> Self {
-        let objects = Objects::new(cluster.client, namespace.unwrap_or(&cluster.namespace), service);
+        let objects =
+            Objects::new(cluster.client, namespace.unwrap_or(&cluster.namespace), &format!("slipway-{service}"));
         Self { objects, installation: installation.to_owned(), service, kinds }
     }
 
