@@ -59,6 +59,17 @@ class Rendering:
         return names
 
 
+class Readable(yaml.SafeDumper):
+    """Writes texts of many lines as such, as the chart does."""
+
+
+def represent(dumper, text):
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Readable.add_representer(str, represent)
+
+
 def helm(*arguments):
     return subprocess.run(["helm", *map(str, arguments)], capture_output=True, text=True)
 
@@ -76,7 +87,7 @@ def of_chart(name, *, values=(), sets=(), served=(), chart=CHART):
 def of_controller(name, file):
     """What the controller makes of a deployment, from the golden file that its own tests compare with."""
     text = (ROOT / "services/controller/tests" / file).read_text()
-    return Rendering(name, [json.dumps(one, indent=2) for one in json.loads(text)["items"]])
+    return Rendering(name, [yaml.dump(one, Dumper=Readable, sort_keys=False) for one in json.loads(text)["items"]])
 
 
 def everything():
