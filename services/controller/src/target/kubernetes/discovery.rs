@@ -14,6 +14,9 @@ use std::{path::Path, time::Duration};
 /// How long one call may take: lists of a large namespace take seconds.
 const CALL: Duration = Duration::from_secs(30);
 
+/// The pauses, in milliseconds, before a cluster that refuses is asked again at the start.
+const PAUSES: [u64; 5] = [250, 500, 1000, 2000, 4000];
+
 /// A cluster.
 pub struct Discovered {
     /// The way to its API server.
@@ -39,6 +42,8 @@ pub async fn find(kubeconfig: Option<&Path>) -> anyhow::Result<(Client, String)>
     };
     config.read_timeout = Some(CALL);
     config.write_timeout = Some(CALL);
+    // Whoever calls has a pause of his own, and something to say meanwhile: fifteen tries behind his back take minutes.
+    config.default_retry = false;
     let namespace = config.default_namespace.clone();
     let client = Client::try_from(config).context("the way to the API server cannot be set up")?;
     Ok((client, namespace))
@@ -59,9 +64,16 @@ pub async fn discover(kubeconfig: Option<&Path>) -> anyhow::Result<Discovered> {
 /// # Errors
 /// When it does not answer.
 pub async fn serves_keda(client: &Client, namespace: &str) -> anyhow::Result<bool> {
-    match Objects::new(client.clone(), namespace).list(SCALED_OBJECT, "", "").await {
-        Ok(_) => Ok(true),
-        Err(ApiError::NotFound | ApiError::Refused(..)) => Ok(false),
-        Err(error) => anyhow::bail!("the cluster does not answer: {error}"),
+    let objects = Objects::new(client.clone(), namespace);
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        match objects.list(SCALED_OBJECT, "", "").await {
+            Ok(_) => return Ok(true),
+            Err(ApiError::NotFound | ApiError::Refused(..)) => return Ok(false),
+            Err(error) => {
+                let Some(pause) = pauses.next() else { anyhow::bail!("the cluster does not answer: {error}") };
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        }
     }
 }
