@@ -14,6 +14,7 @@ mod documents;
 #[path = "../flow/facts.rs"]
 #[expect(dead_code, reason = "flows look closer")]
 mod facts;
+mod faulty;
 mod installed;
 mod kubectl;
 mod manifests;
@@ -22,6 +23,7 @@ mod on_node;
 mod others;
 mod outside;
 mod resources;
+mod survives;
 mod target;
 mod world;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use slipway_controller::target::{Desired, Status, Target as _, kubernetes::OnDrift};
 use slipway_kernel::{
     Cause, DeploymentId, FindingKind, RevisionId, names,
-    spec::{Scale, ScaleSignal},
+    spec::{Placement, Scale, ScaleSignal},
 };
 
 fn id(name: &str) -> DeploymentId {
@@ -52,9 +52,12 @@ async fn what_is_wanted_is_made_owned_by_its_anchor_and_what_is_retired_leaves_n
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn where_keda_is_served_workers_are_scaled_by_the_requests_that_wait_for_them() {
     let mut world = World::new().await;
-    world.scale = Scale { max: 4, signal: ScaleSignal::QueueDepth, target: 20, ..Scale::default() };
     world.settings.broker_monitor = Some("nats.slipway.svc:8222".into());
-    let (keeper, id, desired, name) = made(&world, OnDrift::PutRight).await;
+    let (keeper, id) = (world.keeper(OnDrift::PutRight).await, id("digits"));
+    let scale = Scale { max: 4, signal: ScaleSignal::QueueDepth, target: 20, ..Scale::default() };
+    let desired = world.scaled(&id, RevisionId::new(1, 1), &Placement::default(), scale, |_| {}).await;
+    keeper.want(&id, std::slice::from_ref(&desired));
+    let name = names::revision(&id, desired.wanted.revision);
     world.namespace.until("its ScaledObject is there", || world.namespace.get("scaledobject", &name).is_some()).await;
     let scaler = world.namespace.get("scaledobject", &name).unwrap();
     let lag = &scaler["spec"]["triggers"][0]["metadata"];

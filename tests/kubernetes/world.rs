@@ -1,6 +1,9 @@
 //! A controller's target over a real broker and a real API server, told by the test what shall run.
 
-use crate::kubectl::{Namespace, until};
+use crate::{
+    faulty::Faulty,
+    kubectl::{Namespace, until},
+};
 use serde_json::json;
 use slipway_bus::{Bus, Principal};
 use slipway_controller::{
@@ -29,13 +32,14 @@ use tokio::task::JoinHandle;
 /// The shortest lease there is, so that another controller need not be waited for long.
 const LEASE: Span = Span::seconds(2);
 
+/// How long a status is waited for: volumes may take two minutes before anybody gives up.
+const PATIENCE: Duration = Duration::from_secs(150);
+
 pub struct World {
     pub namespace: Namespace,
     pub nats: NatsServer,
     /// What the controller is told of the cluster.
     pub settings: KubernetesConfig,
-    /// How many workers revisions may have.
-    pub scale: Scale,
     bus: Bus,
 }
 
@@ -53,6 +57,14 @@ impl Keeper {
         self.frame.shutdown.cancel();
     }
 
+    /// Ends in good order, and says within which time.
+    pub async fn stop(self) -> Duration {
+        let began = tokio::time::Instant::now();
+        self.frame.shutdown.cancel();
+        self.running.await.unwrap();
+        began.elapsed()
+    }
+
     /// What shall run of a deployment.
     pub fn want(&self, id: &DeploymentId, revisions: &[Desired]) {
         self.target.want(id, revisions.to_vec());
@@ -62,7 +74,7 @@ impl Keeper {
     /// Waits until a try stands so.
     pub async fn until(&self, what: &str, group: &Group, holds: impl Fn(&Status) -> bool) {
         let told = || format!("{what}; it is {:?}", self.target.status(group));
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(100);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         while !holds(&self.target.status(group)) {
             assert!(tokio::time::Instant::now() < deadline, "{}", told());
             self.target.changed(Duration::from_millis(200)).await;
@@ -73,6 +85,13 @@ impl Keeper {
 impl World {
     pub async fn new() -> Self {
         Self::with_labels(&[]).await
+    }
+
+    /// Whose controllers reach the API server through a proxy.
+    pub async fn behind(faulty: &Faulty) -> Self {
+        let mut world = Self::new().await;
+        world.settings.kubeconfig = Some(faulty.kubeconfig().to_owned());
+        world
     }
 
     /// With labels on the namespace.
@@ -88,10 +107,11 @@ impl World {
             lease: LEASE,
             ..KubernetesConfig::default()
         };
-        Self { namespace, nats, settings, scale: Scale { max: 1, ..Scale::default() }, bus }
+        Self { namespace, nats, settings, bus }
     }
 
-    async fn setup(&self, on_drift: OnDrift) -> Setup {
+    /// How a controller is set up.
+    pub async fn setup(&self, on_drift: OnDrift) -> Setup {
         let settings = KubernetesConfig { on_drift, ..self.settings.clone() };
         let broker = self.nats.config(Principal::Operator);
         settings.setup(&broker, &TelemetryConfig::default()).await.unwrap()
@@ -120,6 +140,18 @@ impl World {
         placement: &Placement,
         change: impl FnOnce(&mut Plan),
     ) -> Desired {
+        self.scaled(id, revision, placement, Scale { max: 1, ..Scale::default() }, change).await
+    }
+
+    /// The same with as many workers as it takes.
+    pub async fn scaled(
+        &self,
+        id: &DeploymentId,
+        revision: RevisionId,
+        placement: &Placement,
+        scale: Scale,
+        change: impl FnOnce(&mut Plan),
+    ) -> Desired {
         let mut plan = Plan {
             target: "kubernetes".into(),
             platform: "slipway".into(),
@@ -136,7 +168,7 @@ impl World {
         };
         change(&mut plan);
         let cluster = self.setup(OnDrift::PutRight).await.cluster;
-        let (scale, model, cluster) = (self.scale, Model::default(), &cluster);
+        let (model, cluster) = (Model::default(), &cluster);
         let order = Order { deployment: id, revision, plan: &plan, model, scale, placement, cluster };
         let text = kubernetes::document(&order).to_string();
         let manifests = Some(self.bus.blobs().put(text, kubernetes::MEDIA_TYPE).await.unwrap());
@@ -145,10 +177,16 @@ impl World {
 
     /// What a revision fails with.
     pub async fn fails_with(&self, change: impl FnOnce(&mut Plan)) -> Vec<Finding> {
-        let (keeper, id) = (self.keeper(OnDrift::PutRight).await, "default.digits".parse().unwrap());
+        let id = "default.digits".parse().unwrap();
         let desired = self.desired(&id, RevisionId::new(1, 1), change).await;
-        keeper.want(&id, std::slice::from_ref(&desired));
-        let group = group(&id, &desired);
+        self.is_failed_by(&id, desired).await
+    }
+
+    /// What this one fails with.
+    pub async fn is_failed_by(&self, id: &DeploymentId, desired: Desired) -> Vec<Finding> {
+        let keeper = self.keeper(OnDrift::PutRight).await;
+        keeper.want(id, std::slice::from_ref(&desired));
+        let group = group(id, &desired);
         keeper.until("it fails", &group, |status| matches!(status, Status::Failed(_))).await;
         let Status::Failed(findings) = keeper.target.status(&group) else { panic!("it changed its mind") };
         findings

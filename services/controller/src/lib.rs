@@ -17,6 +17,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
 
 pub mod bridge;
+mod changes;
 mod config;
 pub mod domain;
 pub mod gate;

@@ -1,12 +1,7 @@
 //! What wakes the bridge: something changed in the cluster, or the log went on. Neither says what is to be done.
 
 use super::objects::Resources;
-use futures::StreamExt as _;
-use kube::{
-    Api,
-    core::{DynamicObject, PartialObjectMeta},
-    runtime::{WatchStreamExt as _, watcher},
-};
+use crate::changes::ring;
 use slipway_bus::{Changes, View};
 use slipway_runtime::CancellationToken;
 use std::{sync::Arc, time::Duration};
@@ -29,7 +24,7 @@ impl Bell {
             return;
         }
         for api in resources.metadata() {
-            self.watches.spawn(watch(api, Arc::clone(&self.rung)));
+            self.watches.spawn(ring(api, String::new(), Arc::clone(&self.rung)));
         }
     }
 
@@ -50,15 +45,5 @@ impl Bell {
         tokio::time::sleep(together).await;
         while self.changes.try_next().is_some() {}
         false
-    }
-}
-
-async fn watch(api: Api<PartialObjectMeta<DynamicObject>>, rung: Arc<Notify>) {
-    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(_) => rung.notify_one(),
-            Err(error) => tracing::debug!(%error, "a watch of custom resources is begun anew"),
-        }
     }
 }

@@ -13,10 +13,13 @@ use slipway_kernel::{
     names::{DNS_LABEL, is_dns_label},
 };
 use slipway_runtime::TelemetryConfig;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// The port of a broker whose address names none.
 const BROKER_PORT: u16 = 4222;
+
+/// The pauses before a cluster that does not answer is asked again at the start.
+const PAUSES_MS: [u64; 5] = [250, 500, 1000, 2000, 4000];
 
 /// The workers in a cluster.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -99,7 +102,14 @@ impl KubernetesConfig {
     pub async fn setup(&self, bus: &BusConfig, telemetry: &TelemetryConfig) -> anyhow::Result<Setup> {
         let found = slipway_cluster::connect(self.kubeconfig.as_deref(), None).await?;
         let namespace = self.namespace.clone().unwrap_or(found.namespace);
-        let has_keda = Objects::new(found.client.clone(), &namespace, "slipway").serves(SCALED_OBJECT).await?;
+        let objects = Objects::new(found.client.clone(), &namespace, "slipway");
+        let mut pauses = PAUSES_MS.into_iter();
+        let has_keda = loop {
+            match (objects.serves(SCALED_OBJECT).await, pauses.next()) {
+                (Err(_), Some(pause)) => tokio::time::sleep(Duration::from_millis(pause)).await,
+                (answer, _) => break answer?,
+            }
+        };
         Ok(Setup {
             cluster: self.cluster(bus, telemetry, namespace, has_keda),
             lease: self.lease.0,

@@ -64,6 +64,8 @@ pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result
     found.connect_timeout = Some(CALL);
     found.read_timeout = Some(CALL);
     found.write_timeout = Some(CALL);
+    // Whoever calls has a pause of his own, and something to say meanwhile: fifteen tries behind his back take minutes.
+    found.default_retry = false;
     let namespace = found.default_namespace.clone();
     let client = Client::try_from(found).map_err(ConnectError::Client)?;
     Ok(Cluster { client, namespace, is_own })

@@ -87,7 +87,7 @@ fn unscheduled(said: &Said, pod: &Pod) -> Trouble {
     let promised = pod.warnings.iter().any(|warning| warning.word == "TriggeredScaleUp");
     let settles = if promised { FOR_A_NEW_NODE } else { FOR_A_NODE };
     let message = format!("no node takes the worker ({}): {sentence}", constraint(sentence));
-    let volume = sentence.contains("PersistentVolumeClaim") || sentence.contains("persistentvolumeclaim");
+    let volume = names_a_volume(sentence);
     let kind = if volume { FindingKind::DependencyUnavailable } else { FindingKind::Unschedulable };
     let cause = if volume { Transient } else { Deterministic };
     Trouble::new(kind, cause, message, if volume { FOR_VOLUMES } else { settles })
@@ -96,7 +96,7 @@ fn unscheduled(said: &Said, pod: &Pod) -> Trouble {
 
 /// The constraint in a word.
 fn constraint(sentence: &str) -> &'static str {
-    const CONSTRAINTS: [(&str, &str); 10] = [
+    const CONSTRAINTS: [(&str, &str); 9] = [
         ("Insufficient memory", "memory"),
         ("Insufficient cpu", "processor time"),
         ("Insufficient nvidia.com", "GPU"),
@@ -105,10 +105,17 @@ fn constraint(sentence: &str) -> &'static str {
         ("untolerated taint", "taint"),
         ("node affinity/selector", "node selector or affinity"),
         ("topology spread", "topology spread"),
-        ("ersistentVolumeClaim", "volume"),
         ("no nodes available", "there is no node"),
     ];
-    CONSTRAINTS.iter().find(|(words, _)| sentence.contains(words)).map_or("other", |(_, constraint)| constraint)
+    let other = if names_a_volume(sentence) { "volume" } else { "other" };
+    CONSTRAINTS.iter().find(|(words, _)| sentence.contains(words)).map_or(other, |(_, constraint)| constraint)
+}
+
+/// Whether it is for a claim or a volume: each plugin of the scheduler has words of its own.
+fn names_a_volume(sentence: &str) -> bool {
+    const WORDS: [&str; 5] = ["persistentvolume", "persistent volume", "free storage", "pvc(s)", "volume zone"];
+    let sentence = sentence.to_lowercase();
+    WORDS.iter().any(|word| sentence.contains(word))
 }
 
 /// A node that runs short puts out who came last; who takes more than he may is put out wherever he is.

@@ -218,9 +218,30 @@ fn the_constraint_that_keeps_it_from_a_node_is_named() {
             "(node selector or affinity)",
         ),
         ("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", "(GPU)"),
+        ("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", "(volume)"),
     ] {
         let diagnosis = diagnose(&Workload::default(), &[unscheduled(sentence)], after(60));
         assert!(diagnosis.findings[0].message.contains(word), "{diagnosis:?}");
+    }
+}
+
+#[test]
+fn a_volume_that_is_not_there_is_no_matter_of_the_plan_in_whichever_words_of_the_scheduler() {
+    for sentence in [
+        "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.",
+        r#"0/1 nodes are available: persistentvolumeclaim "models-0" not found."#,
+        "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.",
+        "0/1 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity.",
+        "0/1 nodes are available: 1 node(s) did not have enough free storage.",
+        "0/1 nodes are available: 1 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s).",
+        "0/1 nodes are available: 1 node(s) had no available volume zone.",
+    ] {
+        let early = diagnose(&Workload::default(), &[unscheduled(sentence)], after(60));
+        assert!(!early.is_settled, "{sentence}");
+        let late = diagnose(&Workload::default(), &[unscheduled(sentence)], after(120));
+        let finding = &late.findings[0];
+        assert_eq!((finding.kind, finding.cause), (FindingKind::DependencyUnavailable, Cause::Transient), "{sentence}");
+        assert!(late.is_settled && finding.message.contains("(volume)"), "{late:?}");
     }
 }
 

@@ -98,7 +98,13 @@ impl Keeper {
         let shutdown = self.frame.shutdown.clone();
         let mut failures = 0_u32;
         loop {
-            let pause = match self.round(&lease).await {
+            // A round may be in the middle of a call that is not answered; what it leaves is the next one's.
+            let round = tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = lease.lost() => return tracing::warn!("the lease of the cluster's workers is lost"),
+                round = self.round(&lease) => round,
+            };
+            let pause = match round {
                 Ok(()) => {
                     failures = 0;
                     None

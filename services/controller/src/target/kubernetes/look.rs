@@ -80,7 +80,7 @@ pub(super) fn pod(object: &Value, warnings: &BTreeMap<String, Vec<Said>>) -> See
         unscheduled: condition(status, "PodScheduled").filter(|(is, _)| *is == "False").map(|(_, said)| said),
         is_node_lost: text(status, "/phase") == "Unknown"
             || condition(status, "Ready").is_some_and(|(is, _)| is == "Unknown")
-            || tainted(object),
+            || is_out_of_sight(status),
         waiting: said("/state/waiting"),
         ended: ended.map(|ended| Ended {
             word: text(ended, "/reason").to_owned(),
@@ -102,11 +102,11 @@ pub(super) fn pod(object: &Value, warnings: &BTreeMap<String, Vec<Said>>) -> See
     }
 }
 
-/// The kubelet of its node does not answer: the node's controller says so by a condition of the pod.
-fn tainted(object: &Value) -> bool {
-    condition(&object["status"], "Ready").is_some_and(|(is, said)| is == "False" && said.word == "NodeLost")
-        || condition(&object["status"], "DisruptionTarget")
-            .is_some_and(|(is, said)| is == "True" && said.word == "DeletionByTaintManager")
+/// The kubelet of its node does not answer: the node's controller calls the pod not ready, without a reason, and leaves what the kubelet said last
+/// of its containers.
+fn is_out_of_sight(status: &Value) -> bool {
+    condition(status, "Ready").is_some_and(|(is, said)| is == "False" && said.word.is_empty())
+        && condition(status, "ContainersReady").is_some_and(|(is, _)| is == "True")
 }
 
 /// A Deployment.
@@ -189,6 +189,23 @@ mod tests {
         assert_eq!(short.since, Timestamp(5_000));
         assert_eq!(stateful_set(&set(2), &events, now), Workload::default());
         assert_eq!(stateful_set(&set(1), &events[2..], now), Workload::default());
+    }
+
+    #[test]
+    fn a_node_that_does_not_answer_is_told_from_a_worker_that_is_not_ready() {
+        let lost = |ready: &Value, containers: &str| {
+            let containers = json!({ "type": "ContainersReady", "status": containers });
+            pod(&json!({ "status": { "conditions": [ready, containers] } }), &BTreeMap::new()).pod.is_node_lost
+        };
+        let by_the_controller = json!({ "type": "Ready", "status": "False" });
+        let by_the_kubelet = json!({ "type": "Ready", "status": "False", "reason": "ContainersNotReady" });
+        let by_a_gate = json!({ "type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady" });
+        assert!(lost(&by_the_controller, "True"));
+        assert!(lost(&json!({ "type": "Ready", "status": "Unknown" }), "False"));
+        assert!(!lost(&by_the_controller, "False"));
+        assert!(!lost(&by_the_kubelet, "False"));
+        assert!(!lost(&by_a_gate, "True"));
+        assert!(!lost(&json!({ "type": "Ready", "status": "True" }), "True"));
     }
 
     #[test]

@@ -255,7 +255,9 @@ impl Keeper {
             Ok(applied) => {
                 let scaled: Vec<String> = known.items.iter().filter_map(scaled).collect();
                 let is_scaled = scaled.iter().any(|one| one == name);
-                if is_workload(kind.kind) && is_absent && is_scaled && known.replicas > 1 {
+                // One that was there and not listed has been changed since it was made, and its number is the scaler's already.
+                let is_new = is_absent && applied["metadata"]["generation"] == 1;
+                if is_workload(kind.kind) && is_new && is_scaled && known.replicas > 1 {
                     self.objects.scale(kind, name, known.replicas, STARTER).await?;
                 }
                 self.applied.insert(key, fingerprint(&applied, !is_scaled));
