@@ -1,4 +1,4 @@
-//! An API server that fails as a test says: a proxy in front of the real one, which reaches it with the real credentials.
+//! An API server that fails as a test says: a proxy in front of `kubectl proxy`, which reaches the real one with the real credentials.
 
 use axum::{
     Router,
@@ -12,9 +12,15 @@ use std::{
     collections::HashMap,
     io::Write as _,
     path::Path,
+    process::Stdio,
     sync::{Arc, Mutex},
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::TcpListener,
+    process::{Child, Command},
+    task::JoinHandle,
+};
 
 /// No list of a test is as large.
 const LARGEST: usize = 16 << 20;
@@ -98,7 +104,9 @@ pub enum Moment {
 type Rule = Arc<dyn Fn(&Call) -> Option<Fault> + Send + Sync>;
 
 struct Inner {
-    real: kube::Client,
+    http: reqwest::Client,
+    /// `127.0.0.1:8001`
+    real: String,
     state: Mutex<Plan>,
 }
 
@@ -118,6 +126,8 @@ pub struct Faulty {
     inner: Arc<Inner>,
     kubeconfig: tempfile::NamedTempFile,
     serving: JoinHandle<()>,
+    /// Ends with it.
+    _kubectl: Child,
 }
 
 impl Drop for Faulty {
@@ -129,13 +139,17 @@ impl Drop for Faulty {
 impl Faulty {
     /// One that does as it is asked.
     pub async fn start() -> Self {
-        let mut config = kube::Config::infer().await.unwrap();
-        // Whoever asks shall see each refusal, and a watch lasts as long as it lasts.
-        config.default_retry = false;
-        config.read_timeout = None;
+        let mut kubectl = Command::new("kubectl");
+        kubectl.args(["proxy", "--port=0"]).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut kubectl = kubectl.spawn().unwrap();
+        let mut lines = BufReader::new(kubectl.stdout.take().unwrap()).lines();
+        let told = lines.next_line().await.unwrap().unwrap();
+        let real = told.strip_prefix("Starting to serve on ").unwrap().to_owned();
+        slipway_runtime::tls::install_provider();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let plan = Plan { rule: Arc::new(|_| None), calls: vec![], doom: None, is_dead: false, remembered: None };
-        let inner = Arc::new(Inner { real: config.try_into().unwrap(), state: Mutex::new(plan) });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let inner = Arc::new(Inner { http, real, state: Mutex::new(plan) });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut kubeconfig = tempfile::NamedTempFile::new().unwrap();
         let server = format!("http://{}", listener.local_addr().unwrap());
         let written = json!({
@@ -147,7 +161,7 @@ impl Faulty {
         kubeconfig.write_all(written.to_string().as_bytes()).unwrap();
         let router = Router::new().fallback(answer).with_state(Arc::clone(&inner));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { inner, kubeconfig, serving }
+        Self { inner, kubeconfig, serving, _kubectl: kubectl }
     }
 
     /// The way to the API server that leads through it.
@@ -220,11 +234,11 @@ impl Inner {
         for header in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH] {
             parts.headers.remove(header);
         }
+        let url = format!("http://{}{}", self.real, parts.uri);
         let body = to_bytes(body, LARGEST).await.unwrap();
-        let request = http::Request::from_parts(parts, kube::client::Body::from(body));
-        match self.real.send(request).await {
+        match self.http.request(parts.method, url).headers(parts.headers).body(body).send().await {
             Ok(response) => {
-                let (mut parts, body) = response.into_parts();
+                let (mut parts, body) = http::Response::from(response).into_parts();
                 parts.headers.remove(header::TRANSFER_ENCODING);
                 Response::from_parts(parts, Body::new(body))
             }
