@@ -44,11 +44,7 @@ impl Namespace {
 
     /// `kubectl -n <namespace> …` with something on its standard input.
     pub fn given(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        let mut command = command(&[&["--namespace", &self.name], arguments].concat());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        text_of(&child.wait_with_output().unwrap())
+        given(&[&["--namespace", &self.name], arguments].concat(), input)
     }
 
     /// Makes an object.
@@ -100,9 +96,14 @@ impl Drop for Namespace {
 
 /// Waits for a condition.
 pub async fn until(what: &str, at_most: Duration, holds: impl Fn() -> bool) {
+    until_or(at_most, holds, || what.to_owned()).await;
+}
+
+/// The same, with what there is to say where it does not come to it.
+pub async fn until_or(at_most: Duration, holds: impl Fn() -> bool, told: impl Fn() -> String) {
     let deadline = Instant::now() + at_most;
     while !holds() {
-        assert!(Instant::now() < deadline, "not within {at_most:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {at_most:?}: {}", told());
         sleep(LOOK).await;
     }
 }
@@ -110,6 +111,15 @@ pub async fn until(what: &str, at_most: Duration, holds: impl Fn() -> bool) {
 /// `kubectl …`; what it printed, or what it complained of.
 pub fn kubectl(arguments: &[&str]) -> Result<String, String> {
     said(&mut command(arguments))
+}
+
+/// The same with something on its standard input.
+pub fn given(arguments: &[&str], input: &str) -> Result<String, String> {
+    let mut command = command(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    text_of(&child.wait_with_output().unwrap())
 }
 
 fn command(arguments: &[&str]) -> Command {

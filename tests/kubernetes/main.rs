@@ -14,6 +14,7 @@ mod documents;
 #[path = "../flow/facts.rs"]
 #[expect(dead_code, reason = "flows look closer")]
 mod facts;
+mod faulty;
 mod installed;
 mod kubectl;
 mod manifests;
@@ -21,6 +22,7 @@ mod on_node;
 #[path = "../../services/controller/tests/controller/others.rs"]
 mod others;
 mod resources;
+mod survives;
 mod target;
 mod world;
 

@@ -1,6 +1,9 @@
 //! A controller's target over a real broker and a real API server, told by the test what shall run.
 
-use crate::kubectl::{Namespace, until};
+use crate::{
+    faulty::Faulty,
+    kubectl::{Namespace, until},
+};
 use serde_json::json;
 use slipway_bus::{Bus, Principal};
 use slipway_controller::{
@@ -29,6 +32,9 @@ use tokio::task::JoinHandle;
 /// The shortest lease there is, so that another controller need not be waited for long.
 const LEASE: Span = Span::seconds(2);
 
+/// How long a status is waited for: volumes may take two minutes before anybody gives up.
+const PATIENCE: Duration = Duration::from_secs(150);
+
 pub struct World {
     pub namespace: Namespace,
     pub nats: NatsServer,
@@ -51,6 +57,14 @@ impl Keeper {
         self.frame.shutdown.cancel();
     }
 
+    /// Ends in good order, and says within which time.
+    pub async fn stop(self) -> Duration {
+        let began = tokio::time::Instant::now();
+        self.frame.shutdown.cancel();
+        self.running.await.unwrap();
+        began.elapsed()
+    }
+
     /// What shall run of a deployment.
     pub fn want(&self, id: &DeploymentId, revisions: &[Desired]) {
         self.target.want(id, revisions.to_vec());
@@ -60,7 +74,7 @@ impl Keeper {
     /// Waits until a try stands so.
     pub async fn until(&self, what: &str, group: &Group, holds: impl Fn(&Status) -> bool) {
         let told = || format!("{what}; it is {:?}", self.target.status(group));
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(100);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         while !holds(&self.target.status(group)) {
             assert!(tokio::time::Instant::now() < deadline, "{}", told());
             self.target.changed(Duration::from_millis(200)).await;
@@ -71,6 +85,13 @@ impl Keeper {
 impl World {
     pub async fn new() -> Self {
         Self::with_labels(&[]).await
+    }
+
+    /// Whose controllers reach the API server through a proxy.
+    pub async fn behind(faulty: &Faulty) -> Self {
+        let mut world = Self::new().await;
+        world.settings.kubeconfig = Some(faulty.kubeconfig().to_owned());
+        world
     }
 
     /// With labels on the namespace.
@@ -89,7 +110,8 @@ impl World {
         Self { namespace, nats, settings, bus }
     }
 
-    async fn setup(&self, on_drift: OnDrift) -> Setup {
+    /// How a controller is set up.
+    pub async fn setup(&self, on_drift: OnDrift) -> Setup {
         let settings = KubernetesConfig { on_drift, ..self.settings.clone() };
         let broker = self.nats.config(Principal::Operator);
         settings.setup(&broker, &TelemetryConfig::default()).await.unwrap()
@@ -118,6 +140,18 @@ impl World {
         placement: &Placement,
         change: impl FnOnce(&mut Plan),
     ) -> Desired {
+        self.scaled(id, revision, placement, 1, change).await
+    }
+
+    /// The same with so many workers at most.
+    pub async fn scaled(
+        &self,
+        id: &DeploymentId,
+        revision: RevisionId,
+        placement: &Placement,
+        max: u32,
+        change: impl FnOnce(&mut Plan),
+    ) -> Desired {
         let mut plan = Plan {
             target: "kubernetes".into(),
             platform: "slipway".into(),
@@ -134,7 +168,7 @@ impl World {
         };
         change(&mut plan);
         let cluster = self.setup(OnDrift::PutRight).await.cluster;
-        let scale = Scale { max: 1, ..Scale::default() };
+        let scale = Scale { max, ..Scale::default() };
         let (model, cluster) = (Model::default(), &cluster);
         let order = Order { deployment: id, revision, plan: &plan, model, scale, placement, cluster };
         let text = kubernetes::document(&order).to_string();
@@ -144,10 +178,16 @@ impl World {
 
     /// What a revision fails with.
     pub async fn fails_with(&self, change: impl FnOnce(&mut Plan)) -> Vec<Finding> {
-        let (keeper, id) = (self.keeper(OnDrift::PutRight).await, "default.digits".parse().unwrap());
+        let id = "default.digits".parse().unwrap();
         let desired = self.desired(&id, RevisionId::new(1, 1), change).await;
-        keeper.want(&id, std::slice::from_ref(&desired));
-        let group = group(&id, &desired);
+        self.is_failed_by(&id, desired).await
+    }
+
+    /// What this one fails with.
+    pub async fn is_failed_by(&self, id: &DeploymentId, desired: Desired) -> Vec<Finding> {
+        let keeper = self.keeper(OnDrift::PutRight).await;
+        keeper.want(id, std::slice::from_ref(&desired));
+        let group = group(id, &desired);
         keeper.until("it fails", &group, |status| matches!(status, Status::Failed(_))).await;
         let Status::Failed(findings) = keeper.target.status(&group) else { panic!("it changed its mind") };
         findings

@@ -1,11 +1,11 @@
 //! Each way in which a worker does not run, produced by a real kubelet, and the finding that it becomes.
 
-use crate::world::World;
+use crate::{kubectl::kubectl, world::World};
 use serde_json::json;
 use slipway_kernel::{
     ByteSize,
     Cause::{self, Deterministic, Transient},
-    Finding, FindingKind, Plan, Span,
+    Finding, FindingKind, Plan, RevisionId, Span,
 };
 
 /// The image of the worker.
@@ -105,4 +105,36 @@ async fn a_pod_that_the_node_puts_out() {
         &json!({ "limits": [{ "type": "Container", "default": { "ephemeral-storage": "1Ki" } }] }),
     );
     is(&fails_with(&world, |_| {}).await, FindingKind::Misconfigured, Deterministic, "more of the node's disk");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a node: make test-kubernetes"]
+async fn a_volume_that_nobody_provides() {
+    let world = world(IDLE, true).await;
+    let placement = json!({ "storage": { "size": "64Mi", "class": "nobody-provisions-it" } });
+    let finding = placed_fails_with(&world, placement).await;
+    is(&finding, FindingKind::DependencyUnavailable, Transient, "(volume)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a node: make test-kubernetes"]
+async fn a_volume_that_waits_for_its_first_pod_and_that_nobody_has_made() {
+    let class = format!("by-hand-{}", std::process::id());
+    let api_version = "storage.k8s.io/v1";
+    let world = world(IDLE, true).await;
+    world.namespace.apply(&json!({
+        "apiVersion": api_version, "kind": "StorageClass", "metadata": { "name": class },
+        "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer",
+    }));
+    let finding = placed_fails_with(&world, json!({ "storage": { "size": "64Mi", "class": class } })).await;
+    kubectl(&["delete", "storageclass", &class]).unwrap();
+    is(&finding, FindingKind::DependencyUnavailable, Transient, "(volume)");
+}
+
+/// What a revision of one worker at such a place fails with.
+async fn placed_fails_with(world: &World, placement: serde_json::Value) -> Finding {
+    let id = "default.digits".parse().unwrap();
+    let placement = serde_json::from_value(placement).unwrap();
+    let desired = world.placed(&id, RevisionId::new(1, 1), &placement, |_| {}).await;
+    world.is_failed_by(&id, desired).await.into_iter().next().unwrap()
 }
