@@ -149,12 +149,11 @@ async fn of_200_raced_decisions_on_three_brokers_each_leaves_exactly_one_winner(
 
         // Validated against validation-failed: one question, two answers.
         let key = FactKey::new(id.clone(), first, Slot::Validation);
-        let (a, b) = raced(
-            first_is_sent_first,
-            async { one.log().append(&key, draft("validated")).await.unwrap() },
-            async { other.log().append(&key, draft("validation-failed")).await.unwrap() },
-        )
-        .await;
+        let (a, b) =
+            raced(first_is_sent_first, async { one.log().append(&key, draft("validated")).await.unwrap() }, async {
+                other.log().append(&key, draft("validation-failed")).await.unwrap()
+            })
+            .await;
         assert!(a.is_mine() != b.is_mine(), "round {round}: both or none won");
         assert_eq!(a.fact().answer, b.fact().answer, "round {round}: who lost adopts the answer that stands");
         won.1 += usize::from(a.is_mine());
