@@ -39,7 +39,7 @@ pub(super) fn routes(subject: Subject<'_>) -> Vec<(Kind, Value)> {
         if let Some(host) = host {
             spec["hostnames"] = json!([host]);
         }
-        (kind, subject.object(kind, ending, Map::new(), spec))
+        (kind, subject.object(kind, ending, Map::new(), &spec))
     };
     let path = |kind: &str, path: String| json!({ "path": { "type": kind, "value": path } });
     let infer: Vec<Value> = subject.models().map(|model| path("Exact", format!("{model}/infer"))).collect();
@@ -80,7 +80,7 @@ pub(super) fn ingresses(subject: Subject<'_>) -> Vec<(Kind, Value)> {
             }
         }
         spec["rules"] = json!([rule]);
-        (INGRESS, subject.object(INGRESS, ending, annotations, spec))
+        (INGRESS, subject.object(INGRESS, ending, annotations, &spec))
     };
     let http = subject.models().chain(shared()).collect();
     let mut ingresses = vec![ingress("", Map::new(), subject.host(config.hostname.as_deref()), http)];
@@ -109,7 +109,7 @@ impl Subject<'_> {
         Some(hostname(pattern?, self.id.namespace.as_str(), self.id.name.as_str()))
     }
 
-    fn object(&self, kind: Kind, ending: &str, more: Map<String, Value>, spec: Value) -> Value {
+    fn object(&self, kind: Kind, ending: &str, more: Map<String, Value>, spec: &Value) -> Value {
         let common = self.config.annotations.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
         let annotations: Map<String, Value> = common.chain(more).collect();
         json!({
