@@ -52,7 +52,7 @@ impl Exposure {
             && self.part.objects().serves(HTTP_ROUTE).await.map_err(ApiError::finding)?;
         if !by_gateway && self.config.ingress_class.is_empty() {
             let message = format!(
-                "the cluster serves no {} for the Gateway \"{}\"; install the Gateway API, or name a class in kubernetes.ingress_class",
+                "the cluster serves no {} for the Gateway \"{}\", or not to this service; install the Gateway API, or name a class in kubernetes.ingress_class",
                 HTTP_ROUTE.api_version, self.config.gateway
             );
             return Err(Finding::deterministic(FindingKind::Misconfigured, message));

@@ -74,6 +74,12 @@ impl Keeper {
             pods: &counted,
             applied: &self.applied,
         });
+        // What is tried again is not refused any more, until it is: one object that is taken says nothing of another.
+        for action in &actions {
+            if let Action::Apply { group, .. } = action {
+                self.refused.remove(group);
+            }
+        }
         for action in actions {
             if !lease.is_held() {
                 return Ok(());
@@ -264,7 +270,6 @@ impl Keeper {
                 if is_absent {
                     tracing::info!(deployment = %known.group.deployment, kind = kind.kind, name, "made");
                 }
-                self.refused.remove(&known.group);
                 Ok(())
             }
             Err(ApiError::Refused(message, finding)) => {
