@@ -3,6 +3,7 @@
 import subprocess
 
 from errors import Failure
+from network import NODES
 
 DAYS = "30"
 KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
@@ -16,7 +17,7 @@ CALLERS = [
     ("controller-manager", "", "system:kube-controller-manager"),
     ("scheduler", "", "system:kube-scheduler"),
     ("proxy", "", "system:kube-proxy"),
-    ("node-1", "system:nodes", "system:node:node-1"),
+    *((f"node-{number}", "system:nodes", f"system:node:node-{number}") for number in range(1, NODES + 1)),
 ]
 
 
@@ -28,9 +29,10 @@ def make(folder, slot):
         "IP:127.0.0.1", f"IP:{slot.machine}", f"IP:{slot.api_service}", "DNS:localhost", "DNS:kubernetes", "DNS:kubernetes.default",
         "DNS:kubernetes.default.svc", "DNS:kubernetes.default.svc.cluster.local", "DNS:metrics.kube-system.svc",
     ]  # fmt: skip
+    nodes = [name for place in slot.places for name in (f"IP:{place.address}", f"DNS:{place.node}")]
     _all([
         _issued(folder, "control-plane", "ca", "/CN=kube-apiserver", control_plane),
-        _issued(folder, "kubelet", "ca", "/CN=node-1", [f"IP:{slot.node}", "DNS:node-1"]),
+        _issued(folder, "kubelet", "ca", "/CN=kubelet", nodes),
         _issued(folder, "apiserver-to-kubelet", "ca", "/O=system:masters/CN=kube-apiserver-kubelet-client"),
         _issued(folder, "front-proxy", "front-proxy-ca", "/CN=front-proxy-client"),
         _issued(folder, "etcd", "etcd-ca", "/CN=etcd", ["IP:127.0.0.1"]),

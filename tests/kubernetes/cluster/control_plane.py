@@ -29,12 +29,12 @@ def kubeconfig(folder, slot, caller, address=LOCAL, pki=None):
     return path
 
 
-def start(folder, slot, processes, programs, held, node):
-    """Starts the API server and its store; answers how to ask it. Without a node no pod is told where it is."""
+def start(folder, slot, processes, programs, held, nodes):
+    """Starts the API server and its store; answers how to ask it. Without nodes no pod is told where it is."""
     for caller, _, _ in CALLERS:
         kubeconfig(folder, slot, caller)
     processes.start("etcd", [programs / "etcd", *_etcd(folder, slot)], keep=[held.fileno()])
-    processes.start("kube-apiserver", [programs / "kube-apiserver", *_apiserver(folder, slot, node)])
+    processes.start("kube-apiserver", [programs / "kube-apiserver", *_apiserver(folder, slot, nodes)])
     return Api(folder.pki, slot.port("api"))
 
 
@@ -71,7 +71,7 @@ def _etcd(folder, slot):
     ]  # fmt: skip
 
 
-def _apiserver(folder, slot, node):
+def _apiserver(folder, slot, nodes):
     pki = folder.pki
     return [
         f"--bind-address={LOCAL}", f"--secure-port={slot.port('api')}",
@@ -79,7 +79,7 @@ def _apiserver(folder, slot, node):
         f"--etcd-servers=https://{LOCAL}:{slot.port('etcd')}", f"--etcd-cafile={pki}/etcd-ca.crt",
         f"--etcd-certfile={pki}/apiserver-to-etcd.crt", f"--etcd-keyfile={pki}/apiserver-to-etcd.key",
         # Where pods find it; the link leads from there to the loopback.
-        f"--advertise-address={slot.machine}", f"--endpoint-reconciler-type={'lease' if node else 'none'}",
+        f"--advertise-address={slot.machine}", f"--endpoint-reconciler-type={'lease' if nodes else 'none'}",
         f"--service-cluster-ip-range={slot.services}",
         "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",

@@ -24,8 +24,8 @@ test -e /proc/sys/net/bridge || echo br_netfilter is missing >&2
 """
 
 
-def require(slot):
-    """Makes sure of a machine that can carry a node, and answers where its network plugins are; raises `NoNode` with the reason."""
+def require(slot, count):
+    """Makes sure of a machine that can carry so many nodes, and answers where its network plugins are; raises `NoNode` with the reason."""
     if os.geteuid() != 0:
         raise NoNode(f"a node needs root, and this is user {os.geteuid()}")
     missing = sorted({package for program, package in PROGRAMS.items() if not shutil.which(program)})
@@ -45,7 +45,8 @@ def require(slot):
     if tried.returncode != 0 or tried.stderr:
         raise NoNode(f"this kernel gives root no namespaces with a network of their own: {'; '.join(tried.stderr.splitlines())}")
     refuse_clash(slot)
-    cgroups.make(slot.name)
+    for place in slot.places[:count]:
+        cgroups.make(place.name)
     return _plugins()
 
 

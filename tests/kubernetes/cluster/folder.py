@@ -9,7 +9,7 @@ from errors import Failure
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 # All that `up` makes in the folder. The logs stay when the cluster goes: they tell what went wrong.
-MADE = ["pki", "etc", "etcd", "node", "images", "processes", "cluster.json"]
+MADE = ["pki", "etc", "etcd", "nodes", "images", "processes", "cluster.json"]
 
 
 def programs():
@@ -30,7 +30,7 @@ class Folder:
         self.pki = self.path / "pki"
         self.etc = self.path / "etc"
         self.logs = self.path / "logs"
-        self.node = self.path / "node"
+        self.nodes = self.path / "nodes"
         self.images = self.path / "images"
         self.admin = self.etc / "admin.kubeconfig"
         self._facts = self.path / "cluster.json"

@@ -10,6 +10,7 @@ from pathlib import Path
 from errors import Failure, NoNode
 
 SLOTS = 64
+NODES = 2
 # Below the ports that Linux gives to connections (from 32768), so none of those takes one between the look and the use.
 FIRST_PORT = 21000
 PORTS = ["api", "etcd", "etcd-peer", "controller-manager", "scheduler", "dns", "metrics"]
@@ -21,9 +22,10 @@ class Slot:
     def __init__(self, number):
         self.number = number
         self.name = f"slipway{number}"
-        # The two ends of the link between the machine and the node; pods reach the machine's own servers at the first.
-        self.link, self.machine, self.node = f"10.201.{number}.0/30", f"10.201.{number}.1", f"10.201.{number}.2"
-        self.pods, self.services = f"10.202.{number}.0/24", f"10.203.{number}.0/24"
+        self.links, self.pods, self.services = f"10.201.{number}.0/24", f"10.202.{number}.0/24", f"10.203.{number}.0/24"
+        self.places = [Place(self, index) for index in range(NODES)]
+        # Where pods of every node reach the machine's own servers.
+        self.machine = self.places[0].machine
         self.api_service, self.dns_service = f"10.203.{number}.1", f"10.203.{number}.10"
 
     def port(self, name):
@@ -42,7 +44,24 @@ class Slot:
 
     def is_free(self):
         """Whether nothing else of this machine is in its place."""
-        return all(_is_free(self.port(name)) for name in PORTS) and not Path(f"/sys/class/net/{self.name}").exists()
+        return all(_is_free(self.port(name)) for name in PORTS) and not any(
+            Path(f"/sys/class/net/{place.name}").exists() for place in self.places
+        )
+
+
+class Place:
+    """What follows from the slot for one of its nodes."""
+
+    def __init__(self, slot, index):
+        self.slot, self.index = slot, index
+        self.node = f"node-{index + 1}"
+        # The interface of this machine, and the group of the node's pods.
+        self.name = f"{slot.name}n{index + 1}"
+        # The two ends of the link between the machine and the node.
+        self.machine, self.address = f"10.201.{slot.number}.{4 * index + 1}", f"10.201.{slot.number}.{4 * index + 2}"
+        # The node's end of the link between the two nodes.
+        self.beside = f"10.201.{slot.number}.{129 + index}"
+        self.pods = f"10.202.{slot.number}.{128 * index}/25"
 
 
 def _is_free(port):
@@ -75,44 +94,63 @@ def run(*command, text=None):
 
 def refuse_clash(slot):
     """Refuses a machine that knows another way to the cluster's addresses: that network would be cut off."""
-    ours = [ipaddress.ip_network(network) for network in (slot.link, slot.pods, slot.services)]
+    ours = [ipaddress.ip_network(network) for network in (slot.links, slot.pods, slot.services)]
     for route in json.loads(run("ip", "-json", "-4", "route", "show")):
         if route["dst"] != "default" and any(network.overlaps(ipaddress.ip_network(route["dst"])) for network in ours):
             raise NoNode(f"this machine has a route to {route['dst']}, where the cluster's addresses would lie")
 
 
-def join(slot, first, within):
-    """Joins the node, whose first process is `first`, to this machine: a link, and routes to pods and services. No other way leads
+def join(place, first, within):
+    """Joins a node, whose first process is `first`, to this machine: a link, and routes to pods and services. No other way leads
     out of the node, so nothing in it can speak to another machine."""
-    run("ip", "link", "add", slot.name, "type", "veth", "peer", "name", "eth0", "netns", str(first))
-    run("ip", "address", "add", f"{slot.machine}/30", "dev", slot.name)
-    run("ip", "link", "set", slot.name, "up")
+    slot = place.slot
+    run("ip", "link", "add", place.name, "type", "veth", "peer", "name", "eth0", "netns", str(first))
+    run("ip", "address", "add", f"{place.machine}/30", "dev", place.name)
+    run("ip", "link", "set", place.name, "up")
     inside = "\n".join([
-        f"address add {slot.node}/30 dev eth0",
+        f"address add {place.address}/30 dev eth0",
         "link set eth0 up",
         # The address of a service needs some route before it is turned into a pod's; behind this bridge is nothing.
         "link add services type bridge",
         "link set services up",
         f"route add {slot.services} dev services",
+        *([] if place.machine == slot.machine else [f"route add {slot.machine} via {place.machine}"]),
     ])  # fmt: skip
     run(*within, "ip", "-batch", "-", text=inside)
-    for network in [slot.pods, slot.services]:
-        run("ip", "route", "add", network, "via", slot.node)
-    _open_loopback(slot)
+    # The first node knows all services; one is enough.
+    for network in [place.pods, *([slot.services] if place.index == 0 else [])]:
+        run("ip", "route", "add", network, "via", place.address)
+    _open_loopback(slot, place)
 
 
-def _open_loopback(slot):
+def join_nodes(ends):
+    """A link between two nodes, beside the machine, which therefore forwards nothing: each reaches the pods of the other, and its address.
+    `ends` has place, first process, and how to come within, of each."""
+    (one, first_of_one, within_one), (other, first_of_other, within_other) = ends
+    peer = ["peer", "name", "eth1", "netns", str(first_of_other)]
+    run("ip", "link", "add", "name", "eth1", "netns", str(first_of_one), "type", "veth", *peer)
+    for place, within, peer in [(one, within_one, other), (other, within_other, one)]:
+        inside = "\n".join([
+            f"address add {place.beside}/30 dev eth1",
+            "link set eth1 up",
+            f"route add {peer.pods} via {peer.beside}",
+            f"route add {peer.address} via {peer.beside}",
+        ])  # fmt: skip
+        run(*within, "ip", "-batch", "-", text=inside)
+
+
+def _open_loopback(slot, place):
     """Makes the machine's address lead to what listens on 127.0.0.1, as the servers of tests and the control plane do, from pods and
     from the machine itself. Servers see 127.0.0.1 as the caller, which they trust as they trust the tests."""
-    Path(f"/proc/sys/net/ipv4/conf/{slot.name}/route_localnet").write_text("1")
+    Path(f"/proc/sys/net/ipv4/conf/{place.name}/route_localnet").write_text("1")
     # Named and deleted first: one may be left of a cluster that was killed as a whole, with nobody to end it.
     rules = f"""
-table ip {slot.name}
-delete table ip {slot.name}
-table ip {slot.name} {{
+table ip {place.name}
+delete table ip {place.name}
+table ip {place.name} {{
   chain from_node {{
     type nat hook prerouting priority dstnat; policy accept;
-    iifname "{slot.name}" ip daddr {slot.machine} dnat to 127.0.0.1
+    iifname "{place.name}" ip daddr {slot.machine} dnat to 127.0.0.1
   }}
   chain from_machine {{
     type nat hook output priority -100; policy accept;
@@ -133,5 +171,6 @@ table ip {slot.name} {{
 
 def part(slot):
     """Undoes `join`, however far it came. Routes go with the link."""
-    subprocess.run(["ip", "link", "delete", slot.name], capture_output=True)
-    subprocess.run(["nft", "delete", "table", "ip", slot.name], capture_output=True)
+    for place in slot.places:
+        subprocess.run(["ip", "link", "delete", place.name], capture_output=True)
+        subprocess.run(["nft", "delete", "table", "ip", place.name], capture_output=True)

@@ -1,30 +1,30 @@
 """What the programs of the node read: containerd, its network plugins, the kubelet and kube-proxy. Paths are those inside the node,
-where the run folder is /run/slipway."""
+where the run folder is /run/slipway and the node's own folder /run/slipway-node."""
 
 import json
 
 from control_plane import kubeconfig
 
-HOME = "/run/slipway/node"
+HOME = "/run/slipway-node"
 KEYS = "/run/slipway/pki"
 SOCKET = "/run/containerd/containerd.sock"
 PAUSE = "localhost/pause:1"
-NAME = "node-1"
 
 
-def write(folder, slot, plugins, cgroup):
+def write(folder, place, plugins):
     """Writes them all. `plugins` is where this machine has its network plugins."""
-    (folder.node / "cni").mkdir(parents=True, exist_ok=True)
-    (folder.node / "resolv.conf").write_text("")
-    (folder.node / "containerd.toml").write_text(_containerd(plugins))
+    own = folder.nodes / place.node
+    (own / "cni").mkdir(parents=True, exist_ok=True)
+    (own / "resolv.conf").write_text("")
+    (own / "containerd.toml").write_text(_containerd(plugins))
     for name, content in [
-        ("cni/10-bridge.conflist", _network(slot)),
-        ("kubelet.json", _kubelet(slot, cgroup)),
-        ("kube-proxy.json", _proxy(slot)),
+        ("cni/10-bridge.conflist", _network(place)),
+        ("kubelet.json", _kubelet(place)),
+        ("kube-proxy.json", _proxy(place)),
     ]:
-        (folder.node / name).write_text(json.dumps(content, indent=1))
-    for caller in [NAME, "proxy"]:
-        kubeconfig(folder, slot, caller, slot.machine, KEYS)
+        (own / name).write_text(json.dumps(content, indent=1))
+    for caller in [place.node, "proxy"]:
+        kubeconfig(folder, place.slot, caller, place.slot.machine, KEYS)
 
 
 def _containerd(plugins):
@@ -44,30 +44,30 @@ def _containerd(plugins):
 """
 
 
-def _network(slot):
-    addresses = {"type": "host-local", "dataDir": "/run/addresses", "ranges": [[{"subnet": slot.pods}]]}
+def _network(place):
+    addresses = {"type": "host-local", "dataDir": "/run/addresses", "ranges": [[{"subnet": place.pods}]]}
     bridge = {"type": "bridge", "bridge": "pods", "isDefaultGateway": True, "hairpinMode": True, "ipam": addresses}
     return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]}
 
 
-def _kubelet(slot, cgroup):
+def _kubelet(place):
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "address": slot.node,
+        "address": place.address,
         "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}, "x509": {"clientCAFile": f"{KEYS}/ca.crt"}},
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": f"{KEYS}/kubelet.crt",
         "tlsPrivateKeyFile": f"{KEYS}/kubelet.key",
         "containerRuntimeEndpoint": f"unix://{SOCKET}",
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": cgroup,
+        "cgroupRoot": f"/{place.name}",
         # Machines with the older kind of cgroups carry tests too.
         "failCgroupV1": False,
         "failSwapOn": False,
         "resolvConf": f"{HOME}/resolv.conf",
         "clusterDomain": "cluster.local",
-        "clusterDNS": [slot.dns_service],
+        "clusterDNS": [place.slot.dns_service],
         "maxPods": 60,
         # A quarter of the lease passes between two signs of life; the control plane waits 12 s for one.
         "nodeLeaseDurationSeconds": 8,
@@ -81,15 +81,15 @@ def _kubelet(slot, cgroup):
     }
 
 
-def _proxy(slot):
+def _proxy(place):
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": "nftables",
         "clientConnection": {"kubeconfig": "/run/slipway/etc/proxy.kubeconfig"},
-        "clusterCIDR": slot.pods,
-        "hostnameOverride": NAME,
-        "bindAddress": slot.node,
+        "clusterCIDR": place.slot.pods,
+        "hostnameOverride": place.node,
+        "bindAddress": place.address,
         "healthzBindAddress": "127.0.0.1:10256",
         "metricsBindAddress": "127.0.0.1:10249",
         # How many connections are tracked is the machine's to say.

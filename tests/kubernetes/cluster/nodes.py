@@ -8,7 +8,6 @@ import node_files
 from api import Refused
 from errors import Failure
 from folder import HERE
-from node_files import NAME
 
 # Where `first_process` lays the programs and the run folder.
 PROGRAMS = "/run/programs"
@@ -17,41 +16,55 @@ IMPORT_S = 300
 
 
 class Node:
-    """The one node of a cluster."""
+    """A node of a cluster."""
 
-    def __init__(self, folder, slot, processes):
-        self._folder, self._slot, self._processes = folder, slot, processes
+    def __init__(self, folder, place, processes):
+        self._folder, self._place, self._processes = folder, place, processes
+        self.name = place.node
 
     def prepare(self, programs, plugins, images):
         """All that needs no API server: its namespaces, the link, and containerd with the images of these archives."""
-        for own in ["run", "var"]:
-            (self._folder.node / own).mkdir(parents=True, exist_ok=True)
-        node_files.write(self._folder, self._slot, plugins, f"/{self._slot.name}")
-        first = self._processes.start_first("node", [HERE / "first_process", self._folder.path, programs])
-        inside = self._folder.node / "var/ready"
-        self._processes.wait("the node's namespaces", inside.exists, "node")
-        network.join(self._slot, first, self._within())
-        self._processes.start("containerd", ["containerd", "--config", f"{RUN}/node/containerd.toml"], self._within())
-        self._processes.wait("containerd", lambda: self._ctr("version").returncode == 0, "containerd")
+        own = self._folder.nodes / self.name
+        for part in ["run", "var"]:
+            (own / part).mkdir(parents=True, exist_ok=True)
+        node_files.write(self._folder, self._place, plugins)
+        first = self._processes.start_first(self.name, [HERE / "first_process", self._folder.path, own, programs])
+        self._processes.wait(f"the namespaces of {self.name}", (own / "var/ready").exists, self.name)
+        network.join(self._place, first, self._within())
+        containerd = self._start("containerd", ["containerd", "--config", f"{node_files.HOME}/containerd.toml"])
+        self._processes.wait(containerd, lambda: self._ctr("version").returncode == 0, containerd)
         for image in images:
             self.load(image)
 
     def start(self):
-        self._processes.start("kube-proxy", [f"{PROGRAMS}/kube-proxy", f"--config={RUN}/node/kube-proxy.json"], self._within())
+        self._start("kube-proxy", [f"{PROGRAMS}/kube-proxy", f"--config={node_files.HOME}/kube-proxy.json"])
         self.start_kubelet()
 
     def start_kubelet(self):
-        flags = [f"--config={RUN}/node/kubelet.json", f"--kubeconfig={RUN}/etc/{NAME}.kubeconfig"]
-        own = [f"--hostname-override={NAME}", f"--node-ip={self._slot.node}"]
-        self._processes.start("kubelet", [f"{PROGRAMS}/kubelet", *flags, *own], self._within())
+        flags = [f"--config={node_files.HOME}/kubelet.json", f"--kubeconfig={RUN}/etc/{self.name}.kubeconfig"]
+        own = [f"--hostname-override={self.name}", f"--node-ip={self._place.address}"]
+        self._start("kubelet", [f"{PROGRAMS}/kubelet", *flags, *own])
+
+    def _start(self, program, command):
+        """Starts a program of the node; answers what it is called among the processes of the cluster."""
+        name = f"{self.name}-{program}"
+        self._processes.start(name, command, self._within())
+        return name
 
     def stop_kubelet(self):
         """Kills the kubelet. What runs in pods goes on, and nobody tells the API server of it."""
-        self._processes.end("kubelet")
+        self._processes.end(f"{self.name}-kubelet")
 
     def wait(self, api, since):
         """Waits until the node has given a sign of life after `since`, and pods can be put on it."""
-        self._processes.wait(f"{NAME} to be ready", lambda: _ready(api, since), "kubelet")
+        self._processes.wait(f"{self.name} to be ready", lambda: _ready(api, self.name, since), f"{self.name}-kubelet")
+
+    def runs_kubelet(self):
+        return bool(self._processes.pid(f"{self.name}-kubelet"))
+
+    def end_of_link(self):
+        """What `network.join_nodes` wants to know of it."""
+        return self._place, self._processes.pid(self.name), self._within()
 
     def load(self, image):
         """Gives the node the images of an archive."""
@@ -61,9 +74,9 @@ class Node:
             raise Failure(f"{image} is no archive of images that the node can load: {done.stderr.strip()}")
 
     def _within(self):
-        first = self._processes.pid("node")
+        first = self._processes.pid(self.name)
         if not first:
-            raise Failure("the node is gone: take the cluster down and start it again")
+            raise Failure(f"{self.name} is gone: take the cluster down and start it again")
         return ["nsenter", "--target", str(first), "--mount", "--net", "--pid", "--"]
 
     def _ctr(self, *arguments, stdin=subprocess.DEVNULL):
@@ -75,10 +88,10 @@ def now():
     return datetime.now(UTC)
 
 
-def _ready(api, since):
+def _ready(api, name, since):
     try:
-        node = api.get(f"/api/v1/nodes/{NAME}")
-        lease = api.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NAME}")
+        node = api.get(f"/api/v1/nodes/{name}")
+        lease = api.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}")
     except (OSError, Refused):
         return False
     ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in node["status"].get("conditions", []))
