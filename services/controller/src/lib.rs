@@ -32,7 +32,7 @@ pub use telemetry::Telemetry;
 use bridge::Bridge;
 use domain::Deadlines;
 use gate::Gatekeeper;
-use shell::{Controller, Queues, Renderer, Wisher};
+use shell::{Controller, Queues, Renderer, Wisher, troubles};
 use slipway_bus::{Bus, Principal};
 use slipway_kernel::Service;
 use slipway_runtime::Frame;
@@ -97,9 +97,10 @@ async fn serve(
     let wisher = Wisher::new(frame.clock.clone(), view, Arc::clone(&target), telemetry.clone(), routes.clone());
     let deadlines = Deadlines { counted_from: frame.clock.now(), ..config.deadlines };
     let controller = Controller::new(Arc::clone(&target), deadlines, telemetry, routes, renderer);
+    let troubles = troubles::run(bus.clone(), Arc::clone(&target), frame.clone());
     let keeping = async { target.run(frame.clone()).await };
     let wishing = async {
-        tokio::join!(wisher.run(frame.clone()), queues.run(frame.clone()));
+        tokio::join!(wisher.run(frame.clone()), queues.run(frame.clone()), troubles);
         anyhow::Ok(())
     };
     let bridging = async {

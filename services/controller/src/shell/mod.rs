@@ -5,6 +5,7 @@
 //! - [`manifests`]: what is rendered of a plan.
 //! - [`queues`]: what waits for a revision that is gone goes to the one that serves.
 //! - [`rollout`]: shares of the traffic, held against their measurements.
+//! - [`troubles`]: which workers are not as they should be, for who asks.
 //! - [`wishes`]: tells the target which revisions must have workers, from the log alone.
 
 mod actor;
@@ -12,6 +13,7 @@ mod deploy;
 mod manifests;
 mod queues;
 mod rollout;
+pub(crate) mod troubles;
 mod wishes;
 
 pub(crate) use actor::Controller;

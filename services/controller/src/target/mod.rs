@@ -44,6 +44,8 @@ pub struct Running {
     pub measurements: Vec<Measurement>,
     /// The fencing token under which they were started.
     pub fencing_token: u64,
+    /// What threatens them although they serve: a node that does not answer any more.
+    pub trouble: Option<String>,
 }
 
 /// How the workers of a revision stand.
@@ -77,6 +79,9 @@ pub trait Target: Send + Sync + 'static {
     /// Every deployment was told of once: what nobody wants may be stopped now.
     fn all_told(&self);
 
+    /// Every try that shall have workers.
+    fn groups(&self) -> Vec<Group>;
+
     /// How one try at a revision stands.
     fn status(&self, group: &Group) -> Status;
 
@@ -96,6 +101,10 @@ impl Target for Absent {
     fn want(&self, _: &DeploymentId, _: Vec<Desired>) {}
 
     fn all_told(&self) {}
+
+    fn groups(&self) -> Vec<Group> {
+        Vec::new()
+    }
 
     fn status(&self, _: &Group) -> Status {
         Status::Elsewhere

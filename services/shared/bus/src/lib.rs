@@ -7,7 +7,7 @@
 //! - [`Leases`] fence effects, [`Blobs`] carry what is too large for a fact, [`DeadLetters`] keep what could not be handled.
 //! - [`Intake`] is the door for people, CI and custom resources; [`Inbound`] and [`Asks`] are those for clients of models, [`Replies`]
 //!   carries their answers; [`Requests`] and [`Results`] carry queued inference, [`Captures`] the results of what was answered at once.
-//! - [`Workers`], [`RouteReports`], [`Identities`], [`ApiKeys`], [`Flags`] are small shared tables with a lifetime.
+//! - [`Workers`], [`Troubles`], [`RouteReports`], [`Identities`], [`ApiKeys`], [`Flags`] are small shared tables with a lifetime.
 //!
 //! What holds throughout: a timeout means *unknown*, never *no*; a negative read decides nothing, only a write does; a stream
 //! sequence is a token for one write, never an identity; every request has a timeout and every buffer a bound.
@@ -40,6 +40,7 @@ mod shared_secret;
 mod sinks;
 mod time;
 pub mod topology;
+mod troubles;
 mod watched;
 mod wire;
 mod workers;
@@ -70,5 +71,6 @@ pub use react::{Actor, Done, DutyError, Scene, react};
 pub use routes::{RevisionStats, RouteError, RouteReport, RouteReports};
 pub use sinks::{SinkAnswer, SinkQuery, SinkRow, Sinks};
 pub use slipway_proto::json::Unknown;
+pub use troubles::{Troubles, WorkerTrouble};
 pub use watched::Watched;
 pub use workers::{Registration, WorkerRecord, WorkerState, Workers};

@@ -130,7 +130,7 @@ fn of_operator(permissions: &mut Permissions) {
     }
     permissions.say(format!("{API}.STREAM.INFO.*"));
     permissions.say(format!("{API}.CONSUMER.INFO.*.*"));
-    for bucket in [Bucket::Workers, Bucket::Routes, Bucket::Leases, Bucket::ApiKeys] {
+    for bucket in [Bucket::Workers, Bucket::Troubles, Bucket::Routes, Bucket::Leases, Bucket::ApiKeys] {
         follow(permissions, bucket, ">");
     }
     // Models in object stores of one's own.
@@ -297,6 +297,7 @@ fn controller(permissions: &mut Permissions) {
     marks_by_subject(permissions);
     results_by_subject(permissions);
     permissions.say(format!("{API}.STREAM.PURGE.{}", StreamName::Results.as_str()));
+    bucket_write(permissions, Bucket::Troubles, ">");
 }
 
 /// Answers to clients, at their inboxes and nowhere else: not wherever a request says, which `allow_responses` would let happen.

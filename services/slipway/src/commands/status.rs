@@ -8,7 +8,7 @@ use crate::{
     output,
 };
 use serde::Serialize;
-use slipway_bus::{WorkerRecord, WorkerState};
+use slipway_bus::{WorkerRecord, WorkerState, WorkerTrouble};
 use slipway_kernel::{Deployment, Generation, Revision, Route, SetAside, Span, Timestamp};
 
 /// Where one deployment stands.
@@ -22,22 +22,30 @@ struct Standing {
     paused: bool,
     routes: Vec<Route>,
     workers: Vec<WorkerRecord>,
+    /// What is wrong with them.
+    troubles: Vec<WorkerTrouble>,
     since: Option<Timestamp>,
     set_aside: Vec<String>,
 }
 
+/// What the log does not tell.
+struct Living {
+    workers: Vec<WorkerRecord>,
+    troubles: Vec<WorkerTrouble>,
+}
+
 pub(crate) async fn run(args: StatusArgs, global: &Global) -> Result<(), Failure> {
     let (_, bus) = session(global).await?;
-    let workers = bus.workers().list().await?;
+    let living = Living { workers: bus.workers().list().await?, troubles: bus.troubles().list().await? };
     let standings: Vec<Standing> = match args.name {
         Some(name) => {
             let (_, folded) = folded(&bus, &id(global, &name)).await?;
-            vec![standing(&folded.deployment, &workers)]
+            vec![standing(&folded.deployment, &living)]
         }
         None => {
             let view = bus.log().follow().await?;
             let known = view.ids().into_iter().filter_map(|id| view.get(&id));
-            known.map(|folded| standing(&folded.deployment, &workers)).collect()
+            known.map(|folded| standing(&folded.deployment, &living)).collect()
         }
     };
     match global.output {
@@ -47,7 +55,7 @@ pub(crate) async fn run(args: StatusArgs, global: &Global) -> Result<(), Failure
     Ok(())
 }
 
-fn standing(deployment: &Deployment, workers: &[WorkerRecord]) -> Standing {
+fn standing(deployment: &Deployment, living: &Living) -> Standing {
     let newest = deployment.newest();
     let aside = |aside: &SetAside| format!("{}: {}", aside.subject, aside.reason);
     Standing {
@@ -57,7 +65,8 @@ fn standing(deployment: &Deployment, workers: &[WorkerRecord]) -> Standing {
         phase: deployment.phase().to_string(),
         paused: newest.is_some_and(slipway_kernel::GenerationState::is_paused),
         routes: deployment.routes().shares,
-        workers: workers.iter().filter(|worker| worker.deployment == deployment.id).cloned().collect(),
+        workers: living.workers.iter().filter(|worker| worker.deployment == deployment.id).cloned().collect(),
+        troubles: living.troubles.iter().filter(|trouble| trouble.deployment == deployment.id).cloned().collect(),
         since: newest.and_then(|generation| generation.facts().map(|fact| fact.at).max()),
         set_aside: deployment.set_aside.iter().map(aside).collect(),
     }
@@ -89,6 +98,10 @@ fn human(standings: &[Standing], now: Timestamp) {
         ]);
     }
     output::line(table);
+    for trouble in standings.iter().flat_map(|standing| &standing.troubles) {
+        let sign = output::Mark::Note.sign();
+        output::line(format!("{sign} {} {}: {}", trouble.deployment, trouble.revision, trouble.detail));
+    }
     for aside in standings.iter().flat_map(|standing| &standing.set_aside) {
         output::line(format!("{} set aside: {aside}", output::Mark::Note.sign()));
     }

@@ -27,8 +27,8 @@ pub struct Pod {
     pub reason: Option<Said>,
     /// Why it has no node, if it has none.
     pub unscheduled: Option<Said>,
-    /// Whether its node answers.
-    pub is_node_lost: bool,
+    /// Its node, where that does not answer.
+    pub lost_node: Option<String>,
     /// Why its container waits.
     pub waiting: Option<Said>,
     /// How its container ended last.

@@ -160,7 +160,7 @@ fn each_reason_is_the_finding_that_revise_can_act_on() {
         (Workload { is_late: true, ..none() }, vec![pod()], 0, Some((Kind::StartTimeout, Deterministic)), true),
         (
             none(),
-            vec![Pod { is_node_lost: true, phase: "Running".into(), ..pod() }],
+            vec![Pod { lost_node: Some("node-2".into()), phase: "Running".into(), ..pod() }],
             60,
             Some((Kind::DependencyUnavailable, Transient)),
             false,

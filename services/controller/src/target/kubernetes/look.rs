@@ -78,9 +78,7 @@ pub(super) fn pod(object: &Value, warnings: &BTreeMap<String, Vec<Said>>) -> See
         reason: (!reason.is_empty())
             .then(|| Said { word: reason.to_owned(), sentence: text(status, "/message").to_owned() }),
         unscheduled: condition(status, "PodScheduled").filter(|(is, _)| *is == "False").map(|(_, said)| said),
-        is_node_lost: text(status, "/phase") == "Unknown"
-            || condition(status, "Ready").is_some_and(|(is, _)| is == "Unknown")
-            || is_out_of_sight(status),
+        lost_node: is_out_of_sight(status).then(|| text(object, "/spec/nodeName").to_owned()),
         waiting: said("/state/waiting"),
         ended: ended.map(|ended| Ended {
             word: text(ended, "/reason").to_owned(),
@@ -105,8 +103,10 @@ pub(super) fn pod(object: &Value, warnings: &BTreeMap<String, Vec<Said>>) -> See
 /// The kubelet of its node does not answer: the node's controller calls the pod not ready, without a reason, and leaves what the kubelet said last
 /// of its containers.
 fn is_out_of_sight(status: &Value) -> bool {
-    condition(status, "Ready").is_some_and(|(is, said)| is == "False" && said.word.is_empty())
-        && condition(status, "ContainersReady").is_some_and(|(is, _)| is == "True")
+    let ready = condition(status, "Ready");
+    let by_the_controller = ready.as_ref().is_some_and(|(is, said)| *is == "False" && said.word.is_empty())
+        && condition(status, "ContainersReady").is_some_and(|(is, _)| is == "True");
+    by_the_controller || text(status, "/phase") == "Unknown" || ready.is_some_and(|(is, _)| is == "Unknown")
 }
 
 /// A Deployment.
@@ -195,7 +195,7 @@ mod tests {
     fn a_node_that_does_not_answer_is_told_from_a_worker_that_is_not_ready() {
         let lost = |ready: &Value, containers: &str| {
             let containers = json!({ "type": "ContainersReady", "status": containers });
-            pod(&json!({ "status": { "conditions": [ready, containers] } }), &BTreeMap::new()).pod.is_node_lost
+            pod(&json!({ "status": { "conditions": [ready, containers] } }), &BTreeMap::new()).pod.lost_node.is_some()
         };
         let by_the_controller = json!({ "type": "Ready", "status": "False" });
         let by_the_kubelet = json!({ "type": "Ready", "status": "False", "reason": "ContainersNotReady" });

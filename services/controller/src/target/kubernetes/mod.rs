@@ -121,6 +121,10 @@ impl Target for Kubernetes {
         self.bell.notify_one();
     }
 
+    fn groups(&self) -> Vec<Group> {
+        lock(&self.wishes).by_group().into_keys().collect()
+    }
+
     fn status(&self, group: &Group) -> Status {
         let published = lock(&self.published);
         if !published.holds {

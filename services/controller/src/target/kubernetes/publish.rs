@@ -59,6 +59,7 @@ impl GroupState {
                 endpoints: self.ready.clone(),
                 measurements: self.measurements.clone(),
                 fencing_token: self.token,
+                trouble: self.findings.first().map(|finding| finding.message.clone()),
             });
         }
         // Who has served goes on with the workers that are left, and the cluster starts the others again for ever.

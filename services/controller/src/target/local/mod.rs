@@ -138,6 +138,7 @@ impl GroupState {
                 endpoints: self.ready.clone(),
                 measurements: self.measurements.clone(),
                 fencing_token: self.token,
+                trouble: None,
             });
         }
         if self.trouble.is_crash_loop() {
@@ -160,6 +161,10 @@ impl Target for Local {
     fn all_told(&self) {
         lock(&self.wishes).all_told = true;
         self.wished.notify_one();
+    }
+
+    fn groups(&self) -> Vec<Group> {
+        lock(&self.wishes).by_group().into_keys().collect()
     }
 
     fn status(&self, group: &Group) -> Status {

@@ -15,6 +15,7 @@ use crate::{
     queue::{AcceptedRequests, Asks, Captures, Inbound, Replies, Requests, Results, Uploads},
     routes::RouteReports,
     sinks::Sinks,
+    troubles::Troubles,
     workers::Workers,
 };
 
@@ -47,6 +48,12 @@ impl Bus {
     #[must_use]
     pub fn workers(&self) -> Workers {
         Workers::new(self.clone())
+    }
+
+    /// What is wrong with workers.
+    #[must_use]
+    pub fn troubles(&self) -> Troubles {
+        Troubles::new(self.clone())
     }
 
     /// What the ingress replicas route by.

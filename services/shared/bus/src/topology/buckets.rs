@@ -12,6 +12,8 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 pub const WORKER_TTL: Duration = Duration::from_secs(10);
 /// How long an ingress replica that says nothing is still waited for. It reports each 5 s: two reports may be lost.
 pub const ROUTE_TTL: Duration = Duration::from_secs(15);
+/// How long what is wrong with workers is still believed when nobody says it any more. It is said each 5 s: two may be lost.
+const TROUBLE_TTL: Duration = Duration::from_secs(15);
 /// How long the marker of an expired or deleted key stays, so that who was away for a moment still hears of it.
 const MARKER_TTL: Duration = Duration::from_secs(60);
 /// The object store of artifacts, manifests and reports.
@@ -31,6 +33,8 @@ pub enum Bucket {
     Leases,
     /// Which inference workers live, and where.
     Workers,
+    /// Which of them are not as they should be.
+    Troubles,
     /// Which part of the log each ingress replica routes by.
     Routes,
     /// Certificate requests and what was issued.
@@ -45,8 +49,16 @@ pub enum Bucket {
 
 impl Bucket {
     /// Every bucket.
-    pub const ALL: [Self; 7] =
-        [Self::Leases, Self::Workers, Self::Routes, Self::Identities, Self::ApiKeys, Self::Accepted, Self::Flags];
+    pub const ALL: [Self; 8] = [
+        Self::Leases,
+        Self::Workers,
+        Self::Troubles,
+        Self::Routes,
+        Self::Identities,
+        Self::ApiKeys,
+        Self::Accepted,
+        Self::Flags,
+    ];
 
     /// The bucket's name.
     #[must_use]
@@ -54,6 +66,7 @@ impl Bucket {
         match self {
             Self::Leases => "slipway-leases",
             Self::Workers => "slipway-workers",
+            Self::Troubles => "slipway-troubles",
             Self::Routes => "slipway-routes",
             Self::Identities => "slipway-identities",
             Self::ApiKeys => "slipway-api-keys",
@@ -73,6 +86,7 @@ impl Bucket {
     pub const fn max_age(self) -> Option<Duration> {
         match self {
             Self::Workers => Some(WORKER_TTL),
+            Self::Troubles => Some(TROUBLE_TTL),
             Self::Routes => Some(ROUTE_TTL),
             // A process asks again when it starts and long before its certificate ends; nothing here is needed for longer.
             Self::Identities => Some(Duration::from_secs(7 * 24 * 3_600)),
@@ -86,7 +100,14 @@ impl Bucket {
     const fn max_bytes(self) -> i64 {
         match self {
             Self::Accepted => 256 * MIB,
-            Self::Leases | Self::Workers | Self::Routes | Self::Identities | Self::ApiKeys | Self::Flags => 64 * MIB,
+            // A sentence for each revision that has trouble.
+            Self::Troubles => 8 * MIB,
+            Self::Leases
+            | Self::Workers
+            | Self::Routes
+            | Self::Identities
+            | Self::ApiKeys
+            | Self::Flags => 64 * MIB,
         }
     }
 
@@ -122,7 +143,7 @@ impl Bucket {
     /// over, so nobody has to wait for the disk. A lease is no such entry, as its sequence must never be given again.
     const fn is_said_again(self) -> bool {
         match self {
-            Self::Workers | Self::Routes => true,
+            Self::Workers | Self::Troubles | Self::Routes => true,
             Self::Leases | Self::Identities | Self::ApiKeys | Self::Accepted | Self::Flags => false,
         }
     }

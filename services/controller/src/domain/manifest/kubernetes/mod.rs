@@ -345,6 +345,21 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_node_is_waited_for_as_long_as_the_document_says_or_half_a_minute() {
+        let waits = |placement: Value| {
+            let document = placed(placement);
+            let all = pod(&document, "Deployment")["tolerations"].as_array().unwrap().clone();
+            let one = |one: &Value| format!("{} {}", one["key"].as_str().unwrap_or("any"), one["tolerationSeconds"]);
+            all.iter().map(one).collect::<Vec<_>>()
+        };
+        let (not_ready, unreachable) = ("node.kubernetes.io/not-ready 30", "node.kubernetes.io/unreachable 30");
+        assert_eq!(waits(json!({})), [not_ready, unreachable]);
+        let own = json!({ "key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute" });
+        assert_eq!(waits(json!({ "tolerations": [own] })), ["node.kubernetes.io/unreachable null", not_ready]);
+        assert_eq!(waits(json!({ "tolerations": [{ "operator": "Exists" }] })), ["any null"]);
+    }
+
+    #[test]
     fn other_settings_are_another_object() {
         let name = |cluster: &Cluster| {
             let document = rendered(1, Scale::default(), Model::default(), cluster);

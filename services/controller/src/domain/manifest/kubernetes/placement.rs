@@ -6,6 +6,11 @@ use slipway_kernel::spec::{Gpu, NodeAffinity, NodeOperator, Spread};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 const NODE: &str = "kubernetes.io/hostname";
+/// What a node that the cluster lost is tainted with.
+const LOST: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+/// For how many seconds a worker waits for such a node before another one is started elsewhere. Kubernetes' own five minutes are for pods that
+/// are hard to move; a worker holds nothing, and what still answers of the old one is asked until it ends.
+const WAITS_FOR_A_NODE: u32 = 30;
 
 /// The fields of a pod that say it; those that say nothing are left out. Names and words are those of the document.
 pub(super) fn fields(order: &Order<'_>) -> Map<String, Value> {
@@ -13,7 +18,7 @@ pub(super) fn fields(order: &Order<'_>) -> Map<String, Value> {
     let fields = [
         ("nodeSelector", (!placement.node_selector.is_empty()).then(|| json!(placement.node_selector))),
         ("affinity", affinity(&placement.node_affinity)),
-        ("tolerations", listed(placement.tolerations.iter().map(|toleration| json!(toleration)))),
+        ("tolerations", listed(tolerations(order))),
         ("topologySpreadConstraints", listed(spread(order).into_iter())),
         ("priorityClassName", placement.priority_class.as_deref().map(Value::from)),
     ];
@@ -25,6 +30,16 @@ pub(super) fn gpu(order: &Order<'_>) -> Option<String> {
     let whole = || "nvidia.com/gpu".to_owned();
     let part = |profile: &String| format!("nvidia.com/mig-{profile}");
     (order.model.gpu == Gpu::Required).then(|| order.placement.gpu_profile.as_ref().map_or_else(whole, part))
+}
+
+/// Those of the document, and how long a lost node is waited for where the document does not say it.
+fn tolerations<'a>(order: &Order<'a>) -> impl Iterator<Item = Value> + use<'a> {
+    let own = &order.placement.tolerations;
+    let says = |key: &str| own.iter().any(|toleration| toleration.key.as_deref().is_none_or(|own| own == key));
+    let lost = LOST.into_iter().filter(move |key| !says(key)).map(
+        |key| json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": WAITS_FOR_A_NODE }),
+    );
+    own.iter().map(|toleration| json!(toleration)).chain(lost)
 }
 
 fn listed(all: impl Iterator<Item = Value>) -> Option<Value> {

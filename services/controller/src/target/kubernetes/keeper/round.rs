@@ -3,7 +3,7 @@
 use super::{Keeper, Stop, selector};
 use crate::{
     domain::{
-        diagnose::{Said, Workload, diagnose},
+        diagnose::{Pod, Said, Workload, diagnose},
         manifest::kubernetes::{self, MEDIA_TYPE, TOKEN},
     },
     target::{
@@ -309,6 +309,11 @@ impl Keeper {
                 }
                 state.ready.push(Endpoint { instance: record.instance.clone(), address: record.address.clone() });
                 state.token = state.token.max(one.token);
+                // It serves although its node is lost, and what it was before says nothing now.
+                if one.pod.lost_node.is_some() {
+                    let Pod { name, since, lost_node, .. } = one.pod.clone();
+                    others.push(Pod { name, since, lost_node, ..Pod::default() });
+                }
             }
             running += state.ready.len();
             if state.ready.len() >= usize::try_from(state.of).unwrap_or(usize::MAX) {
