@@ -1,6 +1,7 @@
 //! What only a node can show: pods that run or do not, models that answer, promises that are kept under traffic.
 
 mod failures;
+mod healed;
 mod lost;
 mod released;
 mod scaled;

@@ -12,7 +12,8 @@ pub struct BatchPoint {
     pub runs: usize,
     /// Median time of a run in microseconds.
     pub run_p50_us: f64,
-    /// Rows per second at that median, on one thread.
+    /// Rows per second of the fastest run, on one thread. A container that has used up its share of the processors stands still for some of the
+    /// runs, and for those of one size more than for those of another; how sizes compare is told by the runs that nothing disturbed.
     pub rows_per_second: f64,
 }
 

@@ -45,6 +45,19 @@ fn told(step: &NextStep) -> String {
 }
 
 #[test]
+fn a_longer_queue_is_only_for_those_that_a_full_one_refused() {
+    // One worker is all there may be.
+    let alone = json!({ "scale": { "min": 1, "max": 1 } });
+    let remedy = |class: &str| {
+        let finding = found(FindingKind::ErrorRate, 0.1, 0.001, "ratio").with_evidence(class.to_owned());
+        told(&revise(&first(&alone), &[finding]))
+    };
+    assert_eq!(remedy("failures:status-429"), "queueLimit 100->200");
+    assert_eq!(remedy("spec.slo.availability"), "queueLimit 100->200", "nobody counted what failed");
+    assert_eq!(remedy("failures:connect"), "cpu 1->2, threads 1->2");
+}
+
+#[test]
 fn each_kind_of_finding_has_its_remedy() {
     for (finding, expected) in [
         (found(FindingKind::Latency, 55.0, 50.0, "ms"), "maxDelay 2ms->500us"),

@@ -72,7 +72,8 @@ pub fn judge(repeats: &[Repeat], availability: f64, limit: f64) -> Judged {
         return Judged::inconclusive(ERRORS, "no request was sent under load");
     }
     let (measured, wanted) = (float(failed) / float(due), (100.0 - availability) / 100.0);
-    let classes = classes(repeats);
+    let counted = counted(repeats);
+    let classes = if counted.is_empty() { String::new() } else { format!(" ({})", listed(&counted)) };
     let figures = |judged: Judged| judged.measured(measured, Some(wanted), "ratio");
     match rate(failed, due, availability) {
         Rate::Kept => figures(Judged::passed(ERRORS, format!("{failed} of {due} requests failed{classes}"))),
@@ -92,12 +93,15 @@ pub fn judge(repeats: &[Repeat], availability: f64, limit: f64) -> Judged {
             let finding = Finding::deterministic(FindingKind::ErrorRate, message)
                 .with_figures(measured, wanted, "ratio")
                 .with_evidence("spec.slo.availability");
-            Judged::failed(ERRORS, finding)
+            // By these the loop tells a full queue from all else.
+            let by_class = |finding: Finding, (class, _): &(String, u64)| finding.with_evidence(format!("failures:{class}"));
+            Judged::failed(ERRORS, counted.iter().fold(finding, by_class))
         }
     }
 }
 
-fn classes(repeats: &[Repeat]) -> String {
+/// How often what failed.
+fn counted(repeats: &[Repeat]) -> Vec<(String, u64)> {
     let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
     for (class, count) in repeats.iter().flat_map(|repeat| &repeat.failures) {
         *sums.entry(class).or_default() += count;
@@ -106,8 +110,7 @@ fn classes(repeats: &[Repeat]) -> String {
     if shed > 0 {
         sums.insert("not sent because too many waited", shed);
     }
-    let counts: Vec<(String, u64)> = sums.into_iter().map(|(class, count)| (class.to_owned(), count)).collect();
-    if counts.is_empty() { String::new() } else { format!(" ({})", listed(&counts)) }
+    sums.into_iter().map(|(class, count)| (class.to_owned(), count)).collect()
 }
 
 #[cfg(test)]
