@@ -1,4 +1,4 @@
-//! Slipway on Kubernetes, against a real API server, and a real node where there is one.
+//! Slipway on Kubernetes, against a real API server, and real nodes where there are any.
 //!
 //! `make test-kubernetes` starts both, or uses the cluster of `KUBECONFIG`; by hand: `tests/kubernetes/run target::`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]

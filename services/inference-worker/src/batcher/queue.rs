@@ -1,9 +1,10 @@
 //! The bounded queue between callers and pool threads.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+// Its condition variable makes no system call where nobody waits, which is the case for all but the first request of a batch.
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use super::{BatcherOptions, Computed, Refused, Unanswered, Work};
@@ -211,11 +212,11 @@ impl Queue {
                 Next::Run(positions) => return Some(self.take(&mut state, &positions, now)),
                 Next::Idle if closing => return None,
                 Next::Idle => {
-                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    self.changed.wait(&mut state);
                 }
                 Next::Wait { until_us, .. } => {
                     let wait = Duration::from_micros(until_us.saturating_sub(self.micros(now)));
-                    state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+                    self.changed.wait_for(&mut state, wait);
                 }
             }
         }
@@ -316,8 +317,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is consistent between statements: nothing in here panics half-way through a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
