@@ -24,7 +24,8 @@ pub(crate) async fn run(bus: Bus, target: Arc<dyn Target>, frame: Frame) {
             .collect();
         for (group, trouble) in &now {
             if said.get(group) != Some(trouble) {
-                tracing::warn!(deployment = %group.deployment, revision = %group.revision, trouble.detail, "workers are not as they should be");
+                let WorkerTrouble { deployment, revision, detail } = trouble;
+                tracing::info!(%deployment, %revision, detail, "workers are not as they should be");
             }
             if let Err(error) = bus.troubles().say(trouble).await {
                 tracing::warn!(%error, "what is wrong with workers could not be said");
@@ -67,7 +68,8 @@ mod tests {
 
     #[test]
     fn who_is_well_or_elsewhere_is_not_spoken_of() {
-        let group = Group { deployment: "default.digits".parse().unwrap(), revision: RevisionId::new(1, 1), attempt: 0 };
+        let group =
+            Group { deployment: "default.digits".parse().unwrap(), revision: RevisionId::new(1, 1), attempt: 0 };
         let said = |status| trouble(&group, status).map(|trouble| trouble.detail);
         assert_eq!(said(Status::Elsewhere), None);
         assert_eq!(said(Status::Gone), None);

@@ -40,9 +40,8 @@ pub(super) fn troubles(pod: &Pod, now: Timestamp) -> Vec<Trouble> {
     troubles.extend(pod.unscheduled.as_ref().map(|said| unscheduled(said, pod)));
     troubles.extend(pod.reason.as_ref().and_then(|said| (said.word == "Evicted").then(|| evicted(said))));
     if let Some(node) = &pod.lost_node {
-        let message = format!(
-            "the node `{node}` does not answer; the worker is started elsewhere when the cluster gives it up"
-        );
+        let message =
+            format!("the node `{node}` does not answer; the worker is started elsewhere when the cluster gives it up");
         troubles.push(Trouble::new(FindingKind::DependencyUnavailable, Transient, message, 600));
     }
     match (&pod.waiting, &pod.ended) {

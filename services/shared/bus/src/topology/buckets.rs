@@ -102,12 +102,7 @@ impl Bucket {
             Self::Accepted => 256 * MIB,
             // A sentence for each revision that has trouble.
             Self::Troubles => 8 * MIB,
-            Self::Leases
-            | Self::Workers
-            | Self::Routes
-            | Self::Identities
-            | Self::ApiKeys
-            | Self::Flags => 64 * MIB,
+            Self::Leases | Self::Workers | Self::Routes | Self::Identities | Self::ApiKeys | Self::Flags => 64 * MIB,
         }
     }
 

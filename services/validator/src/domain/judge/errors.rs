@@ -94,7 +94,8 @@ pub fn judge(repeats: &[Repeat], availability: f64, limit: f64) -> Judged {
                 .with_figures(measured, wanted, "ratio")
                 .with_evidence("spec.slo.availability");
             // By these the loop tells a full queue from all else.
-            let by_class = |finding: Finding, (class, _): &(String, u64)| finding.with_evidence(format!("failures:{class}"));
+            let by_class =
+                |finding: Finding, (class, _): &(String, u64)| finding.with_evidence(format!("failures:{class}"));
             Judged::failed(ERRORS, counted.iter().fold(finding, by_class))
         }
     }
