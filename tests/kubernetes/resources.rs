@@ -2,6 +2,7 @@
 //! are played.
 
 use crate::{
+    faulty::Faulty,
     kubectl::{Namespace, kubectl},
     others::Others,
 };
@@ -25,7 +26,9 @@ pub struct Resources {
     pub operator: Bus,
     pub others: Arc<Others>,
     nats: NatsServer,
-    folder: TempDir,
+    /// The way of the controllers to the API server.
+    kubeconfig: PathBuf,
+    _folder: TempDir,
     /// The machine that all controllers share.
     target: Simulated,
     controllers: Vec<(Frame, JoinHandle<anyhow::Result<()>>)>,
@@ -52,6 +55,13 @@ impl Resources {
         this
     }
 
+    /// No controllers, and an API server that fails as a test says for those that are added.
+    pub async fn behind(faulty: &Faulty) -> Self {
+        let mut this = Self::without_controllers().await;
+        faulty.kubeconfig().clone_into(&mut this.kubeconfig);
+        this
+    }
+
     pub async fn without_controllers() -> Self {
         define().await;
         let namespace = Namespace::new(&[]).await;
@@ -65,8 +75,10 @@ impl Resources {
         let others = Others::new(buses);
         let playing = tokio::spawn(Arc::clone(&others).play(view.clone()));
         let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
         let (target, controllers) = (Simulated::default(), Vec::new());
-        let this = Self { namespace, view, operator, others, nats, folder, target, controllers, playing };
+        let this =
+            Self { namespace, view, operator, others, nats, kubeconfig, _folder: folder, target, controllers, playing };
         this.grant();
         this
     }
@@ -84,11 +96,7 @@ impl Resources {
         let config = kubectl(&["config", "view", "--raw", "--flatten", "--minify", "--output", "json"]).unwrap();
         let mut config: Value = serde_json::from_str(&config).unwrap();
         config["users"][0]["user"] = json!({ "token": token.trim() });
-        std::fs::write(self.kubeconfig(), config.to_string()).unwrap();
-    }
-
-    fn kubeconfig(&self) -> PathBuf {
-        self.folder.path().join("kubeconfig")
+        std::fs::write(&self.kubeconfig, config.to_string()).unwrap();
     }
 
     pub fn add_controller(&mut self) {
@@ -104,7 +112,7 @@ impl Resources {
             gate: GateConfig { principals: vec![operator] },
             local: LocalConfig { enabled: false, ..LocalConfig::default() },
             kubernetes: KubernetesConfig {
-                kubeconfig: Some(self.kubeconfig()),
+                kubeconfig: Some(self.kubeconfig.clone()),
                 custom_resources: vec![self.namespace.name.clone()],
                 ..KubernetesConfig::default()
             },
@@ -113,6 +121,13 @@ impl Resources {
         let target = Arc::new(self.target.clone());
         let running = tokio::spawn(slipway_controller::run_with(config, frame.clone(), target));
         self.controllers.push((frame, running));
+    }
+
+    /// Ends the controller that was added last, in the middle of whatever it asks of the API server.
+    pub async fn end_controller(&mut self) {
+        let (frame, running) = self.controllers.pop().unwrap();
+        frame.shutdown.cancel();
+        running.await.unwrap().unwrap();
     }
 
     pub fn id(&self, name: &str) -> DeploymentId {

@@ -2,6 +2,7 @@
 //! any two calls. No test needs a node: pods are made and stay where they are, and who is to be ready is said to be.
 
 mod crashes;
+mod demands;
 mod refusals;
 mod stale;
 mod together;

@@ -37,7 +37,14 @@ async fn whatever_kind_of_call_is_refused_or_loses_its_answer_all_is_made_and_al
     let desired = desired(&world, &id).await;
     let group = group(&id, &desired);
     let mut whole = None;
-    for fault in [Fault::Refuse(429), Fault::Refuse(500), Fault::Refuse(503), Fault::Refuse(409), Fault::Unanswered] {
+    for fault in [
+        Fault::Refuse(429),
+        Fault::Refuse(500),
+        Fault::Refuse(503),
+        Fault::Refuse(504),
+        Fault::Refuse(409),
+        Fault::Unanswered,
+    ] {
         let keeper = world.keeper(OnDrift::PutRight).await;
         faulty.fails(once(fault));
         keeper.want(&id, std::slice::from_ref(&desired));
