@@ -1,7 +1,7 @@
 //! The bridge between custom resources and the gate, refused by the API server and ended between any two calls: each resource is demanded once and
 //! retired once all the same, and every event is there once.
 
-use super::PATIENCE;
+use super::{PATIENCE, of};
 use crate::{
     faulty::{Call, Fault, Faulty, Moment, Verb},
     resources::{Resources, condition},
@@ -94,12 +94,10 @@ async fn a_bridge_that_ends_right_after_any_call() {
 fn twice(fault: Fault) -> impl Fn(&Call) -> Option<Fault> + Send + Sync {
     let counts = Mutex::new(HashMap::new());
     move |call| {
-        // A watch has no end, so there is none that could be lost.
-        let fault = if call.verb == Verb::Watch && fault == Fault::Unanswered { Fault::Close } else { fault };
         let mut counts = counts.lock().unwrap();
         let count = counts.entry((call.verb, call.plural.clone())).or_insert(0_u32);
         *count += 1;
-        [1, 3].contains(count).then_some(fault)
+        [1, 3].contains(count).then(|| of(call, fault))
     }
 }
 

@@ -9,7 +9,7 @@ mod together;
 mod watches;
 
 use crate::{
-    faulty::Faulty,
+    faulty::{Call, Fault, Faulty, Verb},
     kubectl::until,
     world::{Keeper, World},
 };
@@ -61,6 +61,11 @@ async fn until_made(world: &World, id: &DeploymentId, desired: &Desired) {
         kinds.len() == 5 && pods(world, id).len() == 2
     };
     until("all of it is made", PATIENCE, is_whole).await;
+}
+
+/// What a fault is for a call: a watch has no end, so there is none that could be lost.
+fn of(call: &Call, fault: Fault) -> Fault {
+    if call.verb == Verb::Watch && fault == Fault::Unanswered { Fault::Close } else { fault }
 }
 
 fn pods(world: &World, id: &DeploymentId) -> Vec<Value> {

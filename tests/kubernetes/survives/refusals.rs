@@ -1,7 +1,7 @@
 //! An API server that refuses: each kind of call, once and for longer.
 
 use super::{
-    Identities, PATIENCE, desired, held_under, identities, made, objects, pods, serve, until_made, without_failure,
+    Identities, PATIENCE, desired, held_under, identities, made, objects, of, pods, serve, until_made, without_failure,
     world,
 };
 use crate::{
@@ -17,11 +17,7 @@ use std::{collections::HashSet, sync::Mutex, time::Duration};
 /// A fault for the first call of each kind.
 fn once(fault: Fault) -> impl Fn(&Call) -> Option<Fault> + Send + Sync {
     let known = Mutex::new(HashSet::new());
-    // A watch has no end, so there is none that could be lost.
-    move |call| {
-        let fault = if call.verb == Verb::Watch && fault == Fault::Unanswered { Fault::Close } else { fault };
-        known.lock().unwrap().insert(call.verb).then_some(fault)
-    }
+    move |call| known.lock().unwrap().insert(call.verb).then(|| of(call, fault))
 }
 
 /// The first list of each look; one that is refused ends the others, sent or not.

@@ -31,9 +31,12 @@ pub(crate) async fn run(bus: Bus, target: Arc<dyn Target>, frame: Frame) {
                 tracing::warn!(%error, "what is wrong with workers could not be said");
             }
         }
-        // Another try of the same revision writes to the same entry.
-        let over = said.iter().filter(|(group, _)| !now.keys().any(|other| same_entry(other, group)));
-        for (_, trouble) in over {
+        for (group, trouble) in &said {
+            // Another try of the same revision writes to the same entry, and so does the replica that keeps the workers now.
+            let is_said = now.keys().any(|other| same_entry(other, group));
+            if is_said || target.status(group) == Status::Elsewhere {
+                continue;
+            }
             if let Err(error) = bus.troubles().over(trouble).await {
                 tracing::debug!(%error, "what was wrong with workers is left to expire");
             }
