@@ -49,7 +49,7 @@ impl From<Refused> for Refusal {
         let message = refused.to_string();
         match refused {
             Refused::Full { retry_after, .. } => Self::later(FailureCode::Overloaded, message, retry_after),
-            Refused::Hopeless { wait, .. } => Self::later(FailureCode::Overloaded, message, wait),
+            Refused::Hopeless { expected, .. } => Self::later(FailureCode::Overloaded, message, expected),
             Refused::Late => Self::new(FailureCode::DeadlineExceeded, message),
             Refused::Draining => Self::later(FailureCode::Unavailable, message, SHORTEST_RETRY),
         }

@@ -10,8 +10,7 @@ use crate::engine::{Batching, EngineError, Marks, Model, Parts, guarded, split_r
 use crate::statistics::Computations;
 
 /// Runs the jobs together; when that fails, each by itself.
-pub(super) fn run(queue: &Queue, model: &dyn Model, batch: Vec<Job>) {
-    let taken = Instant::now();
+pub(super) fn run(queue: &Queue, model: &dyn Model, batch: Vec<Job>, taken: Instant) {
     for job in &batch {
         let waited = taken.saturating_duration_since(job.enqueued);
         queue.metrics.queue_wait_seconds.observe(waited.as_secs_f64());

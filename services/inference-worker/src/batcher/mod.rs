@@ -99,11 +99,11 @@ pub enum Refused {
         /// When there may be room again.
         retry_after: Duration,
     },
-    /// What waits already takes longer than the request has.
-    #[error("some {} ms of work wait already, and {} ms are left for the request", wait.as_millis(), left.as_millis())]
+    /// At the pace of late it would be answered too late, or too close to it.
+    #[error("its answer is expected in some {} ms, too close to the {} ms that are left for it", expected.as_millis(), left.as_millis())]
     Hopeless {
-        /// How long what waits takes.
-        wait: Duration,
+        /// How long what runs, what waits and its own run take.
+        expected: Duration,
         /// How long the request has.
         left: Duration,
     },
@@ -157,9 +157,10 @@ impl Batcher {
             max_rows: options.max_rows.max(1),
             max_delay_us: u64::try_from(options.max_delay.as_micros()).unwrap_or(u64::MAX),
         };
+        let options = BatcherOptions { threads: options.threads.max(1), ..options };
         let queue = Arc::new(Queue::new(limits, options, pace, metrics));
         let mut batcher = Self { queue: Arc::clone(&queue), threads: Vec::with_capacity(options.threads) };
-        for index in 0..options.threads.max(1) {
+        for index in 0..options.threads {
             let (queue, model) = (Arc::clone(&queue), Arc::clone(model));
             // On an error the threads started so far end with `batcher`.
             let thread =

@@ -12,12 +12,22 @@ use crate::domain::batching::{self, Limits, Next, Waiting};
 use crate::domain::pace::Pace;
 use crate::telemetry::BatcherMetrics;
 
-/// A request's time must hold what is known to come before its answer, and a quarter of that for what is not: the run that is under way,
-/// others that take longer than those of late, the answer's way back. Without it all answers come at the last moment, and many after it.
-const UNKNOWN: u32 = 4;
+/// A request's time must hold each run up to its answer at the pace of late, and so many times what runs of late differ from that: of runs that
+/// differ by chance, one in twenty takes longer. (TCP waits for four times as much, [RFC 6298](https://www.rfc-editor.org/rfc/rfc6298): there
+/// too early costs a connection its speed, here one request its place.)
+const DEVIATIONS: f64 = 2.0;
+/// And this part of it for what is not measured: a pace that changes, the answer's way back. Without it all answers come at the last moment.
+const UNKNOWN: u32 = 8;
 /// How much earlier a request of one priority may have come and still run after one of the next. So nobody waits for ever behind a stream of
 /// more urgent ones; and within the usual deadline of ten seconds, what is urgent goes first.
 const PRIORITY_US: u64 = 1_000_000;
+
+/// Jobs that run together, from the moment at which they were taken. The queue is told when they are [`Queue::done`].
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) jobs: Vec<Job>,
+    pub(super) taken: Instant,
+}
 
 /// A request in the queue.
 #[derive(Debug)]
@@ -63,8 +73,12 @@ struct State {
     jobs: VecDeque<Job>,
     bytes: usize,
     phase: Phase,
+    /// When the batches that run now were taken, at most one for each thread.
+    running: Vec<Instant>,
     /// Smoothed time of a run, for telling refused callers when to come back.
     run_time: Duration,
+    /// Smoothed distance of runs from it.
+    run_deviation: Duration,
     /// What is known of runs and callers; without it every batch waits for its full delay.
     pace: Option<Pace>,
 }
@@ -166,29 +180,45 @@ impl Queue {
     /// Refuses what would be answered too late. Let in, it would be run just when its caller gives up, and so would all behind it: a queue
     /// full of those answers nobody. Where nothing is before it, it is tried, so that an estimate that is wrong is put right.
     fn check_time(&self, state: &State, work: &Work, place: usize, now: Instant) -> Result<(), Refused> {
-        let Some(deadline) = work.deadline.filter(|_| place > 0) else { return Ok(()) };
-        let (wait, left) = (self.estimate(state, place), deadline.saturating_duration_since(now));
-        let known = wait.saturating_add(self.takes(state, work.rows));
-        if known.saturating_add(known / UNKNOWN) > left {
-            return Err(Refused::Hopeless { wait, left });
+        let under_way = self.under_way(state, now);
+        let Some(deadline) = work.deadline.filter(|_| place > 0 || !under_way.is_zero()) else { return Ok(()) };
+        let left = deadline.saturating_duration_since(now);
+        // More rows than a run has are several, one after another.
+        let runs = self.rounds(state, place, work.rows).max(work.rows.div_ceil(self.limits.max_rows));
+        let expected = under_way.saturating_add(times(state.run_time, runs));
+        // What runs differ by partly makes up for itself: it grows with the root of their number.
+        let spread = state.run_deviation.as_secs_f64() * DEVIATIONS * (runs as f64).sqrt();
+        let unsure = Duration::from_secs_f64(spread).saturating_add(expected / UNKNOWN);
+        if expected.saturating_add(unsure) > left {
+            return Err(Refused::Hopeless { expected, left });
         }
         Ok(())
     }
 
+    /// How long until a thread is free, at the pace of late.
+    fn under_way(&self, state: &State, now: Instant) -> Duration {
+        let oldest = state.running.iter().min().filter(|_| state.running.len() >= self.options.threads);
+        oldest.map_or(Duration::ZERO, |taken| state.run_time.saturating_sub(now.saturating_duration_since(*taken)))
+    }
+
+    /// Runs of a thread for the first `places` of the queue and so many rows more, where all threads share them.
+    fn rounds(&self, state: &State, places: usize, more: usize) -> usize {
+        let rows = more + state.jobs.iter().take(places).map(|job| job.work.rows).sum::<usize>();
+        rows.div_ceil(self.limits.max_rows).div_ceil(self.options.threads)
+    }
+
     /// When the first `places` of the queue will have been worked off at the pace of late, if nothing is added.
     fn estimate(&self, state: &State, places: usize) -> Duration {
-        let rows: usize = state.jobs.iter().take(places).map(|job| job.work.rows).sum();
-        let runs = rows.div_ceil(self.limits.max_rows).div_ceil(self.options.threads.max(1));
-        state.run_time.saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX))
+        times(state.run_time, self.rounds(state, places, 0))
     }
 
     /// How long so many rows run at the pace of late.
     fn takes(&self, state: &State, rows: usize) -> Duration {
-        state.run_time.saturating_mul(u32::try_from(rows.div_ceil(self.limits.max_rows)).unwrap_or(u32::MAX))
+        times(state.run_time, rows.div_ceil(self.limits.max_rows))
     }
 
     /// Blocks until there is a batch to run; `None` when there will be none any more.
-    pub(super) fn next_batch(&self) -> Option<Vec<Job>> {
+    pub(super) fn next_batch(&self) -> Option<Batch> {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
@@ -247,7 +277,7 @@ impl Queue {
         self.count_removed(before - state.jobs.len());
     }
 
-    fn take(&self, state: &mut State, positions: &[usize], now: Instant) -> Vec<Job> {
+    fn take(&self, state: &mut State, positions: &[usize], now: Instant) -> Batch {
         if let Some(pace) = &mut state.pace {
             pace.begins(self.micros(now));
         }
@@ -266,7 +296,16 @@ impl Queue {
             // One arrival wakes one thread; this one is busy now, so another must see to what is left.
             self.changed.notify_one();
         }
-        batch
+        state.running.push(now);
+        Batch { jobs: batch, taken: now }
+    }
+
+    /// A batch that was taken then has been run.
+    pub(super) fn done(&self, taken: Instant) {
+        let mut state = self.lock();
+        if let Some(place) = state.running.iter().position(|running| *running == taken) {
+            state.running.swap_remove(place);
+        }
     }
 
     fn count_removed(&self, removed: usize) {
@@ -281,12 +320,23 @@ impl Queue {
             pace.ran(rows, took.as_secs_f64() * 1e6, now_us);
         }
         let took = took / u32::try_from(rows.div_ceil(self.limits.max_rows).max(1)).unwrap_or(u32::MAX);
+        if state.run_time.is_zero() {
+            state.run_time = took;
+            return;
+        }
         // An eighth of the newest: steady within some ten runs, and one slow run does not send every caller away for long.
-        state.run_time = if state.run_time.is_zero() { took } else { (state.run_time * 7 + took) / 8 };
+        state.run_deviation = (state.run_deviation * 7 + took.abs_diff(state.run_time)) / 8;
+        state.run_time = (state.run_time * 7 + took) / 8;
     }
 
     pub(super) fn waiting(&self) -> usize {
         self.lock().jobs.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.jobs.is_empty() && state.running.is_empty()
     }
 
     pub(super) fn close(&self) {
@@ -319,6 +369,10 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
+}
+
+fn times(time: Duration, runs: usize) -> Duration {
+    time.saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX))
 }
 
 /// What to do now. Where it is known what runs cost and how soon others come, a batch waits for company no longer than that is worth it.

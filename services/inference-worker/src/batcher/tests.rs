@@ -261,17 +261,23 @@ async fn what_would_be_answered_too_late_is_refused_at_once_while_others_wait() 
     let (batcher, _) = start(&model, OPTIONS);
     let first = occupied(&model, &batcher).await;
     batcher.queue.ran(Duration::from_secs(10), 1);
-    let within = |seconds| Work { deadline: Some(Instant::now() + Duration::from_secs(seconds)), ..work(&[1.0]) };
-    let tried = batcher.submit(within(15)).unwrap();
-    let Refused::Hopeless { wait, left } = batcher.submit(within(15)).unwrap_err() else { panic!("it has no hope") };
-    assert_eq!(wait, Duration::from_secs(10));
+    let within = |seconds| Work { deadline: Some(Instant::now() + Duration::from_secs(seconds)), ..work(&[1.0; 4]) };
+    // The run that is under way takes ten seconds, and its own ten more.
+    let Refused::Hopeless { expected, left } = batcher.submit(within(15)).unwrap_err() else {
+        panic!("it has no hope")
+    };
+    assert!(expected <= Duration::from_secs(20) && expected > Duration::from_secs(15), "{expected:?}");
     assert!(left <= Duration::from_secs(15) && left > Duration::from_secs(10), "{left:?}");
+    let next = batcher.submit(within(25)).unwrap();
+    // Behind a batch that is full.
+    assert!(matches!(batcher.submit(within(25)).unwrap_err(), Refused::Hopeless { .. }));
     let waits = batcher.submit(within(60)).unwrap();
     model.open();
-    for answered in [first, tried, waits] {
+    for answered in [first, next, waits] {
         answered.await.unwrap();
     }
-    // Nothing waits: however long it is thought to take, it is tried.
+    // Nothing runs and nothing waits: however long it is thought to take, it is tried.
+    until("the last run is over", || batcher.queue.is_idle()).await;
     assert!(batcher.submit(within(1)).unwrap().await.is_ok());
 }
 
@@ -280,10 +286,10 @@ async fn what_would_end_too_late_gives_way_and_alone_it_is_tried() {
     let model = Doubler::new();
     let (batcher, metrics) = start(&model, OPTIONS);
     let first = occupied(&model, &batcher).await;
-    // A time that one short run does not bring down to half a minute.
-    batcher.queue.ran(Duration::from_secs(60), 1);
     let tight = || Work { deadline: Some(Instant::now() + Duration::from_secs(30)), ..work(&[1.0]) };
     let hopeless = batcher.submit(tight()).unwrap();
+    // A time that one short run does not bring down to half a minute.
+    batcher.queue.ran(Duration::from_secs(60), 1);
     let other = batcher.submit(work(&[2.0])).unwrap();
     model.open();
     first.await.unwrap();
@@ -454,4 +460,29 @@ async fn a_caller_who_is_alone_does_not_wait_for_company() {
         assert_eq!(values(&computed.expect("it waited for somebody").unwrap()), [2.0]);
     }
     assert_eq!(model.runs(), [1; 20]);
+}
+
+#[tokio::test]
+async fn the_more_runs_differ_the_more_time_a_request_must_have() {
+    let model = Doubler::new();
+    let (batcher, _) = start(&model, OPTIONS);
+    let within = |seconds| Work { deadline: Some(Instant::now() + Duration::from_secs(seconds)), ..work(&[1.0]) };
+    for took in [100, 100, 100, 100] {
+        batcher.queue.ran(Duration::from_secs(took), 1);
+    }
+    let first = occupied(&model, &batcher).await;
+    // Under way 100, its own 100, and an eighth.
+    drop(batcher.submit(within(230)).unwrap());
+    for took in [150, 50, 150, 50, 150, 50, 150, 50, 150, 50] {
+        batcher.queue.ran(Duration::from_secs(took), 1);
+    }
+    let refused = batcher.submit(within(230)).unwrap_err();
+    assert!(
+        matches!(refused, Refused::Hopeless { expected, .. } if expected < Duration::from_secs(205)),
+        "{refused:?}"
+    );
+    let answered = batcher.submit(within(310)).unwrap();
+    model.open();
+    first.await.unwrap();
+    answered.await.unwrap();
 }
