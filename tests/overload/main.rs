@@ -22,8 +22,11 @@ const FACTOR: f64 = 3.0;
 const OVERLOADED: Duration = Duration::from_secs(10);
 /// What must be left of the peak.
 const WANTED: f64 = 0.9;
-/// Deadlines of the requests: one that every queue can be worked off in, and one that none can.
-const DEADLINES_MS: [u64; 2] = [2_000, 250];
+/// A deadline that every queue can be worked off in.
+const LONG_MS: u64 = 2_000;
+/// And one that none can: so many times what a request takes that is alone, which is as long as what runs, its own run and not one more take
+/// where all cores are busy. A number of milliseconds would be a different question on each machine.
+const SHORT: f64 = 3.5;
 
 /// What came of one server and deadline.
 struct Row {
@@ -75,14 +78,15 @@ async fn measure(server: &Server) -> Vec<Row> {
         let workload = Arc::new(Same(server.request(deadline_ms)));
         run(&server.target, workload, shape, limits, &Stop::default()).await.expect("a run")
     };
-    let mut peak = 0.0_f64;
+    let (mut peak, mut alone_ms) = (0.0_f64, f64::INFINITY);
     for callers in CALLERS {
         let report = load(10_000, Shape::Closed { callers, duration: PROBED }).await;
         assert_eq!(report.failed(), 0, "{}: {callers} callers are no overload: {:?}", server.what, report.failures);
         peak = peak.max(report.throughput);
+        alone_ms = alone_ms.min(report.latency.p50_ms);
     }
     let mut rows = Vec::new();
-    for deadline_ms in DEADLINES_MS {
+    for deadline_ms in [LONG_MS, (alone_ms * SHORT).round() as u64] {
         let report = load(deadline_ms, Shape::Open { rate: peak * FACTOR, duration: OVERLOADED }).await;
         rows.push(Row { what: server.what, deadline_ms, peak, report });
     }
