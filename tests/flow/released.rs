@@ -8,8 +8,8 @@ use crate::{
     id,
 };
 use slipway_kernel::{Answer, Phase, RevisionId};
-use slipway_testkit::{Mesh, eventually};
-use std::time::Duration;
+use slipway_testkit::{DataFolder, Mesh, eventually};
+use std::{fs, time::Duration};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_example_is_released_answers_and_keeps_every_result() {
@@ -68,6 +68,7 @@ async fn the_first_example_is_released_answers_and_keeps_every_result() {
     for word in ["local", "slipway", "kubernetes", "triton", "1-1"] {
         assert!(told.contains(word), "`explain` says nothing of {word}:\n{told}");
     }
+    with_other_prices(folder).await;
     let verified = folder.cli(["log", "verify"]).await.ok().stdout;
     assert!(verified.contains("every fact is there"), "{verified}");
 
@@ -79,6 +80,21 @@ async fn the_first_example_is_released_answers_and_keeps_every_result() {
     let caller = Caller::of(folder, "digits");
     caller.ask(&digits[0]).await;
     assert_eq!(Facts::read(folder, "digits").await.told(), facts.told());
+}
+
+/// What was chosen is chosen again with another table, and one that makes no sense is refused by path.
+async fn with_other_prices(folder: &DataFolder) {
+    let table = include_str!("../../services/provisioner/prices.toml");
+    let file = folder.path().join("prices.toml");
+    let arguments = ["explain", "digits", "--with", file.to_str().unwrap()];
+    fs::write(&file, table.replace(r#"as_of = "2025-10-01""#, r#"as_of = "2030-01-01""#)).unwrap();
+    let told = folder.cli(arguments).await.ok().stdout;
+    for words in ["local all the same", "prices of 2030-01-01", "region: us-east-1: the cheapest of 6 regions"] {
+        assert!(told.contains(words), "`explain --with` does not say `{words}`:\n{told}");
+    }
+    fs::write(&file, table.replacen("core = 0.0336", "core = -1.0", 1)).unwrap();
+    let refused = folder.cli(arguments).await;
+    assert!(refused.stderr.contains("aws.core"), "{}", refused.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -374,6 +374,7 @@ pub(crate) mod fixtures {
         queue_bytes: 1 << 20,
         threads: 1,
         pinned: false,
+        at_once: Duration::ZERO,
     };
 
     pub(crate) fn serving(clock: Clock) -> Inference {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use slipway_bus::{Bus, Principal, Registration, WorkerRecord, WorkerState};
 use slipway_kernel::{Service, Span, Timestamp};
 use slipway_oip::Rules;
+use slipway_proto::oip::DataType;
 use slipway_runtime::tls::Reloadable;
 use slipway_runtime::{CancellationToken, Clock, Frame};
 
@@ -28,6 +29,7 @@ use crate::identity::Applicant;
 use crate::inference::{Inference, Phase};
 use crate::load::{Loaded, Order, load};
 use crate::queue::Consumer;
+use crate::signature::TensorSpec;
 use crate::telemetry::Telemetry;
 use crate::{artifact, ending, lifetime, memory, registration};
 use tokio::time::{Instant, timeout_at};
@@ -300,12 +302,26 @@ pub(crate) fn inference(
         queue_bytes: usize::try_from(config.queue_bytes.0).unwrap_or(usize::MAX),
         threads: loaded.threads,
         pinned: config.pin_threads,
+        at_once: at_once(&loaded, config.pin_threads),
     };
     let pace = if config.fixed_delay { None } else { pace(&loaded.measurement, config.latency_target) };
     let batcher =
         Batcher::start(&loaded.model, options, pace, telemetry.batcher.clone()).map_err(WorkerError::Thread)?;
     let rules = Rules { allow_non_finite: config.allow_non_finite, max_rows: config.request_rows };
     Ok(Inference::new(assignment, loaded.model, batcher, rules, clock, telemetry))
+}
+
+/// How long a run may take that is done where its request was read: what a task may take between two points at which others get their turn, by
+/// [the rule of thumb of tokio's maintainers](https://ryhl.io/blog/async-what-is-blocking/), 10 to 100 microseconds.
+const AT_ONCE: Duration = Duration::from_micros(50);
+
+/// Only runs whose time is known before they begin, and which do not wait for a device; and none where the engine keeps to its own cores.
+fn at_once(loaded: &Loaded, pinned: bool) -> Duration {
+    let rows = usize::from(*loaded.model.batching() == crate::engine::Batching::Rows);
+    let is_known =
+        |input: &TensorSpec| input.data_type != DataType::Bytes && input.shape.iter().skip(rows).all(|&size| size >= 0);
+    let known = loaded.model.signature().inputs.iter().all(is_known);
+    if known && loaded.measurement.gpu.is_none() && !pinned { AT_ONCE } else { Duration::ZERO }
 }
 
 /// What the batcher goes by: runs as they were measured, and the time in which requests are to be answered.

@@ -208,13 +208,13 @@ pub enum PriceTableError {
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// Some prices are no amounts.
-    #[error("the price table {origin} holds prices that are no amounts between 0 and 100000 an hour: {}", .parts.join(", "))]
+    /// Some of it makes no sense.
+    #[error("the price table {origin} holds what makes no sense (prices are amounts between 0 and 100000 an hour, factors 0.01 to 100, names are there once and mean something): {}", .parts.join(", "))]
     Insane {
         /// The file, or `built in`.
         origin: String,
-        /// The tables that hold them.
-        parts: Vec<&'static str>,
+        /// Where, by path.
+        parts: Vec<String>,
     },
 }
 
@@ -255,6 +255,7 @@ mod tests {
         let prices = PricesConfig::default().load().unwrap();
         assert_eq!(prices.as_of.len(), "2025-10-01".len());
         assert!(prices.aws.core > 0.0 && prices.local.core == 0.0);
+        assert!([&prices.aws, &prices.azure, &prices.gcp].iter().all(|cloud| cloud.regions.len() == 6));
     }
 
     #[test]
@@ -267,7 +268,7 @@ mod tests {
         assert!((config.load().unwrap().aws.core - 0.02).abs() < f64::EPSILON);
         std::fs::write(&file, LIST_PRICES.replace("core = 0.0336", "core = -1.0")).unwrap();
         let error = config.load().unwrap_err().to_string();
-        assert!(error.ends_with(": aws"), "{error}");
+        assert!(error.ends_with(": aws.core"), "{error}");
         std::fs::write(&file, LIST_PRICES.replace("[gcp]", "[gpc]")).unwrap();
         assert!(matches!(config.load(), Err(PriceTableError::Malformed { .. })));
     }

@@ -28,7 +28,7 @@ mod telemetry;
 pub use config::{Config, PriceTableError};
 pub use effects::{Effects, Installation};
 
-use domain::{choose::choose, demands::Demands};
+use domain::{choose::choose, demands::Demands, surroundings};
 use slipway_bus::{Bus, Principal};
 use slipway_kernel::{InfrastructureChosen, Service, spec::Spec};
 use slipway_runtime::Frame;
@@ -64,5 +64,23 @@ pub async fn preview(
 ) -> Result<InfrastructureChosen, PriceTableError> {
     let installation = Installation::new(config.clone(), data_dir.to_owned())?;
     let surroundings = installation.surroundings(&spec.placement()).await;
+    Ok(choose(&Demands::of(spec), &surroundings))
+}
+
+/// What would be chosen for `spec` where `earlier` was chosen, with the price table of `config`; changes nothing (`slipway explain --with`).
+/// The machine and the executors are those of the earlier choice, as far as its fact tells; the rest is as it is here and now.
+///
+/// # Errors
+/// When the price table cannot be read.
+pub async fn replay(
+    config: &Config,
+    data_dir: &std::path::Path,
+    spec: &Spec,
+    earlier: &InfrastructureChosen,
+) -> Result<InfrastructureChosen, PriceTableError> {
+    let installation = Installation::new(config.clone(), data_dir.to_owned())?;
+    let mut surroundings = installation.surroundings(&spec.placement()).await;
+    surroundings.machine = earlier.machine.clone();
+    surroundings.executors = surroundings::executors_of(earlier);
     Ok(choose(&Demands::of(spec), &surroundings))
 }

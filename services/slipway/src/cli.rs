@@ -372,6 +372,10 @@ pub struct ExplainArgs {
     /// The generation; the newest if absent.
     #[arg(long, value_name = "N")]
     pub generation: Option<u32>,
+    /// Tell too where it would run with these prices: a file like the provisioner's `prices.toml`, with regions, GPUs and quotas. The machine and
+    /// the executors are those of the choice; regions, regimes and access are as `slipway plan` finds them here.
+    #[arg(long, value_name = "FILE")]
+    pub with: Option<PathBuf>,
 }
 
 /// Flags of `diff`.

@@ -1,7 +1,8 @@
 //! Requests into batches, on a fixed pool of OS threads.
 //!
-//! Kernels never run on the async runtime: a run takes as long as it takes, and while it does nothing else on its thread
-//! moves. Callers wait asynchronously; the threads wait on a condition.
+//! Kernels do not run on the async runtime: a run takes as long as it takes, and while it does nothing else on its thread
+//! moves. Callers wait asynchronously; the threads wait on a condition. But where requests come seldom and a run is known to take less than
+//! waking a thread and being woken by it, the caller's thread runs it ([`BatcherOptions::at_once`]).
 //!
 //! - The queue is bounded in requests and in bytes; beyond that a request is refused at once, which costs nothing, instead
 //!   of timing out later, which costs a run.
@@ -35,7 +36,7 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
-use queue::Queue;
+use queue::{Entered, Queue};
 
 /// Stack of a pool thread. Engines recurse over graphs while they plan for a new shape; the default of 2 MiB is close for
 /// deep ones.
@@ -56,6 +57,9 @@ pub struct BatcherOptions {
     pub threads: usize,
     /// Whether each of them is kept on a core of its own.
     pub pinned: bool,
+    /// What is expected to run no longer than this is run where it was submitted, if nothing waits and the model is idle most of the time; zero:
+    /// nothing is. Only for models whose runs depend on their rows alone.
+    pub at_once: Duration,
 }
 
 /// A request that fits the model.
@@ -139,6 +143,7 @@ pub enum Unanswered {
 #[derive(Debug)]
 pub struct Batcher {
     queue: Arc<Queue>,
+    model: Arc<dyn Model>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -159,7 +164,8 @@ impl Batcher {
         };
         let options = BatcherOptions { threads: options.threads.max(1), ..options };
         let queue = Arc::new(Queue::new(limits, options, pace, metrics));
-        let mut batcher = Self { queue: Arc::clone(&queue), threads: Vec::with_capacity(options.threads) };
+        let threads = Vec::with_capacity(options.threads);
+        let mut batcher = Self { queue: Arc::clone(&queue), model: Arc::clone(model), threads };
         for index in 0..options.threads {
             let (queue, model) = (Arc::clone(&queue), Arc::clone(model));
             // On an error the threads started so far end with `batcher`.
@@ -178,12 +184,17 @@ impl Batcher {
         Ok(batcher)
     }
 
-    /// Takes a request in. The future resolves when it has run; dropping the future cancels it.
+    /// Takes a request in. The future resolves when it has run; dropping the future cancels it. A run of [`BatcherOptions::at_once`] is over
+    /// when this returns.
     ///
     /// # Errors
     /// [`Refused`], at once.
     pub fn submit(&self, work: Work) -> Result<Pending, Refused> {
-        self.queue.push(work, Instant::now()).map(Pending)
+        let Entered { reply, at_once } = self.queue.push(work, Instant::now())?;
+        if let Some(batch) = at_once {
+            pool::run(&self.queue, self.model.as_ref(), batch);
+        }
+        Ok(Pending(reply))
     }
 
     /// Its bounds and pace.

@@ -29,6 +29,15 @@ pub(super) struct Batch {
     pub(super) taken: Instant,
 }
 
+/// A request that was let in.
+#[derive(Debug)]
+pub(super) struct Entered {
+    /// Where its answer will be.
+    pub(super) reply: oneshot::Receiver<Result<Computed, Unanswered>>,
+    /// The request itself where it is not to wait: whoever brought it runs it.
+    pub(super) at_once: Option<Batch>,
+}
+
 /// A request in the queue.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -108,11 +117,7 @@ impl Queue {
         self.limits.max_rows
     }
 
-    pub(super) fn push(
-        &self,
-        work: Work,
-        now: Instant,
-    ) -> Result<oneshot::Receiver<Result<Computed, Unanswered>>, Refused> {
+    pub(super) fn push(&self, work: Work, now: Instant) -> Result<Entered, Refused> {
         if work.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(Refused::Late);
         }
@@ -129,15 +134,28 @@ impl Queue {
         // Of equal turns the earlier one is first; mostly the place is the last.
         let place = state.jobs.iter().rposition(|job| job.turn_us <= turn_us).map_or(0, |before| before + 1);
         self.check_time(&state, &work, place, now)?;
-        state.bytes += bytes;
         if let Some(pace) = &mut state.pace {
             pace.came(work.rows, now_us);
         }
-        state.jobs.insert(place, Job { work, enqueued: now, reply, row_shapes, bytes, turn_us });
+        let at_once = self.runs_at_once(&state, &work);
+        let job = Job { work, enqueued: now, reply, row_shapes, bytes, turn_us };
+        if at_once {
+            return Ok(Entered { reply: receiver, at_once: Some(self.begin(&mut state, vec![job], now)) });
+        }
+        state.bytes += bytes;
+        state.jobs.insert(place, job);
         self.metrics.queue_requests.inc();
         drop(state);
         self.changed.notify_one();
-        Ok(receiver)
+        Ok(Entered { reply: receiver, at_once: None })
+    }
+
+    /// Whether its run would be over before a thread that sleeps is awake, with nobody before it, and few who will want to share it.
+    fn runs_at_once(&self, state: &State, work: &Work) -> bool {
+        let free = state.jobs.is_empty() && state.running.len() < self.options.threads;
+        let fits = !work.alone && work.rows <= self.limits.max_rows;
+        free && fits
+            && state.pace.as_ref().is_some_and(|pace| pace.is_seldom_and_brief(work.rows, self.options.at_once))
     }
 
     /// Refuses what there is no room for. In a full queue less urgent requests give way, the last first, if that makes room.
@@ -227,6 +245,11 @@ impl Queue {
                 return None;
             }
             let closing = state.phase == Phase::Closing;
+            if state.running.len() >= self.options.threads && !state.jobs.is_empty() {
+                // Somebody who brought a request runs it, and tells when that is done.
+                self.changed.wait(&mut state);
+                continue;
+            }
             let State { jobs, pace, .. } = &mut *state;
             let waiting: Vec<Waiting<'_>> = jobs
                 .iter()
@@ -278,9 +301,6 @@ impl Queue {
     }
 
     fn take(&self, state: &mut State, positions: &[usize], now: Instant) -> Batch {
-        if let Some(pace) = &mut state.pace {
-            pace.begins(self.micros(now));
-        }
         let mut batch = Vec::with_capacity(positions.len());
         let jobs = std::mem::take(&mut state.jobs);
         for (position, job) in jobs.into_iter().enumerate() {
@@ -296,8 +316,15 @@ impl Queue {
             // One arrival wakes one thread; this one is busy now, so another must see to what is left.
             self.changed.notify_one();
         }
+        self.begin(state, batch, now)
+    }
+
+    fn begin(&self, state: &mut State, jobs: Vec<Job>, now: Instant) -> Batch {
+        if let Some(pace) = &mut state.pace {
+            pace.begins(self.micros(now));
+        }
         state.running.push(now);
-        Batch { jobs: batch, taken: now }
+        Batch { jobs, taken: now }
     }
 
     /// A batch that was taken then has been run.
@@ -305,6 +332,11 @@ impl Queue {
         let mut state = self.lock();
         if let Some(place) = state.running.iter().position(|running| *running == taken) {
             state.running.swap_remove(place);
+        }
+        let waiting = !state.jobs.is_empty();
+        drop(state);
+        if waiting {
+            self.changed.notify_one();
         }
     }
 

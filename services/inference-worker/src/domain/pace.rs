@@ -1,7 +1,17 @@
 //! What the batcher has learnt of its model and its callers, and what follows from it for the batch that is being filled.
 
+use std::time::Duration;
+
 use super::batching::Limits;
 use super::company::{Arrivals, Cost, patience_us};
+
+/// How many runs fit between two requests where a model is idle most of the time. One caller who waits for each answer leaves room for some
+/// six, of which the network has the most; eight callers for two.
+const IDLE: f64 = 4.0;
+/// The longest time between two requests that is told apart, in runs.
+const LONGEST_GAP: f64 = 4.0 * IDLE;
+/// Weight of what was known of the time between requests, against one that is seen now: settled within some ten.
+const REMEMBERED: f64 = 8.0;
 
 /// Learns from every arrival and every run. Times are microseconds of one monotonic clock.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +20,8 @@ pub struct Pace {
     arrivals: Arrivals,
     target_us: Option<u64>,
     last_arrival_us: u64,
+    /// Smoothed time between requests, in microseconds.
+    gap_us: f64,
     watched: Option<Watched>,
 }
 
@@ -26,15 +38,25 @@ impl Pace {
     #[must_use]
     pub const fn new(cost: Cost, target_us: Option<u64>) -> Self {
         let arrivals = Arrivals::NONE;
-        Self { cost, arrivals, target_us, last_arrival_us: 0, watched: None }
+        Self { cost, arrivals, target_us, last_arrival_us: 0, gap_us: 0.0, watched: None }
     }
 
     /// Rows arrived.
     pub fn came(&mut self, rows: usize, now_us: u64) {
+        // A pause says that requests come seldom, and not how seldom: after it the pace must be found again within some ten of them.
+        let gap_us = (now_us.saturating_sub(self.last_arrival_us) as f64).min(LONGEST_GAP * self.cost.us(rows));
+        self.gap_us += (gap_us - self.gap_us) / REMEMBERED;
         self.last_arrival_us = now_us;
         if let Some(watched) = &mut self.watched {
             watched.rows += rows;
         }
+    }
+
+    /// Whether so many rows are expected to run no longer than `most`, and requests come so seldom that the model is idle most of the time.
+    #[must_use]
+    pub fn is_seldom_and_brief(&self, rows: usize, most: Duration) -> bool {
+        let us = self.cost.us(rows);
+        us <= most.as_secs_f64() * 1e6 && self.gap_us >= IDLE * us
     }
 
     /// The limits that hold now, never beyond those that are configured.
@@ -113,6 +135,29 @@ mod tests {
         // They came: one more would save the four 25 us, and takes 37 to come.
         pace.came(3, now + 60);
         assert_eq!(pace.until_us(4, now + 60), now + 60);
+    }
+
+    #[test]
+    fn requests_that_come_seldom_are_told_from_those_that_come_on_each_others_heels() {
+        let brief = |pace: &Pace| pace.is_seldom_and_brief(1, Duration::from_micros(200));
+        let (mut pace, mut now) = (pace(None), 0);
+        assert!(!brief(&pace), "nothing is known yet");
+        let mut come = |pace: &mut Pace, gap: u64| {
+            for _ in 0..20 {
+                now += gap;
+                pace.came(1, now);
+            }
+        };
+        come(&mut pace, 600);
+        assert!(brief(&pace));
+        assert!(!pace.is_seldom_and_brief(8, Duration::from_micros(150)), "eight rows take 180 us");
+        come(&mut pace, 200);
+        assert!(!brief(&pace));
+        // After a pause of a minute the pace is found again as fast.
+        come(&mut pace, 60_000_000);
+        assert!(brief(&pace));
+        come(&mut pace, 200);
+        assert!(!brief(&pace));
     }
 
     #[test]

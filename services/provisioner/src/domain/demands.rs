@@ -90,6 +90,13 @@ impl Demands {
         f64::from(self.cpu.0) / 1_000.0 * f64::from(workers)
     }
 
+    /// Gibibytes of memory that `workers` workers need.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a price needs no more than 52 bits of bytes")]
+    pub fn memory_gib(&self, workers: u32) -> f64 {
+        self.memory_bytes(workers) as f64 / f64::from(1 << 30)
+    }
+
     /// Bytes of memory that `workers` workers need.
     #[must_use]
     pub fn memory_bytes(&self, workers: u32) -> u64 {

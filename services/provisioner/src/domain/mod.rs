@@ -3,6 +3,7 @@
 //! [`due::due`] says what is to be done for a deployment, [`choose::choose`] decides where it shall run.
 
 pub mod choose;
+pub mod clouds;
 pub mod cluster;
 pub mod demands;
 pub mod due;

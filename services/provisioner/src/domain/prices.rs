@@ -1,5 +1,6 @@
-//! What infrastructure costs: a table with a date, given as data.
+//! What infrastructure costs, and where it is to be had: a table with a date, given as data.
 
+use super::clouds::{Cloud, is_price};
 use super::demands::Demands;
 use serde::{Deserialize, Serialize};
 use slipway_kernel::spec::Target;
@@ -17,14 +18,14 @@ pub struct Prices {
     pub local: UnitPrices,
     /// A cluster that is there.
     pub kubernetes: UnitPrices,
-    /// Amazon.
-    pub aws: UnitPrices,
-    /// Microsoft.
-    pub azure: UnitPrices,
-    /// Google.
-    pub gcp: UnitPrices,
     /// Own servers.
     pub bare_metal: UnitPrices,
+    /// Amazon.
+    pub aws: Cloud,
+    /// Microsoft.
+    pub azure: Cloud,
+    /// Google.
+    pub gcp: Cloud,
 }
 
 /// Prices an hour.
@@ -41,55 +42,40 @@ pub struct UnitPrices {
     pub control_plane: f64,
 }
 
-const GIBIBYTE: f64 = 1_073_741_824.0;
-
 impl UnitPrices {
     /// What `workers` workers cost an hour.
     #[must_use]
     pub fn per_hour(&self, demands: &Demands, workers: u32) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "a price needs no more than 52 bits of bytes")]
-        let gibibytes = demands.memory_bytes(workers) as f64 / GIBIBYTE;
         self.core * demands.cores(workers)
-            + self.memory_gib * gibibytes
+            + self.memory_gib * demands.memory_gib(workers)
             + self.gpu * f64::from(demands.gpus(workers))
             + self.control_plane
     }
 
     fn is_sane(&self) -> bool {
-        [self.core, self.memory_gib, self.gpu, self.control_plane]
-            .iter()
-            .all(|price| price.is_finite() && (0.0..=100_000.0).contains(price))
+        [self.core, self.memory_gib, self.gpu, self.control_plane].into_iter().all(is_price)
     }
 }
 
 impl Prices {
-    /// The prices of a target.
+    /// The prices of a place of one's own.
     #[must_use]
-    pub const fn of(&self, target: Target) -> UnitPrices {
+    pub const fn own(&self, target: Target) -> UnitPrices {
         match target {
             Target::Kubernetes => self.kubernetes,
-            Target::Aws => self.aws,
-            Target::Azure => self.azure,
-            Target::Gcp => self.gcp,
             Target::BareMetal => self.bare_metal,
-            Target::Local | Target::Auto => self.local,
+            _ => self.local,
         }
     }
 
-    /// The names of the parts that hold a price which is no amount (negative, infinite, beyond 100,000 an hour).
+    /// What makes no sense in the table, by path: a price that is no amount (negative, infinite, beyond 100,000 an hour), a name that is
+    /// there twice or means nothing.
     #[must_use]
-    pub fn insane(&self) -> Vec<&'static str> {
-        [
-            ("local", self.local),
-            ("kubernetes", self.kubernetes),
-            ("aws", self.aws),
-            ("azure", self.azure),
-            ("gcp", self.gcp),
-            ("bare-metal", self.bare_metal),
-        ]
-        .into_iter()
-        .filter_map(|(name, prices)| (!prices.is_sane()).then_some(name))
-        .collect()
+    pub fn insane(&self) -> Vec<String> {
+        let own = [("local", self.local), ("kubernetes", self.kubernetes), ("bare-metal", self.bare_metal)];
+        let own = own.into_iter().filter(|(_, prices)| !prices.is_sane()).map(|(name, _)| name.to_owned());
+        let clouds = [("aws", &self.aws), ("azure", &self.azure), ("gcp", &self.gcp)];
+        own.chain(clouds.into_iter().flat_map(|(name, cloud)| cloud.insane(name))).collect()
     }
 }
 
@@ -101,7 +87,7 @@ pub(crate) mod tests {
 
     /// A table with round figures.
     pub(crate) fn round() -> Prices {
-        let cloud = UnitPrices { core: 0.03, memory_gib: 0.004, gpu: 1.0, control_plane: 0.1 };
+        let cloud = crate::domain::clouds::tests::round();
         let own = UnitPrices { core: 0.01, memory_gib: 0.001, gpu: 0.5, control_plane: 0.0 };
         let free = UnitPrices { core: 0.0, memory_gib: 0.0, gpu: 0.0, control_plane: 0.0 };
         Prices {
@@ -109,26 +95,27 @@ pub(crate) mod tests {
             currency: "USD".to_owned(),
             local: free,
             kubernetes: own,
-            aws: cloud,
-            azure: cloud,
-            gcp: cloud,
             bare_metal: own,
+            aws: cloud.clone(),
+            azure: cloud.clone(),
+            gcp: cloud,
         }
     }
 
     #[test]
     fn an_hour_costs_its_cores_memory_gpus_and_control_plane() {
         let demands = Demands { cpu: CpuMillis(2_000), memory: ByteSize(4 << 30), gpu: Gpu::Required, ..modest() };
-        let cost = round().aws.per_hour(&demands, 2);
+        let prices = UnitPrices { core: 0.03, memory_gib: 0.004, gpu: 1.0, control_plane: 0.1 };
+        let cost = prices.per_hour(&demands, 2);
         assert!((cost - (0.03 * 4.0 + 0.004 * 8.0 + 2.0 + 0.1)).abs() < 1e-9, "{cost}");
     }
 
     #[test]
     fn a_price_that_is_no_amount_is_named() {
         let mut prices = round();
-        prices.gcp.gpu = -1.0;
+        prices.gcp.memory_gib = -1.0;
         prices.bare_metal.core = f64::NAN;
-        assert_eq!(prices.insane(), ["gcp", "bare-metal"]);
+        assert_eq!(prices.insane(), ["bare-metal", "gcp.memory_gib"]);
         assert!(round().insane().is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! What is there to choose from: an input of the decision, found by the shell and by configuration.
 
 use super::prices::Prices;
-use slipway_kernel::{GpuFacts, MachineFacts, Span, spec::Target};
+use slipway_kernel::{GpuFacts, InfrastructureChosen, MachineFacts, Span, spec::Target};
 
 /// Everything the choice knows beside the spec.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +95,7 @@ impl Surroundings {
     #[must_use]
     pub fn access(&self, target: Target) -> Access {
         let executable = self.executors.contains(&target);
-        let missing = if executable { "" } else { "; this installation has no executor for it" };
+        let missing = if executable { String::new() } else { format!("; {NO_EXECUTOR}") };
         let (reachable, found) = match target {
             Target::Local | Target::Auto => (true, "always there".to_owned()),
             Target::Kubernetes if executable => (true, "workers are kept there".to_owned()),
@@ -107,6 +107,19 @@ impl Surroundings {
         };
         Access { executable, reachable, note: format!("access: {found}{missing}") }
     }
+}
+
+/// Said of a candidate that this installation cannot make ready.
+const NO_EXECUTOR: &str = "this installation has no executor for it";
+
+/// The targets that the installation which chose so could carry out.
+#[must_use]
+pub fn executors_of(chosen: &InfrastructureChosen) -> Vec<Target> {
+    let has_one = |target: &Target| {
+        let candidate = chosen.candidates.iter().find(|candidate| candidate.target == name(*target));
+        candidate.is_some_and(|candidate| !candidate.reasons.iter().any(|reason| reason.contains(NO_EXECUTOR)))
+    };
+    TARGETS.into_iter().filter(has_one).collect()
 }
 
 fn found(reach: Option<&String>, otherwise: &str) -> (bool, String) {
@@ -163,6 +176,8 @@ pub(crate) mod tests {
         assert!(surroundings.access(Target::Local).executable);
         assert!(!surroundings.access(Target::Aws).reachable);
         surroundings.executors = vec![Target::Kubernetes];
+        let chosen = crate::domain::choose::choose(&crate::domain::demands::tests::modest(), &surroundings);
+        assert_eq!(executors_of(&chosen), [Target::Kubernetes]);
         assert_eq!(surroundings.access(Target::Kubernetes).note, "access: workers are kept there");
         assert!(!surroundings.access(Target::Local).executable);
     }

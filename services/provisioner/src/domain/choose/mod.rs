@@ -6,15 +6,19 @@
 //! explicit target excludes all others, and is itself excluded only by hard facts.
 
 pub mod candidates;
+pub mod closest;
 pub mod offer;
 pub mod rules;
 pub mod scores;
 
 use super::{
     demands::Demands,
-    surroundings::{Access, Surroundings, name},
+    surroundings::{Access, Surroundings, TARGETS, name},
 };
 use slipway_kernel::{Candidate, InfrastructureChosen, spec::Target};
+
+/// Said of a candidate that no change of the spec makes eligible.
+const NO_WAY: &str = "nothing that the spec could say makes it eligible";
 
 /// A candidate with what decides its place.
 struct Weighed {
@@ -37,8 +41,10 @@ impl Weighed {
 /// Chooses. The same demands in the same surroundings give the same choice.
 #[must_use]
 pub fn choose(demands: &Demands, surroundings: &Surroundings) -> InfrastructureChosen {
-    let mut weighed: Vec<Weighed> =
-        candidates::offers(demands, surroundings).into_iter().map(|offer| weigh(offer, demands)).collect();
+    let mut weighed: Vec<Weighed> = candidates::offers(demands, surroundings)
+        .into_iter()
+        .map(|offer| weigh(offer, demands, surroundings))
+        .collect();
     // A stable sort: equal scores stay in the order of the offers.
     weighed.sort_by(|a, b| a.group().cmp(&b.group()).then(b.candidate.score.total_cmp(&a.candidate.score)));
     let (target, reason) = verdict(&weighed, demands, surroundings);
@@ -51,10 +57,18 @@ pub fn choose(demands: &Demands, surroundings: &Surroundings) -> InfrastructureC
     }
 }
 
-fn weigh(offer: offer::Offer, demands: &Demands) -> Weighed {
+fn weigh(offer: offer::Offer, demands: &Demands, surroundings: &Surroundings) -> Weighed {
     let vetoes = rules::vetoes(&offer, demands);
     let scores::Score { value, mut reasons } = scores::score(&offer, demands);
+    if let offer::Site::Region(why) = &offer.site {
+        reasons.push(format!("region: {why}"));
+    }
     reasons.push(offer.access.note.clone());
+    // Who was not asked for, is not asked what it would take.
+    if !vetoes.is_empty() && vetoes.iter().all(|veto| veto.rule != rules::TARGET) {
+        let way = closest::relaxed(offer.target, demands, surroundings);
+        reasons.push(way.map_or_else(|| NO_WAY.to_owned(), |way| format!("would do with {}", way.said())));
+    }
     let candidate = Candidate {
         target: name(offer.target).to_owned(),
         score: if vetoes.is_empty() { value } else { 0.0 },
@@ -68,7 +82,7 @@ fn weigh(offer: offer::Offer, demands: &Demands) -> Weighed {
 fn verdict(weighed: &[Weighed], demands: &Demands, surroundings: &Surroundings) -> (String, String) {
     let eligible: Vec<&Weighed> = weighed.iter().filter(|w| w.candidate.vetoes.is_empty()).collect();
     let Some(best) = eligible.first() else {
-        return (String::new(), nothing_left(weighed, demands));
+        return (String::new(), nothing_left(weighed, demands, surroundings));
     };
     let chosen = best.candidate.target.clone();
     let score = best.candidate.score;
@@ -93,7 +107,7 @@ fn verdict(weighed: &[Weighed], demands: &Demands, surroundings: &Surroundings) 
     (chosen, reason)
 }
 
-fn nothing_left(weighed: &[Weighed], demands: &Demands) -> String {
+fn nothing_left(weighed: &[Weighed], demands: &Demands, surroundings: &Surroundings) -> String {
     // With an explicit target only that one is of interest: the others are out because they were not asked for.
     let asked = weighed.iter().filter(|w| w.candidate.vetoes.iter().all(|veto| veto.rule != rules::TARGET));
     let reasons: Vec<String> = asked.map(|w| said(&w.candidate)).collect();
@@ -102,7 +116,11 @@ fn nothing_left(weighed: &[Weighed], demands: &Demands) -> String {
     } else {
         "the target asked for does not fulfil the demands"
     };
-    format!("{verdict}: {}", reasons.join(" | "))
+    let closest = closest::closest(TARGETS.into_iter(), demands, surroundings);
+    let closest = closest.map_or_else(String::new, |closest| {
+        format!("; the closest that would do is {} with {}", name(closest.target), closest.said())
+    });
+    format!("{verdict}: {}{closest}", reasons.join(" | "))
 }
 
 fn why_not_executable(weighed: &[Weighed]) -> String {
@@ -115,5 +133,7 @@ fn said(candidate: &Candidate) -> String {
     format!("{}: {}", candidate.target, reasons.join("; "))
 }
 
+#[cfg(test)]
+mod scenarios;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! What a candidate offers, so that rules and scores need not know which one it is.
 
-use crate::domain::surroundings::Access;
+use crate::domain::{clouds::Quota, surroundings::Access};
 use slipway_kernel::{GpuFacts, Span, spec::Target};
 
 /// A candidate with everything the rules and scores ask about.
@@ -8,6 +8,8 @@ use slipway_kernel::{GpuFacts, Span, spec::Target};
 pub struct Offer {
     /// Which one.
     pub target: Target,
+    /// Where of it.
+    pub site: Site,
     /// Where the data could be.
     pub regions: Vec<String>,
     /// The regimes it complies with.
@@ -16,6 +18,8 @@ pub struct Offer {
     pub attest: &'static str,
     /// What there is of cores and memory; `None` = as much as is paid for.
     pub capacity: Option<Capacity>,
+    /// What the account may have.
+    pub quota: Quota,
     /// What there is of GPUs.
     pub gpus: Gpus,
     /// What the network to the clients costs.
@@ -32,6 +36,17 @@ pub struct Offer {
     pub locality: Grade,
     /// Whether this installation could act on it.
     pub access: Access,
+}
+
+/// Where of a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// It is one place.
+    Own,
+    /// This region, and why.
+    Region(String),
+    /// There is no region that may be used.
+    Nowhere,
 }
 
 /// A fixed amount of cores and memory.

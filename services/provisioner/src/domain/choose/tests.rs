@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::{
+    clouds::Quota,
     demands::tests::modest,
     surroundings::{TARGETS, tests::small_machine},
 };
@@ -27,7 +28,8 @@ fn what_can_be_executed_is_preferred_and_the_better_one_is_named() {
     let demands = Demands { elasticity: Elasticity::Bursty, ..modest() };
     let mut here = small_machine();
     here.cloud_latency = Span::millis(1);
-    here.prices.aws = here.prices.local;
+    let aws = &mut here.prices.aws;
+    (aws.core, aws.memory_gib, aws.control_plane) = (0.0, 0.0, 0.0);
     let chosen = choose(&demands, &here);
     assert_eq!(chosen.target, "local");
     assert!(candidate(&chosen, "aws").score > candidate(&chosen, "local").score);
@@ -68,7 +70,8 @@ fn an_explicit_target_that_hard_facts_exclude_leaves_nothing() {
     assert!(!chosen.needs_approval, "there is nothing to approve");
     assert_eq!(
         chosen.reason,
-        "the target asked for does not fulfil the demands: local: a GPU is required and there is none: no NVIDIA driver"
+        "the target asked for does not fulfil the demands: local: a GPU is required and there is none: no NVIDIA driver; the closest that would do \
+         is bare-metal with spec.infrastructure.target auto instead of local, at 0.510 an hour"
     );
 }
 
@@ -141,6 +144,7 @@ prop_compose! {
         cloud in any::<bool>(),
         executors in proptest::sample::subsequence(vec![Target::Local, Target::Kubernetes], 0..=2),
         latency in 0_u64..60,
+        quota in proptest::option::of(0.0..8.0_f64),
     ) -> Surroundings {
         let mut here = small_machine();
         here.machine.cores = cores;
@@ -156,6 +160,7 @@ prop_compose! {
         here.reach.kubernetes = kubernetes.then(|| "a kubeconfig".to_owned());
         here.executors = executors;
         here.reach.azure = cloud.then(|| "credentials".to_owned());
+        here.prices.gcp.quota = Quota { cores: quota, gpus: quota.map(|cores| cores as u32 / 2) };
         here.cloud_latency = Span::millis(latency);
         here
     }
@@ -228,6 +233,30 @@ proptest! {
         let executors: Vec<&str> = here.executors.iter().map(|target| name(*target)).collect();
         if executors.iter().any(|target| candidate(&chosen, target).vetoes.is_empty()) {
             prop_assert!(executors.contains(&chosen.target.as_str()), "{} of {executors:?}", chosen.target);
+        }
+    }
+
+    #[test]
+    fn cheaper_never_loses_when_all_else_is_equal(demands in any_demands(), here in any_surroundings(), less in 0.0..1.0_f64) {
+        let before = choose(&demands, &here);
+        let mut cheaper = here.clone();
+        for price in [&mut cheaper.prices.aws.core, &mut cheaper.prices.aws.memory_gib, &mut cheaper.prices.aws.control_plane] {
+            *price *= less;
+        }
+        let after = choose(&demands, &cheaper);
+        let place = |chosen: &InfrastructureChosen| chosen.candidates.iter().position(|c| c.target == "aws");
+        prop_assert!(place(&after) <= place(&before));
+        prop_assert!(candidate(&after, "aws").score >= candidate(&before, "aws").score);
+        prop_assert!(before.target != "aws" || after.target == "aws");
+    }
+
+    #[test]
+    fn what_would_do_does(demands in any_demands(), here in any_surroundings()) {
+        for target in TARGETS {
+            let Some(relaxed) = closest::relaxed(target, &demands, &here) else { continue };
+            let chosen = choose(&relaxed.demands, &here);
+            prop_assert_eq!(&candidate(&chosen, name(target)).vetoes, &[]);
+            prop_assert_eq!(relaxed.changes.is_empty(), candidate(&choose(&demands, &here), name(target)).vetoes.is_empty());
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::ATTEST_OWN;
 use crate::domain::{
-    choose::offer::{Gpus, Grade, Offer},
+    choose::offer::{Gpus, Grade, Offer, Site},
+    clouds::Quota,
     demands::{ArtifactPlace, Demands},
     surroundings::Surroundings,
 };
@@ -15,13 +16,15 @@ const COMMON_GPU_BYTES: u64 = 80_000_000_000;
 #[must_use]
 pub fn offer(demands: &Demands, surroundings: &Surroundings) -> Offer {
     let place = &surroundings.bare_metal;
-    let prices = surroundings.prices.of(Target::BareMetal);
+    let prices = surroundings.prices.own(Target::BareMetal);
     Offer {
         target: Target::BareMetal,
+        site: Site::Own,
         regions: place.regions.clone(),
         compliance: place.compliance.clone(),
         attest: ATTEST_OWN,
         capacity: None,
+        quota: Quota::default(),
         gpus: Gpus::Rented(COMMON_GPU_BYTES),
         latency: place.latency,
         cost_per_hour: prices.per_hour(demands, demands.workers),

@@ -2,7 +2,8 @@
 
 use super::ATTEST_OWN;
 use crate::domain::{
-    choose::offer::{Gpus, Grade, Offer},
+    choose::offer::{Gpus, Grade, Offer, Site},
+    clouds::Quota,
     demands::{ArtifactPlace, Demands},
     surroundings::{ClusterGpus, Surroundings},
 };
@@ -15,13 +16,15 @@ const LARGEST_GPU_BYTES: u64 = 141_000_000_000;
 #[must_use]
 pub fn offer(demands: &Demands, surroundings: &Surroundings) -> Offer {
     let place = &surroundings.kubernetes;
-    let prices = surroundings.prices.of(Target::Kubernetes);
+    let prices = surroundings.prices.own(Target::Kubernetes);
     Offer {
         target: Target::Kubernetes,
+        site: Site::Own,
         regions: place.regions.clone(),
         compliance: place.compliance.clone(),
         attest: ATTEST_OWN,
         capacity: None,
+        quota: Quota::default(),
         gpus: match &surroundings.kubernetes_gpus {
             ClusterGpus::Seen(gpus) if gpus.is_empty() => {
                 Gpus::None(

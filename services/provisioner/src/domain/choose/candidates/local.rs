@@ -2,7 +2,8 @@
 
 use super::ATTEST_OWN;
 use crate::domain::{
-    choose::offer::{Capacity, Gpus, Grade, Offer},
+    choose::offer::{Capacity, Gpus, Grade, Offer, Site},
+    clouds::Quota,
     demands::{ArtifactPlace, Demands},
     surroundings::Surroundings,
 };
@@ -12,10 +13,11 @@ use slipway_kernel::spec::Target;
 #[must_use]
 pub fn offer(demands: &Demands, surroundings: &Surroundings) -> Offer {
     let machine = &surroundings.machine;
-    let prices = surroundings.prices.of(Target::Local);
+    let prices = surroundings.prices.own(Target::Local);
     let cores = f64::from(machine.cores);
     Offer {
         target: Target::Local,
+        site: Site::Own,
         regions: surroundings.local.regions.clone(),
         compliance: surroundings.local.compliance.clone(),
         attest: ATTEST_OWN,
@@ -24,6 +26,7 @@ pub fn offer(demands: &Demands, surroundings: &Surroundings) -> Offer {
             cores_of_machine: cores,
             memory_bytes: machine.memory_bytes,
         }),
+        quota: Quota::default(),
         gpus: if machine.gpus.is_empty() {
             Gpus::None(machine.gpu_note.clone())
         } else {

@@ -1,6 +1,6 @@
 //! A fixed place has so many cores and so much memory.
 
-use super::{Demands, Offer, Veto, veto as excluded};
+use super::{Change, Demands, Offer, Veto, fewer, smaller, times, veto as excluded};
 use slipway_kernel::ByteSize;
 
 /// Excludes what the first workers do not fit into. Memory is never promised twice: who has none left is killed, whereas
@@ -22,6 +22,20 @@ pub fn veto(offer: &Offer, demands: &Demands) -> Option<Veto> {
     }
     (!reasons.is_empty())
         .then(|| excluded("capacity", format!("{}; lower spec.resources or spec.scale.min", reasons.join("; "))))
+}
+
+/// A smaller worker, or fewer of them.
+pub fn relax(offer: &Offer, demands: &mut Demands) -> Option<Change> {
+    let capacity = offer.capacity?;
+    if demands.cores(1) > capacity.cores_of_machine {
+        return smaller(demands, capacity.cores_of_machine);
+    }
+    if demands.memory.0 > capacity.memory_bytes {
+        let from = std::mem::replace(&mut demands.memory, ByteSize(capacity.memory_bytes));
+        return (demands.memory.0 > 0).then(|| Change::new("spec.resources.memory", from, demands.memory));
+    }
+    let by_memory = u32::try_from(capacity.memory_bytes / demands.memory.0.max(1)).unwrap_or(u32::MAX);
+    fewer(demands, times(capacity.cores, demands.cores(1)).min(by_memory))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Regimes to comply with. `air-gapped` is one of them: no part may depend on a network outside.
 
-use super::{Demands, Offer, Veto, veto as excluded};
+use super::{Change, Demands, Offer, Veto, veto as excluded};
 
 /// Excludes what lacks a regime.
 #[must_use]
@@ -9,6 +9,14 @@ pub fn veto(offer: &Offer, demands: &Demands) -> Option<Veto> {
     let missing: Vec<&str> = demands.compliance.iter().filter(lacking).map(String::as_str).collect();
     (!missing.is_empty())
         .then(|| excluded("compliance", format!("not attested here: {}; {}", missing.join(", "), offer.attest)))
+}
+
+/// Without the regimes that are lacking.
+pub fn relax(offer: &Offer, demands: &mut Demands) -> Option<Change> {
+    let from = demands.compliance.join(", ");
+    demands.compliance.retain(|regime| offer.compliance.contains(regime));
+    let to = if demands.compliance.is_empty() { "none".to_owned() } else { demands.compliance.join(", ") };
+    Some(Change::new("spec.infrastructure.compliance", from, to))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A GPU is required: where there is none, or none large enough, or too few, the model cannot run.
 
-use super::{Demands, Offer, Veto, veto as excluded};
+use super::{Change, Demands, Offer, Veto, fewer, veto as excluded};
 use crate::domain::choose::offer::Gpus;
 use slipway_kernel::{ByteSize, GpuFacts, spec::Gpu};
 
@@ -37,6 +37,25 @@ fn described(gpu: &GpuFacts) -> String {
         0 => gpu.name.clone(),
         bytes => format!("{} with {}", gpu.name, ByteSize(bytes)),
     }
+}
+
+/// Smaller ones, fewer workers, or none.
+pub fn relax(offer: &Offer, demands: &mut Demands) -> Option<Change> {
+    let mut sizes: Vec<u64> = match &offer.gpus {
+        Gpus::None(_) => Vec::new(),
+        Gpus::Rented(largest) => vec![*largest; demands.workers as usize],
+        Gpus::These(gpus) => gpus.iter().map(|gpu| gpu.memory_bytes).collect(),
+    };
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    let Some(smallest) = sizes.get((demands.workers as usize).saturating_sub(1)) else {
+        if sizes.is_empty() {
+            demands.gpu = Gpu::Optional;
+            return Some(Change::new("spec.infrastructure.gpu", "required", "optional"));
+        }
+        return fewer(demands, u32::try_from(sizes.len()).unwrap_or(u32::MAX));
+    };
+    let from = std::mem::replace(&mut demands.gpu_memory, ByteSize(*smallest));
+    Some(Change::new("spec.resources.gpuMemory", from, demands.gpu_memory))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The data may only be in certain regions.
 
-use super::{Demands, Offer, Veto, listed, veto as excluded};
+use super::{Change, Demands, Offer, Veto, listed, veto as excluded};
 
 /// Excludes what lies elsewhere, or does not say where it lies.
 #[must_use]
@@ -13,6 +13,13 @@ pub fn veto(offer: &Offer, demands: &Demands) -> Option<Veto> {
             format!("the data must be in {wanted}; this is in: {}; {}", listed(&offer.regions), offer.attest),
         )
     })
+}
+
+/// One region more; who is nowhere cannot be allowed.
+pub fn relax(offer: &Offer, demands: &mut Demands) -> Option<Change> {
+    let from = demands.residency.join(", ");
+    demands.residency.push(offer.regions.first()?.clone());
+    Some(Change::new("spec.infrastructure.residency", from, demands.residency.join(", ")))
 }
 
 #[cfg(test)]

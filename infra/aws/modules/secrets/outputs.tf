@@ -1,0 +1,9 @@
+output "prefix" {
+  description = "What names of secrets of the installation begin with."
+  value       = "${var.name}/"
+}
+
+output "key" {
+  description = "ARN of the key that they are to be encrypted with."
+  value       = aws_kms_key.this.arn
+}

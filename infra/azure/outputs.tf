@@ -1,0 +1,68 @@
+# The same in all clouds: the provisioner reads these and nothing else.
+
+output "cluster" {
+  description = "The cluster: name, address and certificate (base64 of PEM) of its API server, version."
+  value       = module.cluster.cluster
+}
+
+output "credential" {
+  description = "The command that prints a short-lived credential for the API server, as kubeconfig calls it (`exec`)."
+  value = {
+    api_version = "client.authentication.k8s.io/v1beta1"
+    command     = "kubelogin"
+    # The id is that of the API servers of all clusters of the vendor, in every tenant.
+    args = ["get-token", "--login", "azurecli", "--server-id", "6dae42f8-4368-4678-94ff-3960e28e3630"]
+  }
+}
+
+output "network" {
+  description = "The network: its id, its block, and the ids of the private subnets by zone."
+  value = {
+    id              = module.network.id
+    address_space   = var.address_space
+    private_subnets = module.network.private_subnets
+  }
+}
+
+output "node_pools" {
+  description = "The pools by name, with the labels and taints of their nodes."
+  value       = local.node_pools
+}
+
+output "storage_classes" {
+  description = "Storage classes to make in the cluster, by what they are for: `ephemeral` and `persistent`, both encrypted."
+  value       = module.storage.classes
+}
+
+output "buckets" {
+  description = "Where artifacts and results lie, as URIs."
+  value       = { artifacts = module.storage.artifacts.uri, results = module.storage.results.uri }
+}
+
+output "registry" {
+  description = "Where images of the installation lie."
+  value       = module.registry.url
+}
+
+output "secrets" {
+  description = "The store of secrets for External Secrets: its provider, the prefix of their names, what the provider wants to know besides."
+  value       = { provider = "azure", prefix = module.secrets.prefix, settings = { vault_url = module.secrets.vault.uri } }
+}
+
+output "identities" {
+  description = "What each workload's service account must bear, by workload; where it is empty the cloud knows the account by its name."
+  value       = module.identity.service_accounts
+
+  # Who is told of it may use it.
+  depends_on = [module.identity]
+}
+
+output "telemetry" {
+  description = "Where logs go: the kind of the store and its name."
+  value       = { logs = { kind = "log-analytics", name = module.telemetry.workspace.name } }
+}
+
+output "regional" {
+  description = "Where it is."
+  value       = { cloud = "azure", region = var.region, zones = var.zones }
+}

@@ -1,0 +1,14 @@
+variable "name" {
+  description = "Name of the installation."
+  type        = string
+}
+
+variable "project" {
+  description = "Id of the project."
+  type        = string
+}
+
+variable "region" {
+  description = "The region."
+  type        = string
+}

@@ -1,0 +1,72 @@
+# The same in all clouds: the provisioner reads these and nothing else.
+
+output "cluster" {
+  description = "The cluster: name, address and certificate (base64 of PEM) of its API server, version."
+  value       = module.cluster.cluster
+}
+
+output "credential" {
+  description = "The command that prints a short-lived credential for the API server, as kubeconfig calls it (`exec`)."
+  value = {
+    api_version = "client.authentication.k8s.io/v1beta1"
+    command     = "gke-gcloud-auth-plugin"
+    args        = []
+  }
+}
+
+output "network" {
+  description = "The network: its id, its block, and the ids of the private subnets by zone: here one, which spans them."
+  value = {
+    id              = module.network.id
+    address_space   = var.address_space
+    private_subnets = module.network.private_subnets
+  }
+}
+
+output "node_pools" {
+  description = "The pools by name, with the labels and taints of their nodes."
+  value       = module.layout.node_pools
+}
+
+output "storage_classes" {
+  description = "Storage classes to make in the cluster, by what they are for: `ephemeral` and `persistent`, both encrypted."
+  value       = module.storage.classes
+}
+
+output "buckets" {
+  description = "Where artifacts and results lie, as URIs."
+  value       = { artifacts = "gs://${module.storage.artifacts}", results = "gs://${module.storage.results}" }
+}
+
+output "registry" {
+  description = "Where images of the installation lie."
+  value       = module.registry.url
+}
+
+output "secrets" {
+  description = "The store of secrets for External Secrets: its provider, the prefix of their names, what the provider wants to know besides."
+  value       = { provider = "gcp", prefix = module.secrets.prefix, settings = { project = var.project } }
+}
+
+output "identities" {
+  description = "What each workload's service account must bear, by workload; where it is empty the account may use nothing of the cloud."
+  value = {
+    for name, _ in var.workloads : name => {
+      annotations = contains(keys(module.identity.accounts), name) ? { "iam.gke.io/gcp-service-account" = module.identity.accounts[name] } : {}
+      labels      = {}
+    }
+  }
+
+  # Who is told of it may use it.
+  depends_on = [module.identity]
+}
+
+output "telemetry" {
+  description = "Where logs go: the kind of the store and its name."
+  value       = { logs = { kind = "cloud-logging", name = module.telemetry.log_bucket } }
+}
+
+output "regional" {
+  description = "Where it is."
+  value       = { cloud = "gcp", region = var.region, zones = var.zones }
+}
