@@ -5,7 +5,7 @@ CARGO ?= cargo
 # the two cores of a small machine on itself, and the demo measures.
 SLIPWAY = $(CARGO) run --locked --release --quiet --package slipway --
 
-.PHONY: help tools build demo test faults fuzz models gpu-check check fmt lint bench bench-overload bench-worker bench-queue bench-inference kubernetes-tools test-kubernetes lint-chart clean
+.PHONY: help tools build demo test faults fuzz models gpu-check check fmt lint bench bench-overload bench-worker bench-queue bench-inference kubernetes-tools test-kubernetes lint-chart test-infra clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ lint-chart:  ## helm lint, kubernetes-validate, trivy and checkov on everything 
 	@infra/tools/install.sh python-manifests
 	@tests/kubernetes/tools/build helm trivy
 	.tools/bin/python-manifests -B tests/kubernetes/lint/check
+
+test-infra:  ## the modules of infra/ without a cloud: their own tests, tofu fmt, trivy, checkov; a minute; needs Go the first time
+	@infra/tools/install.sh python-manifests
+	@tests/kubernetes/tools/build trivy tofu
+	.tools/bin/python-manifests -B tests/infra/check
 
 gpu-check: build  ## which GPU and engines of it there are, or why none; with one, its numbers beside those of the CPU
 	@$(SLIPWAY) inference-worker --engines

@@ -13,12 +13,12 @@ run "subnets_do_not_overlap_and_fit" {
   command = plan
 
   assert {
-    condition     = output.private_subnets == tomap({ a = "10.64.0.0/18", b = "10.64.64.0/18", c = "10.64.128.0/18" })
+    condition     = jsonencode(output.private_subnets) == jsonencode({ a = "10.64.0.0/18", b = "10.64.64.0/18", c = "10.64.128.0/18" })
     error_message = "private subnets: ${jsonencode(output.private_subnets)}"
   }
 
   assert {
-    condition     = output.public_subnets == tomap({ a = "10.64.192.0/20", b = "10.64.208.0/20", c = "10.64.224.0/20" })
+    condition     = jsonencode(output.public_subnets) == jsonencode({ a = "10.64.192.0/20", b = "10.64.208.0/20", c = "10.64.224.0/20" })
     error_message = "public subnets: ${jsonencode(output.public_subnets)}"
   }
 }
@@ -41,31 +41,31 @@ run "everything_is_tagged" {
   command = plan
 
   assert {
-    condition     = output.tags == tomap({ "owner" = "platform", "slipway-installation" = "slipway", "slipway-managed-by" = "opentofu" })
+    condition     = jsonencode(output.tags) == jsonencode({ "owner" = "platform", "slipway-installation" = "slipway", "slipway-managed-by" = "opentofu" })
     error_message = jsonencode(output.tags)
   }
 }
 
 run "a_name_that_no_cloud_would_take_is_refused" {
-  command         = plan
+  command = plan
   variables { name = "Slipway_1" }
   expect_failures = [var.name]
 }
 
 run "an_address_block_must_begin_where_it_says" {
-  command         = plan
+  command = plan
   variables { address_space = "10.64.0.1/16" }
   expect_failures = [var.address_space]
 }
 
 run "an_address_block_must_hold_the_subnets" {
-  command         = plan
+  command = plan
   variables { address_space = "10.64.0.0/24" }
   expect_failures = [var.address_space]
 }
 
 run "one_zone_is_no_spread" {
-  command         = plan
+  command = plan
   variables { zones = ["a"] }
   expect_failures = [var.zones]
 }
@@ -87,7 +87,7 @@ run "a_pool_that_is_smaller_than_it_is_is_refused" {
 }
 
 run "tags_of_ones_own_do_not_hide_those_of_the_installation" {
-  command         = plan
+  command = plan
   variables { tags = { "slipway-installation" = "other" } }
   expect_failures = [var.tags]
 }

@@ -1,12 +1,14 @@
 """The modules as they are written: HCL read into what they take, call, make and give."""
 
 import re
+import sys
 from functools import cached_property
 from pathlib import Path
 
 import hcl2
 
-INFRA = Path(__file__).resolve().parents[2] / "infra"
+# `check` may be given another copy.
+INFRA = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else Path(__file__).resolve().parents[2] / "infra"
 CLOUDS = ("aws", "azure", "gcp")
 
 

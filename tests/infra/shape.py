@@ -1,9 +1,10 @@
 """What no tool of others knows: that the clouds are alike, that each module is given what it takes and takes nothing in vain."""
 
-from modules import CLOUDS, INFRA, Module, all_of_them, modules, roots
+from modules import CLOUDS, INFRA, Module, all_of_them, bare, modules, roots
 
-# Beside the variables that all have.
+# Beside what all have.
 OWN_VARIABLES = {"gcp": {"project"}}
+OWN_MODULES = {"aws": {"key"}}
 MODULES = {"network", "cluster", "nodes", "identity", "storage", "registry", "secrets", "telemetry", "budget"}
 
 
@@ -15,7 +16,7 @@ def alike():
         wanted = set(first.variables) | OWN_VARIABLES.get(cloud, set())
         yield from differ(f"{cloud}: variables", set(root.variables), wanted)
         yield from differ(f"{cloud}: outputs", set(root.outputs), set(first.outputs))
-        yield from differ(f"{cloud}: modules", {module.folder.name for module in modules(cloud)}, MODULES)
+        yield from differ(f"{cloud}: modules", {module.folder.name for module in modules(cloud)}, MODULES | OWN_MODULES.get(cloud, set()))
         for name in set(root.variables) & set(first.variables):
             if root.default(name) != first.default(name):
                 yield f"{cloud}: {name} is {root.default(name)} by default, {first.default(name)} in {first.name}"
@@ -55,8 +56,9 @@ META = {"source", "version", "providers", "depends_on", "for_each", "count"}
 
 
 def called(module, call, given):
-    source = given["source"].strip('"')
-    called = Module((module.folder / source).resolve())
+    source = given["source"]
+    source = source[0] if isinstance(source, list) else source  # This parser wraps every value.
+    called = Module((module.folder / bare(source)).resolve())
     given = {name for name in given if not name.startswith("__")} - META
     for name in sorted(given - set(called.variables)):
         yield f"{module.name}: {call} is given {name}, which {called.name} does not take"

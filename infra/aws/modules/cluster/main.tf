@@ -1,32 +1,13 @@
 # The API server. It answers inside the network, and outside only to the blocks that are named; nobody is an administrator by having made
 # it; what it stores of secrets is encrypted with a key of the installation; all five kinds of its logs are kept.
 
-data "aws_caller_identity" "this" {}
 data "aws_partition" "this" {}
 
-data "aws_iam_policy_document" "key" {
-  statement {
-    sid       = "AccountDecides"
-    actions   = ["kms:*"]
-    resources = ["*"]
+module "key" {
+  source = "../key"
 
-    principals {
-      type        = "AWS"
-      identifiers = ["arn:${data.aws_partition.this.partition}:iam::${data.aws_caller_identity.this.account_id}:root"]
-    }
-  }
-}
-
-resource "aws_kms_key" "secrets" {
-  description             = "Secrets in the cluster ${var.name}"
-  enable_key_rotation     = true
-  deletion_window_in_days = 30
-  policy                  = data.aws_iam_policy_document.key.json
-}
-
-resource "aws_kms_alias" "secrets" {
-  name          = "alias/${var.name}-cluster"
-  target_key_id = aws_kms_key.secrets.key_id
+  name        = "${var.name}-cluster"
+  description = "Secrets in the cluster ${var.name}"
 }
 
 # EKS would make it by itself, without a key and for ever.
@@ -81,7 +62,7 @@ resource "aws_eks_cluster" "this" {
     resources = ["secrets"]
 
     provider {
-      key_arn = aws_kms_key.secrets.arn
+      key_arn = module.key.arn
     }
   }
 

@@ -1,26 +1,10 @@
 # Images of the installation: scanned when they come, never overwritten, so that a digest and a tag always mean the same.
 
-data "aws_caller_identity" "this" {}
-data "aws_partition" "this" {}
+module "key" {
+  source = "../key"
 
-data "aws_iam_policy_document" "key" {
-  statement {
-    sid       = "AccountDecides"
-    actions   = ["kms:*"]
-    resources = ["*"]
-
-    principals {
-      type        = "AWS"
-      identifiers = ["arn:${data.aws_partition.this.partition}:iam::${data.aws_caller_identity.this.account_id}:root"]
-    }
-  }
-}
-
-resource "aws_kms_key" "this" {
-  description             = "Images of ${var.name}"
-  enable_key_rotation     = true
-  deletion_window_in_days = 30
-  policy                  = data.aws_iam_policy_document.key.json
+  name        = "${var.name}-registry"
+  description = "Images of ${var.name}"
 }
 
 resource "aws_ecr_repository" "this" {
@@ -36,7 +20,7 @@ resource "aws_ecr_repository" "this" {
 
   encryption_configuration {
     encryption_type = "KMS"
-    kms_key         = aws_kms_key.this.arn
+    kms_key         = module.key.arn
   }
 }
 

@@ -5,5 +5,5 @@ output "prefix" {
 
 output "key" {
   description = "ARN of the key that they are to be encrypted with."
-  value       = aws_kms_key.this.arn
+  value       = module.key.arn
 }

@@ -10,25 +10,25 @@ output "results" {
 
 output "key" {
   description = "ARN of the key of volumes and buckets."
-  value       = aws_kms_key.this.arn
+  value       = module.key.arn
 }
 
 output "classes" {
   description = "Storage classes to make in the cluster, by what they are for."
   value = {
     ephemeral = {
-      provisioner          = "ebs.csi.aws.com"
-      reclaim_policy       = "Delete"
-      volume_binding_mode  = "WaitForFirstConsumer"
-      allow_expansion      = true
-      parameters           = { type = "gp3", encrypted = "true", kmsKeyId = aws_kms_key.this.arn }
+      provisioner         = "ebs.csi.aws.com"
+      reclaim_policy      = "Delete"
+      volume_binding_mode = "WaitForFirstConsumer"
+      allow_expansion     = true
+      parameters          = { type = "gp3", encrypted = "true", kmsKeyId = module.key.arn }
     }
     persistent = {
-      provisioner          = "ebs.csi.aws.com"
-      reclaim_policy       = "Retain"
-      volume_binding_mode  = "WaitForFirstConsumer"
-      allow_expansion      = true
-      parameters           = { type = "gp3", encrypted = "true", kmsKeyId = aws_kms_key.this.arn, iops = "6000", throughput = "250" }
+      provisioner         = "ebs.csi.aws.com"
+      reclaim_policy      = "Retain"
+      volume_binding_mode = "WaitForFirstConsumer"
+      allow_expansion     = true
+      parameters          = { type = "gp3", encrypted = "true", kmsKeyId = module.key.arn, iops = "6000", throughput = "250" }
     }
   }
 }

@@ -4,18 +4,7 @@ data "aws_caller_identity" "this" {}
 data "aws_partition" "this" {}
 data "aws_region" "this" {}
 
-data "aws_iam_policy_document" "key" {
-  statement {
-    sid       = "AccountDecides"
-    actions   = ["kms:*"]
-    resources = ["*"]
-
-    principals {
-      type        = "AWS"
-      identifiers = ["arn:${data.aws_partition.this.partition}:iam::${data.aws_caller_identity.this.account_id}:root"]
-    }
-  }
-
+data "aws_iam_policy_document" "logs" {
   statement {
     sid       = "LogsOfThisInstallation"
     actions   = ["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"]
@@ -37,20 +26,16 @@ data "aws_iam_policy_document" "key" {
   }
 }
 
-resource "aws_kms_key" "logs" {
-  description             = "Logs of ${var.name}"
-  enable_key_rotation     = true
-  deletion_window_in_days = 30
-  policy                  = data.aws_iam_policy_document.key.json
-}
+module "key" {
+  source = "../key"
 
-resource "aws_kms_alias" "logs" {
-  name          = "alias/${var.name}-logs"
-  target_key_id = aws_kms_key.logs.key_id
+  name        = "${var.name}-logs"
+  description = "Logs of ${var.name}"
+  policy      = data.aws_iam_policy_document.logs.json
 }
 
 resource "aws_cloudwatch_log_group" "pods" {
   name              = "/slipway/${var.name}/pods"
-  kms_key_id        = aws_kms_key.logs.arn
+  kms_key_id        = module.key.arn
   retention_in_days = var.retention_days
 }

@@ -1,6 +1,6 @@
 output "key" {
   description = "ARN of the key that logs are encrypted with."
-  value       = aws_kms_key.logs.arn
+  value       = module.key.arn
 }
 
 output "log_group" {

@@ -90,6 +90,8 @@ resource "google_compute_firewall" "deny" {
 }
 
 # Which pod may talk to which is for the cluster's network policies to say. There is no rule for shells on nodes.
+#trivy:ignore:GCP-0072 Inside the network; pods choose their ports, and policies of the cluster choose among pods.
+#trivy:ignore:GCP-0074 As above.
 resource "google_compute_firewall" "internal" {
   name          = "${var.name}-internal"
   description   = "Nodes, pods and the API server among each other"
