@@ -14,6 +14,7 @@ use slipway_kernel::{
     Answer, Candidate, Deployment, Generation, GenerationState, InfrastructureChosen, Outcome, PlatformCandidate,
     RevisionState, Slot, ValidationReport, Veto,
 };
+use slipway_provisioner::domain::choose::WOULD_DO;
 use std::path::{Path, PathBuf};
 
 pub(crate) async fn run(args: ExplainArgs, global: &Global) -> Result<(), Failure> {
@@ -158,7 +159,7 @@ pub(crate) fn candidates<'a>(all: impl Iterator<Item = (&'a String, f64, &'a Vec
         let why: Vec<String> = if vetoes.is_empty() {
             reasons.clone()
         } else {
-            let way = reasons.iter().filter(|reason| reason.starts_with("would do with "));
+            let way = reasons.iter().filter(|reason| reason.starts_with(WOULD_DO));
             vetoes
                 .iter()
                 .map(|veto| format!("not possible ({}): {}", veto.rule, veto.reason))

@@ -17,6 +17,8 @@ use super::{
 };
 use slipway_kernel::{Candidate, InfrastructureChosen, spec::Target};
 
+/// What the reason of an excluded candidate begins with that says which demands would have to change.
+pub const WOULD_DO: &str = "would do with";
 /// Said of a candidate that no change of the spec makes eligible.
 const NO_WAY: &str = "nothing that the spec could say makes it eligible";
 
@@ -67,7 +69,7 @@ fn weigh(offer: offer::Offer, demands: &Demands, surroundings: &Surroundings) ->
     // Who was not asked for, is not asked what it would take.
     if !vetoes.is_empty() && vetoes.iter().all(|veto| veto.rule != rules::TARGET) {
         let way = closest::relaxed(offer.target, demands, surroundings);
-        reasons.push(way.map_or_else(|| NO_WAY.to_owned(), |way| format!("would do with {}", way.said())));
+        reasons.push(way.map_or_else(|| NO_WAY.to_owned(), |way| format!("{WOULD_DO} {}", way.said())));
     }
     let candidate = Candidate {
         target: name(offer.target).to_owned(),
