@@ -18,6 +18,8 @@ struct Doubler {
     ran: Mutex<Vec<f32>>,
     gate: Mutex<bool>,
     opened: Condvar,
+    /// Runs that are under way, and the most that ever were.
+    at_a_time: Mutex<(usize, usize)>,
 }
 
 impl Doubler {
@@ -30,6 +32,7 @@ impl Doubler {
             ran: Mutex::default(),
             gate: Mutex::new(true),
             opened: Condvar::new(),
+            at_a_time: Mutex::default(),
         })
     }
 
@@ -62,6 +65,11 @@ impl Model for Doubler {
         String::new()
     }
     fn run(&self, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, EngineError> {
+        {
+            let (now, most) = &mut *self.at_a_time.lock().unwrap();
+            *now += 1;
+            *most = (*most).max(*now);
+        }
         let parts: Vec<&Tensor> = requests.iter().map(|inputs| &inputs[0]).collect();
         let inputs = [stack_rows(&parts)?];
         self.runs.lock().unwrap().push(inputs[0].shape()[0]);
@@ -69,6 +77,7 @@ impl Model for Doubler {
         let (gate, waited) = self.opened.wait_timeout_while(gate, Duration::from_secs(10), |open| !*open).unwrap();
         assert!(!waited.timed_out(), "the gate was never opened");
         drop(gate);
+        self.at_a_time.lock().unwrap().0 -= 1;
         let values = inputs[0].as_f32().unwrap();
         self.ran.lock().unwrap().extend(&values);
         assert!(values.iter().all(|value| *value >= 0.0), "a negative value");
@@ -297,6 +306,7 @@ async fn what_would_end_too_late_gives_way_and_alone_it_is_tried() {
     assert_eq!(hopeless.await.unwrap_err(), Unanswered::Late);
     assert_eq!(other.await.unwrap().batch_rows, 1);
     assert_eq!((model.runs(), metrics.expired.get()), (vec![1, 1], 1));
+    until("the last run is over", || batcher.queue.is_idle()).await;
     assert!(batcher.submit(tight()).unwrap().await.is_ok(), "there is nothing better to do");
 }
 
@@ -490,8 +500,11 @@ async fn the_more_runs_differ_the_more_time_a_request_must_have() {
 
 /// A batcher that runs at once what takes a millisecond, as one row does; four take four. It has seen that requests come seldom.
 fn start_brief(model: &Arc<Doubler>) -> Batcher {
+    start_at_once(model, crate::domain::company::Cost::of([(1, 1e3), (4, 4e3)]).unwrap())
+}
+
+fn start_at_once(model: &Arc<Doubler>, cost: crate::domain::company::Cost) -> Batcher {
     let options = BatcherOptions { at_once: Duration::from_millis(1), ..OPTIONS };
-    let cost = crate::domain::company::Cost::of([(1, 1e3), (4, 4e3)]).unwrap();
     let mut pace = Pace::new(cost, None);
     for second in 1..20 {
         pace.came(1, second * 1_000_000);
@@ -537,8 +550,29 @@ async fn a_run_that_is_long_or_has_others_before_it_waits_for_a_thread() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_more_run_at_a_time_than_there_are_threads_whoever_runs_them() {
+    let model = Doubler::new();
+    // So cheap that requests always come seldom.
+    let batcher = Arc::new(start_at_once(&model, crate::domain::company::Cost::of([(1, 1e-6)]).unwrap()));
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let batcher = Arc::clone(&batcher);
+            tokio::spawn(async move {
+                for _ in 0..500 {
+                    batcher.submit(work(&[1.0])).unwrap().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(*model.at_a_time.lock().unwrap(), (0, 1));
+}
+
 #[tokio::test]
-async fn no_more_run_at_a_time_than_there_are_threads() {
+async fn a_thread_takes_what_came_while_a_caller_ran() {
     let model = Doubler::new();
     let batcher = Arc::new(start_brief(&model));
     model.shut();
