@@ -587,3 +587,14 @@ async fn a_thread_takes_what_came_while_a_caller_ran() {
     assert_eq!(values(&caller.await.unwrap().unwrap().await.unwrap()), [2.0]);
     assert_eq!(values(&waits.await.unwrap()), [4.0; 4], "the thread was told that it may");
 }
+
+#[tokio::test]
+async fn who_must_run_alone_never_runs_where_requests_are_read() {
+    let model = Doubler::new();
+    let batcher = start_brief(&model);
+    model.shut();
+    // It may be what ended a worker before. Run here, it would wait for a gate that nobody opens.
+    let alone = batcher.submit(Work { alone: true, ..work(&[1.0]) }).unwrap();
+    model.open();
+    assert_eq!(values(&alone.await.unwrap()), [2.0]);
+}
