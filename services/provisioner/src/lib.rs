@@ -67,20 +67,34 @@ pub async fn preview(
     Ok(choose(&Demands::of(spec), &surroundings))
 }
 
-/// What would be chosen for `spec` where `earlier` was chosen, with the price table of `config`; changes nothing (`slipway explain --with`).
+/// A choice made again.
+#[derive(Debug)]
+pub struct Replayed {
+    /// With the price table that was given.
+    pub with: InfrastructureChosen,
+    /// With the one that is built in.
+    pub built_in: InfrastructureChosen,
+}
+
+/// What would be chosen for `spec` where `earlier` was chosen, with the price table in `file`; changes nothing (`slipway explain --with`).
 /// The machine and the executors are those of the earlier choice, as far as its fact tells; the rest is as it is here and now.
 ///
 /// # Errors
 /// When the price table cannot be read.
 pub async fn replay(
-    config: &Config,
     data_dir: &std::path::Path,
     spec: &Spec,
     earlier: &InfrastructureChosen,
-) -> Result<InfrastructureChosen, PriceTableError> {
-    let installation = Installation::new(config.clone(), data_dir.to_owned())?;
-    let mut surroundings = installation.surroundings(&spec.placement()).await;
+    file: &std::path::Path,
+) -> Result<Replayed, PriceTableError> {
+    let mut config = Config::default();
+    let built_in = Installation::new(config.clone(), data_dir.to_owned())?;
+    config.prices.file = Some(file.to_owned());
+    let prices = config.prices.load()?;
+    let mut surroundings = built_in.surroundings(&spec.placement()).await;
     surroundings.machine = earlier.machine.clone();
     surroundings.executors = surroundings::executors_of(earlier);
-    Ok(choose(&Demands::of(spec), &surroundings))
+    let demands = Demands::of(spec);
+    let built_in = choose(&demands, &surroundings);
+    Ok(Replayed { with: choose(&demands, &surroundings::Surroundings { prices, ..surroundings }), built_in })
 }

@@ -92,7 +92,9 @@ impl Cloud {
     pub fn region(&self, demands: &Demands, latency: Span) -> Option<&Region> {
         self.regions.iter().min_by(|a, b| {
             let misses = |region| self.misses(region, demands, latency);
-            misses(a).cmp(&misses(b)).then(a.price_factor.total_cmp(&b.price_factor))
+            // Not by the factor alone: a region may have none but dear GPUs.
+            let cost = |region| self.per_hour(region, demands, demands.workers);
+            misses(a).cmp(&misses(b)).then(cost(a).total_cmp(&cost(b)))
         })
     }
 
@@ -230,6 +232,15 @@ pub(crate) mod tests {
         assert_eq!(round().suitable(&europe, Span::millis(25)), 2);
         let near = Demands { latency_budget: Some(Span::millis(10)), ..europe };
         assert_eq!(round().suitable(&near, Span::millis(25)), 0);
+    }
+
+    #[test]
+    fn a_region_that_is_cheap_but_for_its_gpus_is_not_the_cheapest_for_who_wants_one() {
+        let mut cloud = round();
+        cloud.regions[1].gpus = Some(words(&["large"]));
+        let of = |demands: &Demands| cloud.region(demands, Span::millis(25)).unwrap().name.as_str();
+        let europe = Demands { residency: words(&["eu"]), ..modest() };
+        assert_eq!([of(&europe), of(&Demands { gpu: Gpu::Required, ..europe.clone() })], ["eu-1", "eu-2"]);
     }
 
     #[test]

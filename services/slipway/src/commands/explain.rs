@@ -1,21 +1,20 @@
 //! `slipway explain`: why each choice was made, from the facts alone.
 
-use super::{folded, id};
+use super::{folded, id, replay};
 use crate::{
     cli::{ExplainArgs, Format, Global},
     context::session,
-    failure::{Failure, chain},
+    failure::Failure,
     logline::{LogLine, time},
     output::{self, Mark, heading, line, table},
     steps,
 };
 use comfy_table::Cell;
 use slipway_kernel::{
-    Answer, Candidate, Deployment, Generation, GenerationState, InfrastructureChosen, Outcome, PlatformCandidate,
-    RevisionState, Slot, ValidationReport, Veto,
+    Answer, Candidate, Deployment, Generation, GenerationState, Outcome, PlatformCandidate, RevisionState, Slot,
+    ValidationReport, Veto,
 };
 use slipway_provisioner::domain::choose::WOULD_DO;
-use std::path::{Path, PathBuf};
 
 pub(crate) async fn run(args: ExplainArgs, global: &Global) -> Result<(), Failure> {
     let (_, bus) = session(global).await?;
@@ -32,7 +31,7 @@ pub(crate) async fn run(args: ExplainArgs, global: &Global) -> Result<(), Failur
     };
     let again = match (&args.with, generation.answer(Slot::Choice)) {
         (Some(prices), Some(Answer::InfrastructureChosen(chosen))) => {
-            Some(Again::replay(prices, chosen, generation, global).await?)
+            Some((chosen, replay::replay(prices, chosen, generation, global).await?))
         }
         (Some(_), _) => return Err(Failure::input(format!("where {} runs is not chosen yet", deployment.id))),
         (None, _) => None,
@@ -46,63 +45,19 @@ pub(crate) async fn run(args: ExplainArgs, global: &Global) -> Result<(), Failur
                 "phase": deployment.phase_of(generation).to_string(),
                 "facts": facts,
             });
-            if let Some(again) = again {
-                told["with"] = serde_json::json!(again.new);
+            if let Some((_, replayed)) = again {
+                told["with"] = serde_json::json!(replayed.with);
             }
             output::json(&told);
         }
         Format::Human => {
             explain(deployment, generation);
-            if let Some(again) = again {
-                again.tell();
+            if let Some((chosen, replayed)) = again {
+                replay::tell(chosen, &replayed);
             }
         }
     }
     Ok(())
-}
-
-/// The choice, made again with other prices.
-struct Again {
-    old: InfrastructureChosen,
-    new: InfrastructureChosen,
-    /// What comes out with the table that is built in.
-    control: InfrastructureChosen,
-}
-
-impl Again {
-    async fn replay(
-        prices: &Path,
-        old: &InfrastructureChosen,
-        generation: &GenerationState,
-        global: &Global,
-    ) -> Result<Self, Failure> {
-        let replay = async |file: Option<PathBuf>| {
-            let mut config = slipway_provisioner::Config::default();
-            config.prices.file = file;
-            let chosen = slipway_provisioner::replay(&config, &global.data, generation.spec(), old).await;
-            chosen.map_err(|error| Failure::input(chain(&error)))
-        };
-        Ok(Self { old: old.clone(), new: replay(Some(prices.to_owned())).await?, control: replay(None).await? })
-    }
-
-    fn tell(&self) {
-        let named = |chosen: &InfrastructureChosen| match chosen.target.as_str() {
-            "" => "nowhere".to_owned(),
-            target => target.to_owned(),
-        };
-        let (old, new) = (named(&self.old), named(&self.new));
-        line(format!("\n{}", heading("Where it would run with these prices")));
-        let compared = if new == old { format!("{new} all the same") } else { format!("{new} instead of {old}") };
-        line(format!("  {compared}: {}", self.new.reason));
-        candidates(self.new.candidates.iter().map(|c| (&c.target, c.score, &c.vetoes, &c.reasons)));
-        if self.control.target != self.old.target {
-            line(format!(
-                "  {} with the prices that are built in it would be {} here, and was {old}: this place, its settings or its prices differ from those of the choice",
-                Mark::Note.sign(),
-                named(&self.control)
-            ));
-        }
-    }
 }
 
 fn explain(deployment: &Deployment, generation: &GenerationState) {

@@ -16,6 +16,7 @@ pub(crate) mod order;
 pub(crate) mod plan;
 pub(crate) mod ready;
 pub(crate) mod render;
+pub(crate) mod replay;
 pub(crate) mod results;
 pub(crate) mod serve;
 pub(crate) mod status;

@@ -54,9 +54,7 @@ impl Change {
     fn new(path: &'static str, from: impl fmt::Display, to: impl fmt::Display) -> Self {
         Self { path, from: from.to_string(), to: to.to_string() }
     }
-}
 
-impl Change {
     /// How much it takes to give in: least for money and time, more for what was asked for but may be had otherwise, more for what the model is
     /// said to need, most for the law. A judgement, for telling the closest of several.
     #[must_use]
