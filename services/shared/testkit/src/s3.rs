@@ -123,8 +123,9 @@ fn start(folder: &Path, ports: Ports) -> Program {
     }
     // It reports to its makers unless told not to.
     command.arg("-master.telemetry=false");
-    // Small volumes: a test writes little, and each takes room on the disk.
-    command.args(["-master.volumeSizeLimitMB=64", "-volume.max=20"]);
+    // Small volumes: a test writes little, and each takes room on the disk. It asks for a hundredth of the disk, which says nothing
+    // of what a test needs: on a large disk it refuses every write with gigabytes left.
+    command.args(["-master.volumeSizeLimitMB=64", "-volume.max=20", "-volume.minFreeSpace=64MiB"]);
     // In good order it takes twenty seconds to end, and nothing of it is kept.
     Program::start("weed", command, &folder.join("weed.log")).ends_with(Signal::KILL)
 }
