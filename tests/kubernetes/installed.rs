@@ -27,11 +27,11 @@ pub struct Installed {
 impl Installed {
     /// Installs it, and connects the data folder to it.
     pub async fn new() -> Self {
-        Self::of(CHART).await
+        Self::with(CHART, &[]).await
     }
 
-    /// The same from another chart.
-    pub async fn of(chart: &str) -> Self {
+    /// The same from another chart, or with more values (`key=value`).
+    pub async fn with(chart: &str, values: &[&str]) -> Self {
         static ALONE: Mutex<()> = Mutex::const_new(());
         let alone = ALONE.lock().await;
         let namespace = Namespace::new(&["pod-security.kubernetes.io/enforce=restricted"]).await;
@@ -43,7 +43,9 @@ impl Installed {
         let folder = DataFolder::new();
         let mut this = Self { namespace, folder, postgres, ready_in: Duration::ZERO, _alone: alone };
         let names = format!("nats.tls.names={{{}}}", node_address());
-        install(&this.namespace, chart, &["--set", &names]).unwrap();
+        let values = [values, &[names.as_str()]].concat();
+        let flags: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
+        install(&this.namespace, chart, &flags).unwrap();
         until("every pod is ready", READY, || this.waits_for().is_empty()).await;
         this.ready_in = began.elapsed();
         let namespace = this.namespace.name.clone();

@@ -168,7 +168,7 @@ impl World {
         };
         change(&mut plan);
         let cluster = self.setup(OnDrift::PutRight).await.cluster;
-        let (model, cluster) = (Model::default(), &cluster);
+        let (model, cluster) = (&Model::default(), &cluster);
         let order = Order { deployment: id, revision, plan: &plan, model, scale, placement, cluster };
         let text = kubernetes::document(&order).to_string();
         let manifests = Some(self.bus.blobs().put(text, kubernetes::MEDIA_TYPE).await.unwrap());

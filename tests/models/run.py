@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Real models on Slipway, every answer compared with onnxruntime: `run.py WORK [--only NAME...] [--no-mesh]`.
+"""Real models on Slipway, every answer compared with onnxruntime: `run.py WORK [--only NAME...] [--no-mesh] [--no-triton]`.
 
 Each model of `catalogue.py` is made in the folder WORK, served by `slipway serve` on each engine and on the one that Slipway chooses,
-and asked with the public client. Some are then deployed through the whole mesh. Prints a line per step and the tables of README.md;
+and asked with the public client. Some are then served with Triton behind Slipway, and some deployed through the whole mesh. Prints a line per step and the tables of README.md;
 ends with 1 when an answer differs, when a model is refused that should run, or runs that should be refused.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+import beside
 import mesh
 from cases import REPOSITORY
 from catalogue import MODELS
@@ -118,6 +119,13 @@ def asked(served, prepared, outcome):
                 apart(served, prepared.reference, outcome.distance, case)
 
 
+def behind(served, prepared):
+    """All of it, of a model that another server computes."""
+    outcome = Outcome()
+    asked(served, prepared, outcome)
+    return outcome
+
+
 def compared(distance, case, found, expected):
     for name, values in expected.items():
         distance.add(found.get(name), values, f"{case.name}, output `{name}`")
@@ -169,6 +177,7 @@ def main():
     parser.add_argument("--wheels", type=Path, default=REPOSITORY / ".tools" / "models")
     parser.add_argument("--only", nargs="*", metavar="NAME", help="these models alone")
     parser.add_argument("--no-mesh", action="store_true", help="deploy nothing")
+    parser.add_argument("--no-triton", action="store_true", help="have nothing computed by Triton")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
 
@@ -184,8 +193,11 @@ def main():
             if outcome.failure:
                 failures.append(f"{model.name} on {engine}: {outcome.failure}")
         rows.append((prepared, outcomes))
+    everything = [prepared for prepared, _ in rows]
+    if not arguments.no_triton:
+        failures += beside.tried(arguments.slipway, arguments.work, arguments.wheels, everything, behind)
     if not arguments.no_mesh:
-        failures += mesh.deployed(arguments.slipway, arguments.work, [prepared for prepared, _ in rows])
+        failures += mesh.deployed(arguments.slipway, arguments.work, everything)
     print("", *tables(rows), "", sep="\n")
     for failure in failures:
         print(f"FAILED {failure}")

@@ -13,6 +13,7 @@ use slipway_runtime::{Common, ServiceConfig};
 use crate::advertised::{self, Advertised};
 use crate::engine::choice::Wanted;
 use crate::engine::device::DeviceWanted;
+use crate::engine::server::ServerConfig;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -49,7 +50,7 @@ pub struct WorkerConfig {
     /// SHA-256 of the artifact; it is fetched from the blob store under this name, and no other bytes are ever loaded.
     /// Required.
     pub model_digest: Option<Digest>,
-    /// Format of the artifact. `onnx` is what the engine reads.
+    /// Format of the artifact. `onnx` is what the worker's own engines read; a model server may take others.
     pub model_format: ModelFormat,
     /// Let NaN and the infinities in.
     pub allow_non_finite: bool,
@@ -99,6 +100,9 @@ pub struct WorkerConfig {
     pub queued_in_hand: usize,
     /// Most resident memory; beyond it the worker ends and says so. Unset: no limit of its own.
     pub memory: Option<ByteSize>,
+
+    /// The model server that computes in the place of the worker's own engines.
+    pub server: ServerConfig,
 
     /// Where gRPC listens; port 0 takes a free one, and the registration says which.
     pub listen: SocketAddr,
@@ -151,6 +155,7 @@ impl Default for WorkerConfig {
             request_rows: 1024,
             queued_in_hand: 64,
             memory: None,
+            server: ServerConfig::default(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertised: None,
             findings_file: None,
@@ -257,8 +262,9 @@ impl ServiceConfig for Config {
         let hostless = worker.kept_by == KeptBy::Platform && worker.host.is_empty();
         require("worker.host", &worker.host, hostless || is_name(&worker.host), NAME);
         require("worker.model_digest", "", worker.model_digest.is_some(), "64 hexadecimal digits (sha256)");
-        let onnx = worker.model_format == ModelFormat::Onnx;
-        require("worker.model_format", &worker.model_format.to_string(), onnx, "onnx");
+        let taken = worker.server.kind.takes(worker.model_format);
+        let allowed = "onnx; beside them saved-model and tensorrt-plan where worker.server.kind is triton, and all where it is open-inference";
+        require("worker.model_format", &worker.model_format.to_string(), taken, allowed);
         refusals.extend(worker.check_advertised());
         refusals.extend(worker.check_serving());
         refusals
@@ -305,6 +311,7 @@ impl WorkerConfig {
         bounded("worker.queue_limit", self.queue_limit, 100_000);
         bounded("worker.request_rows", self.request_rows, 1_000_000);
         bounded("worker.queued_in_hand", self.queued_in_hand, 10_000);
+        refusals.extend(self.server.check());
         refusals
     }
 }
@@ -489,6 +496,27 @@ mod tests {
             ("intra_op_threads = \"many\"", "worker.intra_op_threads"),
             ("intra_op_threads = 0", "worker.intra_op_threads"),
             ("intra_op_threads = -1", "worker.intra_op_threads"),
+        ] {
+            let refused = with(wrong).unwrap_err();
+            assert!(refused.contains(path), "{wrong}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_model_server_is_near_has_a_name_and_bounded_patience_and_decides_which_formats_there_are() {
+        let with = |server: &str| {
+            load(&format!("{}\n[worker.server]\n{server}", FILE.replace("\"onnx\"", "\"tensorrt-plan\"")))
+        };
+        assert_eq!(with("kind = \"triton\"").unwrap().worker.server.address.to_string(), "127.0.0.1:8001");
+        for (wrong, path) in [
+            ("kind = \"none\"", "worker.model_format"),
+            ("kind = \"kserve\"", "worker.server.kind"),
+            ("kind = \"triton\"\naddress = \"10.0.0.1:8001\"", "worker.server.address"),
+            ("kind = \"triton\"\naddress = \"127.0.0.1:0\"", "worker.server.address"),
+            ("kind = \"triton\"\nmodel = \"../etc\"", "worker.server.model"),
+            ("kind = \"triton\"\nmodel = \"a/b\"", "worker.server.model"),
+            ("kind = \"open-inference\"\nrun_timeout = \"0s\"", "worker.server.run_timeout"),
+            ("kind = \"open-inference\"\nstart_timeout = \"2h\"", "worker.server.start_timeout"),
         ] {
             let refused = with(wrong).unwrap_err();
             assert!(refused.contains(path), "{wrong}: {refused}");

@@ -21,7 +21,7 @@ use crate::grpc::Direct;
 use crate::health::Readiness;
 
 /// Largest message taken in or given out: the largest body that a document may allow, and what protobuf adds.
-const MAX_MESSAGE_BYTES: usize = MAX_BODY_BYTES + (64 << 10);
+pub(crate) const MAX_MESSAGE_BYTES: usize = MAX_BODY_BYTES + (64 << 10);
 /// Streams at once on one connection. Ingress keeps a few connections per worker, and the queue behind is shorter than this.
 const MAX_STREAMS: u32 = 1024;
 /// A connection without traffic is asked whether its peer lives, so that a host that vanished does not keep it for ever.

@@ -43,6 +43,8 @@ fn classify(error: &WorkerError) -> (FindingKind, Cause) {
         WorkerError::Bus(_) | WorkerError::Disk(_) => (FindingKind::DependencyUnavailable, Transient),
         WorkerError::Artifact { .. } => (FindingKind::ImageUnavailable, Transient),
         WorkerError::Corrupt { .. } | WorkerError::Unreadable { .. } => (FindingKind::ArtifactInvalid, Deterministic),
+        // It may be on its way still.
+        WorkerError::Model(EngineError::ServerSilent { .. }) => (FindingKind::StartTimeout, Transient),
         WorkerError::Model(error) | WorkerError::Measure(error) => (model(error), Deterministic),
         WorkerError::OutOfMemory { .. } => (FindingKind::OutOfMemory, Deterministic),
         WorkerError::Thread(_) | WorkerError::Listen { .. } => (FindingKind::Unschedulable, Transient),
@@ -63,11 +65,13 @@ fn model(error: &EngineError) -> FindingKind {
             let first = [FindingKind::ArtifactInvalid, FindingKind::OutputMismatch, FindingKind::Misconfigured];
             first.into_iter().find(|kind| kinds.contains(kind)).unwrap_or(FindingKind::PlatformUnsuitable)
         }
-        EngineError::GoldenUnreadable { .. } => FindingKind::Misconfigured,
+        EngineError::GoldenUnreadable { .. } | EngineError::Repository { .. } => FindingKind::Misconfigured,
+        EngineError::ServerSilent { .. } => FindingKind::StartTimeout,
         EngineError::Differs { .. } => FindingKind::OutputMismatch,
         EngineError::NoGpu(_) => FindingKind::InfrastructureUnsuitable,
         EngineError::DoesNotFit(_) => FindingKind::Unschedulable,
         EngineError::Unavailable(_)
+        | EngineError::ServerRefuses { .. }
         | EngineError::Unproved(_)
         | EngineError::MissingOperators(_)
         | EngineError::WrongResults(_)

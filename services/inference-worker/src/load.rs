@@ -12,6 +12,7 @@ use crate::engine::choice::{self, Chosen, Engines, Wanted, Wish};
 use crate::engine::device::{self, DeviceWanted};
 use crate::engine::golden::Golden;
 use crate::engine::measure::{MeasureOptions, Measurement, Tried, measure, resident_bytes};
+use crate::engine::server::ServerEngine;
 use crate::engine::{LoadOptions, Model, Threads, onnxruntime, threads};
 use crate::error::WorkerError;
 
@@ -46,6 +47,9 @@ pub struct Order {
 /// # Errors
 /// When no engine takes the model, its answers are wrong, or it needs more memory than the worker may have.
 pub async fn load(order: Order, config: &WorkerConfig) -> Result<Loaded, WorkerError> {
+    if let Some(server) = ServerEngine::of(&config.server, config.model_format, config.device) {
+        return on_its_thread(config, order, || Engines::of_server(Arc::new(server))).await;
+    }
     let library = config.onnxruntime_library.clone();
     let device = device::find(config.device).await;
     on_its_thread(config, order, move || Engines::found(library.as_deref(), device)).await
@@ -87,13 +91,18 @@ struct Wants {
 }
 
 impl Wants {
-    /// The threads to begin with, lowered to the cores there are.
-    fn threads(&self, cores: usize) -> Threads {
+    /// The threads to begin with.
+    const fn threads(&self) -> Threads {
         let intra_op = match self.intra_op {
             IntraOpThreads::Auto => 1,
             IntraOpThreads::Count(count) => count,
         };
-        let (threads, lowered) = threads::fitting(Threads { pool: self.pool, intra_op }, cores);
+        Threads { pool: self.pool, intra_op }
+    }
+
+    /// The same, lowered to the cores there are.
+    fn fitting(&self, cores: usize) -> Threads {
+        let (threads, lowered) = threads::fitting(self.threads(), cores);
         if let Some(reason) = lowered {
             tracing::warn!(reason, "fewer threads than configured are started");
         }
@@ -111,7 +120,9 @@ struct Candidate {
 fn load_here(engines: &Engines, order: Order, wanted: Wants) -> Result<Loaded, WorkerError> {
     let before = resident_bytes();
     let cores = threads::cores();
-    let first = candidate(engines, &order, wanted, wanted.wish, wanted.threads(cores))?;
+    // Threads that wait for a server need no cores, and what it computes on is its own.
+    let threads = if engines.server.is_some() { wanted.threads() } else { wanted.fitting(cores) };
+    let first = candidate(engines, &order, wanted, wanted.wish, threads)?;
     let mut best = if wanted.intra_op == IntraOpThreads::Auto && first.chosen.engine == onnxruntime::NAME {
         tuned(engines, &order, wanted, first, cores)?
     } else {
@@ -156,7 +167,12 @@ fn candidate(
         .map_err(WorkerError::Measure)?;
     measurement.engine = chosen.engine.to_owned();
     measurement.engine_reason.clone_from(&chosen.reason);
-    measurement.device = if chosen.gpu.is_some() { "cuda" } else { "cpu" }.to_owned();
+    measurement.device = match (&engines.server, &chosen.gpu) {
+        (Some(_), _) => "server",
+        (None, Some(_)) => "cuda",
+        (None, None) => "cpu",
+    }
+    .to_owned();
     measurement.device_reason.clone_from(&chosen.device_reason);
     measurement.gpu = chosen.gpu.clone();
     // A GPU may have room for fewer instances than there were to be threads.
@@ -212,6 +228,7 @@ mod tests {
             onnxruntime: Err(EngineError::Unavailable("not in this test".to_owned())),
             tract: Arc::new(TractEngine),
             gpu: Err("not in this test".to_owned()),
+            server: None,
         })
         .await
     }

@@ -315,13 +315,13 @@ pub(crate) fn inference(
 /// [the rule of thumb of tokio's maintainers](https://ryhl.io/blog/async-what-is-blocking/), 10 to 100 microseconds.
 const AT_ONCE: Duration = Duration::from_micros(50);
 
-/// Only runs whose time is known before they begin, and which do not wait for a device; and none where the engine keeps to its own cores.
+/// Only runs whose time is known before they begin, and which wait neither for a device nor for another process; and none where the engine keeps to its own cores.
 fn at_once(loaded: &Loaded, pinned: bool) -> Duration {
     let rows = usize::from(*loaded.model.batching() == crate::engine::Batching::Rows);
     let is_known =
         |input: &TensorSpec| input.data_type != DataType::Bytes && input.shape.iter().skip(rows).all(|&size| size >= 0);
     let known = loaded.model.signature().inputs.iter().all(is_known);
-    if known && loaded.measurement.gpu.is_none() && !pinned { AT_ONCE } else { Duration::ZERO }
+    if known && loaded.measurement.gpu.is_none() && !loaded.model.waits() && !pinned { AT_ONCE } else { Duration::ZERO }
 }
 
 /// What the batcher goes by: runs as they were measured, and the time in which requests are to be answered.

@@ -1,9 +1,10 @@
 //! What can be configured.
 
+use crate::domain::choose::Images;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use slipway_bus::BusConfig;
-use slipway_kernel::{ByteSize, Refusal, Span};
+use slipway_kernel::{ByteSize, Digest, Refusal, Span};
 use slipway_runtime::{Common, ServiceConfig};
 use std::path::PathBuf;
 
@@ -19,6 +20,32 @@ pub struct Config {
     pub fetch: FetchConfig,
     /// What may be fetched over HTTPS.
     pub https: HttpsConfig,
+    /// Model servers that workers may have beside them on Kubernetes.
+    pub platforms: PlatformsConfig,
+}
+
+/// Model servers that workers may have beside them on Kubernetes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlatformsConfig {
+    /// NVIDIA Triton Inference Server.
+    pub triton: PlatformConfig,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlatformConfig {
+    /// Its image; unset: it is not offered.
+    pub image: Option<String>,
+}
+
+impl PlatformsConfig {
+    /// Their images.
+    #[must_use]
+    pub fn images(&self) -> Images {
+        Images { triton: self.triton.image.clone() }
+    }
 }
 
 /// What may be fetched at all.
@@ -113,6 +140,10 @@ impl ServiceConfig for Config {
             let valid = host == "*" || (!name.is_empty() && !name.contains(['*', '/', ':', '@']));
             unless(valid, "https.hosts", host.clone(), "`*`, a host name, or `*.` and a host name");
         }
+        if let Some(image) = &self.platforms.triton.image {
+            // Security lets no other through.
+            unless(is_pinned(image), "platforms.triton.image", image.clone(), "<image>@sha256:<64 hexadecimal digits>");
+        }
         for (path, span) in [
             ("https.connect_timeout", self.https.connect_timeout),
             ("https.stall_timeout", self.https.stall_timeout),
@@ -122,6 +153,12 @@ impl ServiceConfig for Config {
         }
         refusals
     }
+}
+
+/// Whether it is the same image tomorrow.
+fn is_pinned(image: &str) -> bool {
+    let name = |name: &str| !name.is_empty() && !name.contains(char::is_whitespace);
+    image.split_once("@sha256:").is_some_and(|(image, digest)| name(image) && digest.parse::<Digest>().is_ok())
 }
 
 #[cfg(test)]
@@ -141,7 +178,18 @@ mod tests {
         config.fetch.max_model = ByteSize(0);
         config.https.hosts = vec!["https://example.com".into(), "*.example.com".into(), "a*b".into()];
         config.https.timeout = Span::millis(0);
+        config.platforms.triton.image = Some("nvcr.io/nvidia/tritonserver:26.10".into());
         let paths: Vec<String> = config.check().into_iter().map(|refusal| refusal.path).collect();
-        assert_eq!(paths, ["fetch.artifact_roots", "fetch.max_model", "https.hosts", "https.hosts", "https.timeout"]);
+        let expected = [
+            "fetch.artifact_roots",
+            "fetch.max_model",
+            "https.hosts",
+            "https.hosts",
+            "platforms.triton.image",
+            "https.timeout",
+        ];
+        assert_eq!(paths, expected);
+        let pinned = format!("nvcr.io/nvidia/tritonserver@sha256:{}", "a".repeat(64));
+        assert!(is_pinned(&pinned) && !is_pinned(&pinned[..pinned.len() - 1]) && !is_pinned(&pinned[27..]));
     }
 }

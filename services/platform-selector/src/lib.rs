@@ -48,7 +48,7 @@ pub async fn run(config: Config, frame: Frame) -> anyhow::Result<()> {
 /// When the broker cannot be reached at the start.
 pub async fn run_with(config: Config, frame: Frame, effects: impl Effects) -> anyhow::Result<()> {
     let bus = Bus::connect(&config.bus, Principal::Service(Service::PlatformSelector), &frame).await?;
-    let selector = reconcile::PlatformSelector::new(effects, &frame);
+    let selector = reconcile::PlatformSelector::new(effects, config.platforms.images(), &frame);
     slipway_bus::react(&bus, &frame, selector).await?;
     Ok(())
 }
@@ -80,7 +80,8 @@ pub async fn preview(
 ) -> Result<Preview, Vec<Finding>> {
     let workshop = Workshop::new(config, data_dir).map_err(|error| vec![effects::no_folder(&error)])?;
     let looked = workshop.look(spec, bus).await?;
-    let question = Question { spec, target, machine, model: &looked.model, engines: own_engines() };
+    let images = &config.platforms.images();
+    let question = Question { spec, target, machine, model: &looked.model, engines: own_engines(), images };
     let choice = choose(&question);
     let findings = if choice.platform.is_some() { Vec::new() } else { domain::choose::findings(&choice, spec) };
     Ok(Preview { facts: looked.facts(), golden_rows: looked.golden_rows(), choice, findings })

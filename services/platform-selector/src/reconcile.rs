@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        choose::{self, Question, choose},
+        choose::{self, Images, Question, choose},
         due::{Duty, due},
     },
     effects::{Effects, ExamineError, Examined, Order},
@@ -27,12 +27,13 @@ const AT_ONCE: usize = 16;
 
 pub(crate) struct PlatformSelector<E> {
     effects: E,
+    images: Images,
     telemetry: Telemetry,
 }
 
 impl<E: Effects> PlatformSelector<E> {
-    pub(crate) fn new(effects: E, frame: &Frame) -> Self {
-        Self { effects, telemetry: Telemetry::register(frame) }
+    pub(crate) fn new(effects: E, images: Images, frame: &Frame) -> Self {
+        Self { effects, images, telemetry: Telemetry::register(frame) }
     }
 
     async fn select(&self, state: &GenerationState, key: &FactKey, scene: &Scene) -> Result<Done, DutyError> {
@@ -65,8 +66,14 @@ impl<E: Effects> PlatformSelector<E> {
     ) -> Result<Done, DutyError> {
         let Examined { model, facts, golden } = examined;
         let spec = &order.spec;
-        let question =
-            Question { spec, target: &ready.target, machine: &ready.machine, model: &model, engines: own_engines() };
+        let question = Question {
+            spec,
+            target: &ready.target,
+            machine: &ready.machine,
+            model: &model,
+            engines: own_engines(),
+            images: &self.images,
+        };
         let choice = choose(&question);
         let Some(chosen) = choice.platform.clone() else {
             let findings = choose::findings(&choice, spec);
@@ -79,7 +86,7 @@ impl<E: Effects> PlatformSelector<E> {
         self.telemetry.selected(&scene.id, &chosen.name, &facts);
         let selected = PlatformSelected {
             platform: chosen.name,
-            image: String::new(),
+            image: chosen.image,
             reason: chosen.reason,
             model: facts,
             candidates: choice.candidates,

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use slipway_inference_worker::{
     config::IntraOpThreads,
-    engine::{choice::Wanted, device::DeviceWanted},
+    engine::{choice::Wanted, device::DeviceWanted, server::ServerKind},
 };
 use slipway_kernel::{Label, RevisionId};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -195,6 +195,22 @@ pub struct ServeArgs {
     /// Where it is computed: `cpu`, `cuda`, or `auto`, which is a GPU where there is one that takes the model.
     #[arg(long, default_value = "auto", value_name = "DEVICE", value_parser = word::<DeviceWanted>)]
     pub device: DeviceWanted,
+    /// A model server that computes instead: `triton`, started with `--model-control-mode=explicit`, or `open-inference`, which has the model
+    /// already.
+    #[arg(long, default_value = "none", value_name = "KIND", value_parser = word::<ServerKind>)]
+    pub server: ServerKind,
+    /// Where that server answers over gRPC, on this machine.
+    #[arg(long, default_value = "127.0.0.1:8101", value_name = "ADDRESS")]
+    pub server_address: SocketAddr,
+    /// Name of the model there.
+    #[arg(long, default_value = "model", value_name = "NAME")]
+    pub server_model: String,
+    /// The folder that Triton reads models from.
+    #[arg(long, default_value = "/models", value_name = "DIR")]
+    pub server_repository: PathBuf,
+    /// How long it may take until that server answers and has the model.
+    #[arg(long, default_value = "1m", value_name = "TIME")]
+    pub server_start: slipway_kernel::Span,
     /// Requests with the answers that the model must give before it is served (NDJSON).
     #[arg(long, value_name = "FILE")]
     pub golden: Option<PathBuf>,

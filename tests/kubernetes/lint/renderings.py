@@ -99,3 +99,4 @@ def everything():
     yield of_chart("a broker outside", sets=REGISTRY + EXTERNAL)
     yield of_controller("a deployment", "kubernetes.json")
     yield of_controller("a placed deployment", "kubernetes-placed.json")
+    yield of_controller("a deployment that Triton computes", "kubernetes-triton.json")

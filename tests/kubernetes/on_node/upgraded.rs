@@ -27,7 +27,7 @@ fn older(folder: &Path) -> String {
 async fn an_upgrade_and_its_rollback_lose_nothing_and_a_removal_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let older = older(folder.path());
-    let installed = Installed::of(&older).await;
+    let installed = Installed::with(&older, &[]).await;
     let caller = digits(&installed, "100m", json!({ "min": 1, "max": 1 })).await;
     let before = Facts::read(&installed.folder, "digits").await.told();
     let traffic = Sender::start(caller);

@@ -142,7 +142,7 @@ mod tests {
         let (adaptive, fixed) = (planned(true), planned(false));
         assert_eq!((adaptive.fixed_batching, adaptive.latency_target), (false, Some(Span::millis(40))));
         assert_eq!((fixed.fixed_batching, fixed.latency_target), (true, None));
-        let settings = |plan| worker_settings(&id(), RevisionId::new(1, 1), plan, Model::default());
+        let settings = |plan| worker_settings(&id(), RevisionId::new(1, 1), plan, &Model::default());
         assert_eq!(settings(&adaptive)["latency_target"], "40ms");
         assert_eq!((&settings(&fixed)["fixed_delay"], &settings(&fixed)["fixed_batch"]), (&true.into(), &true.into()));
     }

@@ -73,7 +73,7 @@ impl Controller {
         let deployment = &scene.folded.deployment;
         let Some(generation) = deployment.generations.get(&key.generation) else { return Ok(Done::Again) };
         let (model, spec) = (model_of(deployment, key.generation), generation.spec());
-        let (document, media) = self.renderer.render(&scene.id, key.revision_id(), &planned.plan, model, spec);
+        let (document, media) = self.renderer.render(&scene.id, key.revision_id(), &planned.plan, &model, spec);
         let text = serde_json::to_vec_pretty(&document).map_err(DutyError::permanent)?;
         planned.manifests = Some(scene.bus.blobs().put(text, media).await?);
         self.write_as(&key, Answer::Planned(planned), None, scene).await

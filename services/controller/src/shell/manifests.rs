@@ -22,7 +22,7 @@ impl Renderer {
         deployment: &DeploymentId,
         revision: RevisionId,
         plan: &Plan,
-        model: Model,
+        model: &Model,
         spec: &Spec,
     ) -> (Value, &'static str) {
         match &self.cluster {

@@ -30,12 +30,10 @@ const SWEEP: Duration = Duration::from_secs(30);
 /// The model of a generation. Without a selected platform there is no plan, and nobody asks.
 pub(super) fn model_of(deployment: &Deployment, generation: Generation) -> Model {
     let generation = deployment.generations.get(&generation);
-    let platform = generation.and_then(|generation| generation.platform());
-    let otherwise = Model::default();
-    Model {
-        format: platform.map_or(otherwise.format, |selected| selected.model.format),
-        gpu: generation.map_or(otherwise.gpu, |generation| generation.spec().infrastructure.gpu),
-    }
+    let known = generation.and_then(|generation| {
+        generation.platform().map(|selected| Model::of(selected, generation.spec().infrastructure.gpu))
+    });
+    known.unwrap_or_default()
 }
 
 /// What was told about a deployment.

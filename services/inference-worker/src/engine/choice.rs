@@ -53,16 +53,30 @@ pub struct Engines {
     pub tract: Arc<dyn Engine>,
     /// The GPU with its engines, or why there is none.
     pub gpu: Result<OnGpu, String>,
+    /// The model server that computes in the place of all of them, if one is configured.
+    pub server: Option<Arc<dyn Engine>>,
 }
 
 impl Engines {
+    /// A model server, and no other is asked.
+    #[must_use]
+    pub fn of_server(server: Arc<dyn Engine>) -> Self {
+        let elsewhere = "the model server computes";
+        Self {
+            onnxruntime: Err(EngineError::Unavailable(elsewhere.to_owned())),
+            tract: Arc::new(TractEngine),
+            gpu: Err(elsewhere.to_owned()),
+            server: Some(server),
+        }
+    }
+
     /// Loads ONNX Runtime's library where there is one. The device is what was found ([`super::device::find`]), or why none was.
     #[must_use]
     pub fn found(library: Option<&Path>, device: Result<Device, String>) -> Self {
         let onnxruntime = OnnxRuntime::open(library);
         let gpu = device.map(|device| OnGpu::of(device, &onnxruntime));
         let onnxruntime = onnxruntime.map(|engine| Arc::new(engine) as Arc<dyn Engine>);
-        Self { onnxruntime, tract: Arc::new(TractEngine), gpu }
+        Self { onnxruntime, tract: Arc::new(TractEngine), gpu, server: None }
     }
 
     /// Their names, the one that is tried first first, why ONNX Runtime is not among them, and why no GPU serves: for programs.
@@ -117,6 +131,9 @@ pub fn choose(
     options: &LoadOptions,
     golden: Option<&Golden>,
 ) -> Result<Chosen, EngineError> {
+    if let Some(server) = &engines.server {
+        return on_server(server.as_ref(), wish.device, artifact, options, golden);
+    }
     let on_cpu = |why: String| {
         let chosen = on_cpu(wish.engine, engines, artifact, options, golden)?;
         Ok(Chosen { device_reason: why, ..chosen })
@@ -135,6 +152,23 @@ pub fn choose(
         }
         chosen => chosen.map_err(EngineError::AllRefuse),
     }
+}
+
+/// A model server computes how it is told to, and where. Its numbers may be a GPU's unless the CPU is demanded.
+fn on_server(
+    server: &dyn Engine,
+    device: DeviceWanted,
+    artifact: &[u8],
+    options: &LoadOptions,
+    golden: Option<&Golden>,
+) -> Result<Chosen, EngineError> {
+    let tolerance = if device == DeviceWanted::Cpu { Tolerance::default() } else { Tolerance::GPU };
+    let chosen = admitted(server, artifact, options, golden, tolerance)?;
+    let reason = match golden {
+        Some(_) => "it is what is configured",
+        None => "it is what is configured; without golden vectors nothing proves its answers",
+    };
+    Ok(Chosen { device_reason: "the model server decides".to_owned(), ..chosen.because(reason) })
 }
 
 /// The refusals of the GPU, and those of the CPU.
@@ -245,7 +279,7 @@ mod tests {
         tract: Arc<dyn Engine>,
         golden: Option<&Golden>,
     ) -> Result<(&'static str, String), EngineError> {
-        let engines = Engines { onnxruntime, tract, gpu: Err("no driver".to_owned()) };
+        let engines = Engines { onnxruntime, tract, gpu: Err("no driver".to_owned()), server: None };
         let wish = Wish { engine: wanted, device: DeviceWanted::Auto };
         choose(wish, &engines, b"", &LoadOptions::default(), golden).map(|chosen| (chosen.engine, chosen.reason))
     }
@@ -262,7 +296,7 @@ mod tests {
     #[test]
     fn the_engines_are_told_with_the_reason_why_one_is_not_there() {
         let gpu = Err("no driver".to_owned());
-        let both = Engines { onnxruntime: Ok(refusing("onnxruntime")), tract: refusing("tract"), gpu };
+        let both = Engines { onnxruntime: Ok(refusing("onnxruntime")), tract: refusing("tract"), gpu, server: None };
         assert_eq!(both.told().to_string(), r#"{"engines":["onnxruntime","tract"],"gpuNote":"no driver"}"#);
         let one = Engines { onnxruntime: absent(), ..both };
         let told = one.told();
@@ -298,6 +332,19 @@ mod tests {
             "no engine takes the model: one: the engine lacks the operators: Loop; other: the engine lacks the operators: \
              Loop"
         );
+    }
+
+    #[test]
+    fn where_a_model_server_computes_no_engine_is_asked_and_golden_vectors_are_tried_on_it() {
+        let wish = Wish { engine: Wanted::Tract, device: DeviceWanted::Cuda };
+        let on = |times, golden: Option<&Golden>| {
+            choose(wish, &Engines::of_server(doubling(times)), b"", &LoadOptions::default(), golden)
+        };
+        let chosen = on(3.0, None).unwrap();
+        assert_eq!((chosen.engine, chosen.device_reason.as_str()), ("wrong", "the model server decides"));
+        assert!(chosen.reason.ends_with("nothing proves its answers"), "{}", chosen.reason);
+        assert_eq!(on(2.0, Some(&golden(2.0))).unwrap().reason, "it is what is configured; 1 golden vectors are right");
+        assert!(matches!(on(3.0, Some(&golden(2.0))), Err(EngineError::Differs { .. })));
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 use std::any::Any;
 use std::fmt;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 
 use slipway_proto::oip::Tensor;
 
@@ -26,6 +28,7 @@ pub mod onnxruntime;
 mod probe;
 mod rows;
 pub mod samples;
+pub mod server;
 pub mod threads;
 pub mod tract;
 
@@ -104,6 +107,11 @@ pub trait Model: Send + Sync + fmt::Debug {
     /// How it was planned, for people.
     fn plan(&self) -> String;
 
+    /// Whether a run waits for another process. Then it is never done by a thread that has requests to read.
+    fn waits(&self) -> bool {
+        false
+    }
+
     /// Computes the rows of all `requests` in one run; gives the outputs of the whole batch, for [`split_rows`]. The inputs of
     /// each request stand in the order of the signature and have been checked against it. Several requests only where
     /// [`Self::batching`] lets rows share a run. Blocking.
@@ -147,6 +155,30 @@ pub enum EngineError {
     /// The memory of the GPU is not enough.
     #[error("the model does not fit on the GPU: {0}")]
     DoesNotFit(Short),
+    /// The model server was not there, or not ready, in time.
+    #[error("the model server at {address} is not ready {reason}")]
+    ServerSilent {
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// How long it was waited for, and what was seen last.
+        reason: String,
+    },
+    /// The model server does not take the model.
+    #[error("the model server at {address} does not serve the model: {reason}")]
+    ServerRefuses {
+        /// Where it is.
+        address: SocketAddr,
+        /// In its own words.
+        reason: String,
+    },
+    /// The model cannot be put where the model server reads.
+    #[error("the model repository {} cannot be written: {reason}", path.display())]
+    Repository {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// There is nothing to prove the engine's answers on.
     #[error("its answers cannot be proved: {0}; golden vectors would do (worker.golden)")]
     Unproved(String),

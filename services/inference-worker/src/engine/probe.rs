@@ -18,6 +18,21 @@ pub(super) fn free_sizes(signature: &Signature) -> &'static [usize] {
     if any { &FREE_SIZES } else { &FREE_SIZES[..1] }
 }
 
+/// As [`batching`], with the first of the likely sizes that the model takes.
+///
+/// # Errors
+/// [`EngineError::Unplannable`] with what each size led to, where it takes none.
+pub(super) fn at_likely_sizes(model: &dyn Model) -> Result<Batching, EngineError> {
+    let mut errors = Vec::new();
+    for &free in free_sizes(model.signature()) {
+        match batching(model, free) {
+            Ok(batching) => return Ok(batching),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    Err(EngineError::Unplannable(errors))
+}
+
 /// Runs the model on made-up rows; says whether rows may share a run.
 ///
 /// # Errors

@@ -80,7 +80,7 @@ pub(super) async fn manifests(file: &Path, args: &InstallationArgs, global: &Glo
         deployment: &document.id(),
         revision: args.revision,
         plan: &plan,
-        model: Model { format: selected.model.format, gpu: document.spec.infrastructure.gpu },
+        model: &Model::of(&selected, document.spec.infrastructure.gpu),
         scale: document.spec.scale,
         placement: &document.spec.placement(),
         cluster: &installation.cluster,

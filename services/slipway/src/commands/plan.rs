@@ -43,7 +43,7 @@ pub(super) fn selected(preview: &Preview) -> Option<PlatformSelected> {
     let platform = preview.choice.platform.clone()?;
     Some(PlatformSelected {
         platform: platform.name,
-        image: String::new(),
+        image: platform.image,
         reason: platform.reason,
         model: preview.facts.clone(),
         candidates: preview.choice.candidates.clone(),

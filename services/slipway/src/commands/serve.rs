@@ -8,6 +8,7 @@ use crate::{
 use serde_json::json;
 use slipway_inference_worker::{
     config::{GoldenSource, WorkerConfig},
+    engine::server::ServerConfig,
     front::FrontLimits,
     standalone::{Options, Standalone},
 };
@@ -44,6 +45,14 @@ pub(crate) async fn run(args: ServeArgs, global: &Global) -> Result<(), Failure>
         intra_op_threads: args.threads,
         engine: args.engine,
         device: args.device,
+        server: ServerConfig {
+            kind: args.server,
+            address: args.server_address,
+            model: args.server_model,
+            repository: args.server_repository,
+            start_timeout: args.server_start,
+            ..ServerConfig::default()
+        },
         golden: args.golden.map(GoldenSource::File),
         queue_limit: QUEUE,
         ..WorkerConfig::default()

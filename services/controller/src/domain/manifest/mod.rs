@@ -5,7 +5,7 @@ pub mod kubernetes;
 pub mod processes;
 
 use serde_json::{Value, json};
-use slipway_kernel::{DeploymentId, ModelFormat, Plan, RevisionId, spec::Gpu};
+use slipway_kernel::{DeploymentId, ModelFormat, Plan, PlatformSelected, RevisionId, spec::Gpu};
 
 /// The most memory a worker may have resident beyond its plan before it is killed from outside: the worker watches its
 /// own limit and ends with a finding of its own; this is for one that cannot.
@@ -18,18 +18,44 @@ pub const fn outer_memory_limit(planned_bytes: u64) -> u64 {
 }
 
 /// What a worker must know of its model beside the plan: no revision changes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
     /// Format of the artifact.
     pub format: ModelFormat,
     /// Whether it is computed on a GPU.
     pub gpu: Gpu,
+    /// The model server that computes it, where that is not the worker itself.
+    pub server: Option<Server>,
+}
+
+impl Model {
+    /// What is known once a platform is selected.
+    #[must_use]
+    pub fn of(selected: &PlatformSelected, gpu: Gpu) -> Self {
+        let server = (!selected.image.is_empty()).then(|| Server {
+            platform: selected.platform.clone(),
+            image: selected.image.clone(),
+            model_bytes: selected.model.size_bytes,
+        });
+        Self { format: selected.model.format, gpu, server }
+    }
+}
+
+/// A model server beside the worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Which platform: the worker's word for it too.
+    pub platform: String,
+    /// Its image.
+    pub image: String,
+    /// Size of the artifact, which the worker hands over.
+    pub model_bytes: u64,
 }
 
 impl Default for Model {
     /// What nearly every worker runs.
     fn default() -> Self {
-        Self { format: ModelFormat::Onnx, gpu: Gpu::None }
+        Self { format: ModelFormat::Onnx, gpu: Gpu::None, server: None }
     }
 }
 
@@ -44,7 +70,7 @@ const fn device(gpu: Gpu) -> &'static str {
 
 /// The settings of one worker as they stand under `[worker]` in its file, without those of the single process.
 #[must_use]
-pub fn worker_settings(deployment: &DeploymentId, revision: RevisionId, plan: &Plan, model: Model) -> Value {
+pub fn worker_settings(deployment: &DeploymentId, revision: RevisionId, plan: &Plan, model: &Model) -> Value {
     let mut settings = json!({
         "deployment": deployment.to_string(),
         "revision": revision.to_string(),
@@ -76,7 +102,7 @@ mod tests {
     fn a_gpu_that_is_required_is_the_only_device_and_one_that_is_optional_is_used_where_it_is() {
         for (gpu, device) in [(Gpu::Required, "cuda"), (Gpu::Optional, "auto"), (Gpu::None, "cpu")] {
             let model = Model { gpu, ..Model::default() };
-            assert_eq!(worker_settings(&id(), RevisionId::new(1, 1), &plan(), model)["device"], device);
+            assert_eq!(worker_settings(&id(), RevisionId::new(1, 1), &plan(), &model)["device"], device);
         }
     }
 }

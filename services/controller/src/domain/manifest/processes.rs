@@ -12,7 +12,7 @@ pub const MAX_OPEN_FILES: u64 = 8_192;
 
 /// The document.
 #[must_use]
-pub fn processes(deployment: &DeploymentId, revision: RevisionId, plan: &Plan, model: Model) -> Value {
+pub fn processes(deployment: &DeploymentId, revision: RevisionId, plan: &Plan, model: &Model) -> Value {
     let processes: Vec<Value> = (0..plan.replicas)
         .map(|n| {
             json!({
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn there_is_a_process_for_each_worker_with_what_the_plan_says() {
         let plan = Plan { replicas: 2, ..plan() };
-        let document = processes(&id(), RevisionId::new(2, 1), &plan, Model::default());
+        let document = processes(&id(), RevisionId::new(2, 1), &plan, &Model::default());
         let names: Vec<_> = document["processes"].as_array().unwrap().iter().map(|p| p["name"].clone()).collect();
         assert_eq!(names, ["digits-2-1-0", "digits-2-1-1"]);
         let first = &document["processes"][0];
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_same_plan_makes_the_same_document() {
-        let render = || processes(&id(), RevisionId::new(1, 1), &plan(), Model::default()).to_string();
+        let render = || processes(&id(), RevisionId::new(1, 1), &plan(), &Model::default()).to_string();
         assert_eq!(render(), render());
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::domain::{
     diagnose::{Ended, Pod, Said, Workload},
-    manifest::kubernetes::{ATTEMPT, CONTAINER, TOKEN},
+    manifest::kubernetes::{ATTEMPT, CONTAINER, SERVER, TOKEN},
 };
 use serde_json::Value;
 use slipway_cluster::{annotation, is_leaving, label, text};
@@ -63,9 +63,13 @@ fn happened(event: &Value) -> &str {
 pub(super) fn pod(object: &Value, warnings: &BTreeMap<String, Vec<Said>>) -> SeenPod {
     let name = text(object, "/metadata/name").to_owned();
     let status = &object["status"];
-    let container = status["containerStatuses"].as_array().into_iter().flatten().find(|one| one["name"] == CONTAINER);
-    let null = Value::Null;
-    let container = container.unwrap_or(&null);
+    let container = |name: &str| {
+        let mut all = status["containerStatuses"].as_array().into_iter().flatten();
+        all.find(|one| one["name"] == name).unwrap_or(&Value::Null)
+    };
+    // A model server in trouble is the worker's, unless that has something to say itself.
+    let (worker, server) = (container(CONTAINER), container(SERVER));
+    let container = if is_in_trouble(server) && !is_in_trouble(worker) { server } else { worker };
     let said = |pointer: &str| {
         let value = container.pointer(pointer)?;
         Some(Said { word: text(value, "/reason").to_owned(), sentence: text(value, "/message").to_owned() })
@@ -98,6 +102,13 @@ pub(super) fn pod(object: &Value, warnings: &BTreeMap<String, Vec<Said>>) -> See
         ip: text(status, "/podIP").to_owned(),
         pod,
     }
+}
+
+/// Whether a container does not run as it should, or did not.
+fn is_in_trouble(container: &Value) -> bool {
+    let waits = text(container, "/state/waiting/reason");
+    let ended = ["/state/terminated", "/lastState/terminated"].iter().any(|at| container.pointer(at).is_some());
+    ended || !matches!(waits, "" | "ContainerCreating" | "PodInitializing")
 }
 
 /// The kubelet of its node does not answer: the node's controller calls the pod not ready, without a reason, and leaves what the kubelet said last
@@ -206,6 +217,28 @@ mod tests {
         assert!(!lost(&by_the_kubelet, "False"));
         assert!(!lost(&by_a_gate, "True"));
         assert!(!lost(&json!({ "type": "Ready", "status": "True" }), "True"));
+    }
+
+    #[test]
+    fn a_model_server_in_trouble_is_the_workers_unless_that_says_something_itself() {
+        let running = json!({ "running": {} });
+        let pulled = json!({ "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } });
+        let seen = |worker: &Value, server: &Value| {
+            let containers = json!([
+                { "name": "server", "state": server, "restartCount": 2 },
+                { "name": "worker", "state": worker, "restartCount": 0 },
+            ]);
+            pod(&json!({ "status": { "containerStatuses": containers } }), &BTreeMap::new()).pod
+        };
+        let waits = |pod: &Pod| pod.waiting.as_ref().map(|said| said.word.clone());
+        let server = seen(&running, &pulled);
+        assert_eq!((waits(&server).as_deref(), server.restarts), (Some("ImagePullBackOff"), 2));
+        let killed = json!({ "terminated": { "reason": "OOMKilled", "exitCode": 137 } });
+        assert_eq!(seen(&running, &killed).ended.unwrap().word, "OOMKilled");
+        let findings = json!({ "terminated": { "reason": "Error", "exitCode": 1, "message": "[findings]" } });
+        assert_eq!(seen(&findings, &killed).ended.unwrap().message, "[findings]");
+        let being_made = json!({ "waiting": { "reason": "ContainerCreating" } });
+        assert_eq!(waits(&seen(&running, &being_made)), None, "it is only on its way");
     }
 
     #[test]

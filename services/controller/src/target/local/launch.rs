@@ -101,7 +101,7 @@ impl Launcher {
     ///
     /// # Errors
     /// Why it does not run.
-    pub(super) fn launch(&self, record: &mut Record, group: &Group, model: Model) -> Result<Launched, LaunchError> {
+    pub(super) fn launch(&self, record: &mut Record, group: &Group, model: &Model) -> Result<Launched, LaunchError> {
         let text = settings::file(&self.around, group, &record.instance, &record.plan, model, record.token);
         let text = text.map_err(LaunchError::Settings)?;
         let file = self.records.write_settings(&record.instance, &text).map_err(LaunchError::Files)?;

@@ -34,7 +34,7 @@ pub(super) fn file(
     group: &Group,
     instance: &str,
     plan: &Plan,
-    model: Model,
+    model: &Model,
     token: u64,
 ) -> Result<String, toml::ser::Error> {
     let mut worker = worker_settings(&group.deployment, group.revision, plan, model);
@@ -95,7 +95,7 @@ mod tests {
             drain: Span::seconds(10),
         };
         let group = Group { deployment: id(), revision: RevisionId::new(2, 1), attempt: 0 };
-        let text = file(&around, &group, "digits-2-1-0-1a2b3c4d", &plan(), Model::default(), 42).unwrap();
+        let text = file(&around, &group, "digits-2-1-0-1a2b3c4d", &plan(), &Model::default(), 42).unwrap();
         let read: toml::Table = text.parse().unwrap();
         assert_eq!(read["bus"]["nkey_seed_file"].as_str(), Some("/data/worker.nk"));
         assert_eq!(read["common"]["data_dir"].as_str(), Some("/data"));

@@ -244,7 +244,7 @@ mod tests {
         golden: Option<&Golden>,
         instances: usize,
     ) -> Result<Chosen, EngineError> {
-        let engines = Engines { onnxruntime: absent(), tract: doubling(2.0), gpu };
+        let engines = Engines { onnxruntime: absent(), tract: doubling(2.0), gpu, server: None };
         let options = LoadOptions { threads: Threads { pool: instances, intra_op: 1 }, ..LoadOptions::default() };
         choose_any(wish, &engines, b"", &options, golden)
     }
@@ -271,7 +271,7 @@ mod tests {
     fn the_engines_of_the_gpu_are_told_once_with_the_reason_why_one_is_not_there() {
         let mut gpu = gpu(GIB, absent(), Ok(doubling(2.0)));
         gpu.engines.push(engine("second", Wanted::Tract, true, Ok(doubling(2.0))));
-        let engines = Engines { onnxruntime: absent(), tract: refusing("tract"), gpu: Ok(gpu) };
+        let engines = Engines { onnxruntime: absent(), tract: refusing("tract"), gpu: Ok(gpu), server: None };
         let told = engines.told();
         assert_eq!(told["engines"], serde_json::json!(["second", "tract"]));
         assert_eq!(told["gpu"], "NVIDIA L4 (24Gi, compute capability 8.9)");
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn what_nothing_can_prove_is_not_served_from_a_gpu() {
         let gpu = gpu(20 * GIB, Ok(doubling(2.0)), absent());
-        let engines = Engines { onnxruntime: absent(), tract: refusing("tract"), gpu: Ok(gpu) };
+        let engines = Engines { onnxruntime: absent(), tract: refusing("tract"), gpu: Ok(gpu), server: None };
         let error = choose_any(CUDA, &engines, b"", &LoadOptions::default(), None).unwrap_err().to_string();
         assert!(error.contains("cannot be proved") && error.contains("worker.golden"), "{error}");
         assert!(choose_any(CUDA, &engines, b"", &LoadOptions::default(), Some(&golden(2.0))).is_ok());

@@ -94,7 +94,7 @@ impl OnnxRuntimeModel {
         let (threads, idle) = (options.threads, Idle::default());
         let mut model = Self { batching: Batching::Rows, threads, idle, processor, placement: None, signature };
         model.add(first);
-        model.batching = model.probed()?;
+        model.batching = probe::at_likely_sizes(&model)?;
         if let Some(profile) = profile {
             model.placement = Some(model.placed(profile)?);
         }
@@ -118,17 +118,6 @@ impl OnnxRuntimeModel {
     fn add(&self, session: Session) {
         let buffers = self.signature.inputs.iter().map(|spec| Buffer::of(spec.data_type)).collect();
         self.idle.put(Instance { session, buffers });
-    }
-
-    fn probed(&self) -> Result<Batching, EngineError> {
-        let mut errors = Vec::new();
-        for &free in probe::free_sizes(&self.signature) {
-            match probe::batching(self, free) {
-                Ok(batching) => return Ok(batching),
-                Err(error) => errors.push(error.to_string()),
-            }
-        }
-        Err(EngineError::Unplannable(errors))
     }
 }
 

@@ -29,6 +29,26 @@ pub struct Question<'a> {
     /// Every engine that Slipway's own worker may have, in the order in which it tries them. [`MachineFacts::engines`] says which of them
     /// the target has.
     pub engines: &'a [Engine],
+    /// The images of model servers that workers may have beside them.
+    pub images: &'a Images,
+}
+
+/// The images of the model servers that a worker may have beside it on Kubernetes. Which one is trusted, and pulled from where, its operator says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Images {
+    /// NVIDIA Triton Inference Server.
+    pub triton: Option<String>,
+}
+
+impl Images {
+    /// That of a platform.
+    #[must_use]
+    pub fn of(&self, platform: Platform) -> Option<&str> {
+        match platform {
+            Platform::Triton => self.triton.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// What was decided.
@@ -45,6 +65,8 @@ pub struct Choice {
 pub struct Chosen {
     /// Its name.
     pub name: String,
+    /// The image of the model server beside the worker; empty where the worker computes.
+    pub image: String,
     /// One sentence.
     pub reason: String,
 }
@@ -101,7 +123,14 @@ pub fn choose(question: &Question<'_>) -> Choice {
     // A stable sort: equal ones stay in the order of the platforms.
     candidates.sort_by(|a, b| (!a.vetoes.is_empty()).cmp(&!b.vetoes.is_empty()).then(b.score.total_cmp(&a.score)));
     let best = candidates.first().filter(|best| best.vetoes.is_empty());
-    let platform = best.map(|best| Chosen { name: best.platform.clone(), reason: why(best, &candidates, asked) });
+    let platform = best.map(|best| Chosen {
+        name: best.platform.clone(),
+        image: platforms::of_name(&best.platform)
+            .and_then(|platform| question.images.of(platform))
+            .unwrap_or("")
+            .to_owned(),
+        reason: why(best, &candidates, asked),
+    });
     Choice { platform, candidates }
 }
 

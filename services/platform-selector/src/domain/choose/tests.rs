@@ -1,7 +1,7 @@
 use super::*;
 use crate::domain::artifact::Pattern;
 use proptest::prelude::*;
-use slipway_kernel::{ByteSize, GpuFacts, ModelFormat, OperatorCount, spec::ModelDeployment};
+use slipway_kernel::{ByteSize, ModelFormat, OperatorCount, spec::ModelDeployment};
 
 fn spec() -> Spec {
     let document = serde_json::json!({ "metadata": { "name": "d" }, "spec": { "model": { "uri": "file:///m" } } });
@@ -39,11 +39,12 @@ struct Asked {
     machine: MachineFacts,
     model: Model,
     target: &'static str,
+    images: Images,
 }
 
 impl Asked {
     fn new(model: Model) -> Self {
-        Self { spec: spec(), machine: machine(), model, target: "local" }
+        Self { spec: spec(), machine: machine(), model, target: "local", images: Images::default() }
     }
 
     fn choice(&self) -> Choice {
@@ -53,6 +54,7 @@ impl Asked {
             machine: &self.machine,
             model: &self.model,
             engines: &engines(),
+            images: &self.images,
         })
     }
 
@@ -89,7 +91,7 @@ fn a_plain_model_is_served_by_slipway_and_every_other_platform_says_why_not() {
     assert_eq!(asked.chosen().unwrap(), "slipway");
     assert_eq!(choice.candidates.len(), 5);
     for other in &choice.candidates[1..] {
-        assert!(other.vetoes.iter().any(|veto| veto.rule == "target"), "{other:?}");
+        assert!(other.vetoes.iter().any(|veto| ["target", "protocol"].contains(&veto.rule.as_str())), "{other:?}");
         assert!(other.score == 0.0 && !other.reasons.is_empty());
     }
 }
@@ -232,27 +234,38 @@ fn an_explicit_platform_is_taken_or_its_own_reasons_are_given() {
 }
 
 #[test]
-fn in_a_cluster_each_format_finds_its_platform() {
-    let gpu = GpuFacts {
-        name: "A100".into(),
-        memory_bytes: 40 << 30,
-        compute_capability: "8.0".into(),
-        ..GpuFacts::default()
-    };
-    for (format, platform) in [
-        (ModelFormat::SavedModel, Some("tensorflow-serving")),
-        (ModelFormat::Torchscript, Some("triton")),
-        (ModelFormat::TensorrtPlan, Some("triton")),
-        (ModelFormat::Safetensors, None),
-    ] {
-        let mut asked = Asked::new(Model::of_format(format));
-        asked.target = "kubernetes";
-        asked.machine.gpus.push(gpu.clone());
-        assert_eq!(asked.chosen().as_deref(), platform, "{format}");
-    }
+fn in_a_cluster_triton_serves_what_slipways_engines_lack_where_its_image_is_named() {
     let mut asked = Asked::new(onnx(&["Unique"]));
     asked.target = "kubernetes";
+    asked.spec.serving.platform = Platform::Triton;
+    let message = asked.refused();
+    assert!(message.contains("(image)") && message.contains("platforms.triton.image"), "{message}");
+    asked.images.triton = Some("registry.example/triton:26.10".into());
+    let chosen = asked.choice().platform.unwrap();
+    assert_eq!((chosen.name.as_str(), chosen.image.as_str()), ("triton", "registry.example/triton:26.10"));
+    asked.spec.serving.platform = Platform::Auto;
     assert_eq!(asked.chosen().unwrap(), "triton", "it knows operators that Slipway's engine lacks");
+    asked.model = onnx(&["Gemm"]);
+    let own = asked.choice().platform.unwrap();
+    assert_eq!((own.name.as_str(), own.image.as_str()), ("slipway", ""), "no server without need");
+}
+
+#[test]
+fn in_a_cluster_what_is_not_read_is_not_served_and_each_platform_says_why() {
+    for (format, platform, rule) in [
+        (ModelFormat::SavedModel, Platform::Triton, "signature"),
+        (ModelFormat::Torchscript, Platform::Triton, "signature"),
+        (ModelFormat::TensorrtPlan, Platform::Triton, "gpu"),
+        (ModelFormat::SavedModel, Platform::TensorflowServing, "protocol"),
+        (ModelFormat::Torchscript, Platform::Torchserve, "protocol"),
+        (ModelFormat::Safetensors, Platform::Vllm, "artifact"),
+    ] {
+        let mut asked = Asked::new(Model::of_format(format));
+        (asked.target, asked.images.triton) = ("kubernetes", Some("triton:1".into()));
+        asked.spec.serving.platform = platform;
+        let message = asked.refused();
+        assert!(message.contains(&format!("cannot serve this model here ({rule})")), "{message}");
+    }
 }
 
 fn any_model() -> impl Strategy<Value = Model> {
@@ -284,10 +297,12 @@ proptest! {
     fn what_cannot_serve_is_never_chosen_and_what_can_always_is(
         model in any_model(),
         local in any::<bool>(),
+        named in any::<bool>(),
         platform in proptest::sample::select(vec![Platform::Auto, Platform::Slipway, Platform::Triton, Platform::Vllm]),
     ) {
         let mut asked = Asked::new(model);
         asked.target = if local { "local" } else { "kubernetes" };
+        asked.images.triton = named.then(|| "triton:1".to_owned());
         asked.spec.serving.platform = platform;
         let choice = asked.choice();
         let able: Vec<_> = choice.candidates.iter().filter(|candidate| candidate.vetoes.is_empty()).collect();
@@ -295,7 +310,8 @@ proptest! {
         if let Some(chosen) = &choice.platform {
             prop_assert_eq!(&chosen.name, &able[0].platform);
             prop_assert!(able.iter().all(|candidate| candidate.score <= able[0].score));
-            prop_assert!(!local || chosen.name == "slipway");
+            prop_assert!(chosen.name == "slipway" || (!local && named));
+            prop_assert_eq!(chosen.image.is_empty(), chosen.name == "slipway");
         } else {
             prop_assert!(!findings(&choice, &asked.spec).is_empty());
         }

@@ -12,12 +12,14 @@ mod disruption;
 mod network;
 mod placement;
 mod pod;
+mod server;
 mod service;
 mod settings;
 mod stateful_set;
 mod workload;
 
 pub use anchor::anchor;
+pub use server::SERVER;
 
 use super::Model;
 use serde::{Deserialize, Serialize};
@@ -103,7 +105,7 @@ pub struct Order<'a> {
     /// How.
     pub plan: &'a Plan,
     /// What workers must know of the model.
-    pub model: Model,
+    pub model: &'a Model,
     /// How many workers there may be.
     pub scale: Scale,
     /// On which nodes, and with what.
@@ -167,7 +169,10 @@ pub fn document(order: &Order<'_>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::scenario::{id, plan};
+    use crate::domain::{
+        manifest::Server,
+        scenario::{id, plan},
+    };
     use slipway_kernel::spec::{Gpu, ScaleSignal};
 
     pub(super) fn cluster() -> Cluster {
@@ -193,17 +198,17 @@ mod tests {
         }
     }
 
-    fn rendered(replicas: u32, scale: Scale, model: Model, cluster: &Cluster) -> Value {
+    fn rendered(replicas: u32, scale: Scale, model: &Model, cluster: &Cluster) -> Value {
         made(replicas, scale, model, json!({}), cluster)
     }
 
     /// Two workers that never become more, each with a GPU.
     fn placed(placement: Value) -> Value {
         let scale = Scale { min: 2, max: 2, ..Scale::default() };
-        made(2, scale, Model { gpu: Gpu::Required, ..Model::default() }, placement, &cluster())
+        made(2, scale, &Model { gpu: Gpu::Required, ..Model::default() }, placement, &cluster())
     }
 
-    fn made(replicas: u32, scale: Scale, model: Model, placement: Value, cluster: &Cluster) -> Value {
+    fn made(replicas: u32, scale: Scale, model: &Model, placement: Value, cluster: &Cluster) -> Value {
         let plan = Plan { target: "kubernetes".into(), replicas, ..plan() };
         let (id, placement) = (id(), serde_json::from_value(placement).unwrap());
         let (revision, placement) = (RevisionId::new(2, 1), &placement);
@@ -225,14 +230,14 @@ mod tests {
     #[test]
     fn one_worker_that_never_becomes_two_needs_neither_budget_nor_scaler() {
         let scale = Scale { min: 1, max: 1, ..Scale::default() };
-        let document = rendered(1, scale, Model::default(), &cluster());
+        let document = rendered(1, scale, &Model::default(), &cluster());
         assert_eq!(kinds(&document), ["ConfigMap", "NetworkPolicy", "Service", "Deployment"]);
         assert_eq!(item(&document, "Deployment")["spec"]["replicas"], 1);
     }
 
     #[test]
     fn where_a_scaler_decides_the_number_nobody_else_states_it() {
-        let document = rendered(2, Scale::default(), Model::default(), &cluster());
+        let document = rendered(2, Scale::default(), &Model::default(), &cluster());
         let all =
             ["ConfigMap", "NetworkPolicy", "Service", "Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler"];
         assert_eq!(kinds(&document), all);
@@ -245,11 +250,11 @@ mod tests {
     fn requests_under_way_scale_only_where_somebody_counts_them() {
         let scale = Scale { signal: ScaleSignal::Concurrency, target: 8, ..Scale::default() };
         let counted = Cluster { has_keda: true, prometheus: Some("http://prometheus:9090".into()), ..cluster() };
-        let document = rendered(1, scale, Model::default(), &counted);
+        let document = rendered(1, scale, &Model::default(), &counted);
         let trigger = &item(&document, "ScaledObject")["spec"]["triggers"][0];
         assert_eq!(trigger["metadata"]["threshold"], "8");
         assert!(trigger["metadata"]["query"].as_str().unwrap().contains(r#"revision="2-1""#));
-        let document = rendered(1, scale, Model::default(), &cluster());
+        let document = rendered(1, scale, &Model::default(), &cluster());
         let scaler = item(&document, "HorizontalPodAutoscaler");
         assert_eq!(scaler["spec"]["metrics"][0]["resource"]["name"], "cpu");
         assert!(scaler["metadata"]["annotations"]["slipway.dev/scaled-by"].as_str().unwrap().contains("KEDA"));
@@ -260,7 +265,7 @@ mod tests {
         let scale = Scale { signal: ScaleSignal::QueueDepth, target: 20, ..Scale::default() };
         let queues = Queues { monitor: "nats.slipway.svc:8222".into(), stream: "REQUESTS".into() };
         let cluster = Cluster { has_keda: true, queues: Some(queues), ..cluster() };
-        let document = rendered(1, scale, Model::default(), &cluster);
+        let document = rendered(1, scale, &Model::default(), &cluster);
         let triggers = &item(&document, "ScaledObject")["spec"]["triggers"];
         assert_eq!(triggers.as_array().unwrap().len(), 1, "nobody counts those in workers");
         let lag = &triggers[0]["metadata"];
@@ -269,7 +274,7 @@ mod tests {
             (&json!(names::queue(&id(), RevisionId::new(2, 1))), &json!("20"))
         );
         let both = Cluster { prometheus: Some("http://prometheus:9090".into()), ..cluster };
-        let document = rendered(1, scale, Model::default(), &both);
+        let document = rendered(1, scale, &Model::default(), &both);
         let triggers = item(&document, "ScaledObject")["spec"]["triggers"].as_array().unwrap();
         assert_eq!(triggers.iter().map(|one| &one["type"]).collect::<Vec<_>>(), ["nats-jetstream", "prometheus"]);
     }
@@ -277,7 +282,7 @@ mod tests {
     #[test]
     fn a_gpu_is_asked_for_only_where_nothing_else_will_do() {
         for (gpu, wanted) in [(Gpu::Required, Some("1")), (Gpu::Optional, None), (Gpu::None, None)] {
-            let document = rendered(1, Scale::default(), Model { gpu, ..Model::default() }, &cluster());
+            let document = rendered(1, Scale::default(), &Model { gpu, ..Model::default() }, &cluster());
             let limits =
                 &item(&document, "Deployment")["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"];
             assert_eq!(limits.get("nvidia.com/gpu").and_then(Value::as_str), wanted, "{gpu:?}");
@@ -320,6 +325,25 @@ mod tests {
     }
 
     #[test]
+    fn a_model_server_has_what_the_plan_gives_and_the_worker_beside_it_what_it_takes_to_hand_over() {
+        let server = Server { platform: "triton".into(), image: "triton:1".into(), model_bytes: 1 << 30 };
+        let model = Model { gpu: Gpu::Required, server: Some(server), ..Model::default() };
+        let document = rendered(1, Scale::default(), &model, &cluster());
+        let pod = pod(&document, "Deployment");
+        let [worker, server] = pod["containers"].as_array().unwrap().as_slice() else { panic!("two containers") };
+        let limit = |container: &Value, name: &str| container["resources"]["limits"][name].as_str().map(str::to_owned);
+        assert_eq!((limit(server, "nvidia.com/gpu").as_deref(), limit(worker, "nvidia.com/gpu")), (Some("1"), None));
+        assert_eq!(limit(server, "memory"), Some((576_u64 << 20).to_string()), "the plan's, and an eighth");
+        assert_eq!(limit(worker, "memory"), Some((1_440_u64 << 20).to_string()), "the file, 256 MiB, and an eighth");
+        assert_eq!(server["image"], "triton:1");
+        let settings = item(&document, "ConfigMap")["data"]["worker.toml"].as_str().unwrap();
+        assert!(settings.contains("[worker.server]") && settings.contains("kind = \"triton\""), "{settings}");
+        assert!(settings.contains("memory = \"1280Mi\"") && settings.contains("device = \"cuda\""), "{settings}");
+        let mounted = |container: &Value| container["volumeMounts"].to_string().contains("/models");
+        assert!(mounted(worker) && mounted(server));
+    }
+
+    #[test]
     fn a_part_of_a_gpu_is_asked_for_instead_of_a_whole_one() {
         let document = placed(json!({ "gpuProfile": "1g.5gb" }));
         let limits = &pod(&document, "Deployment")["containers"][0]["resources"]["limits"];
@@ -339,7 +363,7 @@ mod tests {
         let mounts = pod(&document, "StatefulSet")["containers"][0]["volumeMounts"].as_array().unwrap();
         let mounted = mounts.iter().find(|mount| mount["name"] == claim["metadata"]["name"]).unwrap();
         assert_eq!(mounted["mountPath"], "/var/lib/slipway/artifacts");
-        let growing = made(1, Scale::default(), Model::default(), storage, &cluster());
+        let growing = made(1, Scale::default(), &Model::default(), storage, &cluster());
         assert_eq!(item(&growing, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["kind"], "StatefulSet");
         assert!(item(&growing, "StatefulSet")["spec"].get("replicas").is_none());
     }
@@ -362,7 +386,7 @@ mod tests {
     #[test]
     fn other_settings_are_another_object() {
         let name = |cluster: &Cluster| {
-            let document = rendered(1, Scale::default(), Model::default(), cluster);
+            let document = rendered(1, Scale::default(), &Model::default(), cluster);
             item(&document, "ConfigMap")["metadata"]["name"].as_str().unwrap().to_owned()
         };
         let other = Cluster { broker_url: "tls://elsewhere:4222".into(), ..cluster() };
@@ -383,7 +407,7 @@ mod tests {
     #[test]
     fn the_golden_files_show_what_is_made() {
         let scale = Scale { min: 2, max: 4, signal: ScaleSignal::Cpu, target: 70 };
-        golden("kubernetes.json", &rendered(2, scale, Model::default(), &cluster()));
+        golden("kubernetes.json", &rendered(2, scale, &Model::default(), &cluster()));
         let document = placed(json!({
             "nodeSelector": { "node.kubernetes.io/instance-type": "p4d.24xlarge" },
             "nodeAffinity": [
@@ -400,5 +424,9 @@ mod tests {
             "storage": { "size": "10Gi", "class": "fast-ssd", "mode": "ReadWriteOncePod" },
         }));
         golden("kubernetes-placed.json", &document);
+        let server =
+            Server { platform: "triton".into(), image: "registry.example/triton:26.10".into(), model_bytes: 48 << 20 };
+        let model = Model { gpu: Gpu::Required, server: Some(server), ..Model::default() };
+        golden("kubernetes-triton.json", &rendered(1, Scale { min: 1, max: 1, ..scale }, &model, &cluster()));
     }
 }

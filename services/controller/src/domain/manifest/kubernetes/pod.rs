@@ -1,7 +1,7 @@
 //! The pods of workers: alike but for what the kubelet knows of each.
 
 use super::{
-    ADMIN_PORT, CONTAINER, Order, TOKEN, WORKER_PORT, claim, placement,
+    ADMIN_PORT, CONTAINER, Order, TOKEN, WORKER_PORT, claim, placement, server,
     settings::{ARTIFACTS, AUTHORITY, DATA, FILE, FOLDER, KEYS},
 };
 use crate::domain::manifest::outer_memory_limit;
@@ -32,6 +32,11 @@ fn pod(order: &Order<'_>, settings: &str) -> Value {
     if let Some(authority) = &cluster.ca_config_map {
         volumes.push(json!({ "name": "broker", "configMap": { "name": authority } }));
     }
+    let mut containers = vec![container(order)];
+    if let Some(beside) = &order.model.server {
+        containers.push(server::container(order, beside));
+        volumes.extend(server::volumes());
+    }
     let secrets: Vec<Value> = cluster.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
     let mut pod = json!({
         "serviceAccountName": cluster.service_account,
@@ -46,7 +51,7 @@ fn pod(order: &Order<'_>, settings: &str) -> Value {
             "fsGroup": USER,
             "seccompProfile": { "type": "RuntimeDefault" },
         },
-        "containers": [container(order)],
+        "containers": containers,
         "volumes": volumes,
     });
     if order.placement.storage.is_some() {
@@ -72,6 +77,9 @@ fn container(order: &Order<'_>) -> Value {
     if order.placement.storage.is_some() {
         mounts.push(json!({ "name": claim::NAME, "mountPath": ARTIFACTS }));
     }
+    if order.model.server.is_some() {
+        mounts.push(server::mount());
+    }
     json!({
         "name": CONTAINER,
         "image": cluster.image,
@@ -82,16 +90,15 @@ fn container(order: &Order<'_>) -> Value {
             { "name": "grpc", "containerPort": WORKER_PORT },
             { "name": "admin", "containerPort": ADMIN_PORT },
         ],
-        "resources": resources(order),
+        "resources": match &order.model.server {
+            Some(beside) => server::resources_of_worker(order, beside),
+            None => resources(order),
+        },
         "startupProbe": probe("/readyz", 1, u64::max(cluster.start_within.0.as_secs(), 1)),
         "readinessProbe": probe("/readyz", 2, 3),
         // Half a minute: who is only slow is not killed for it.
         "livenessProbe": probe("/livez", 5, 6),
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": { "drop": ["ALL"] },
-        },
+        "securityContext": confined(),
         // The worker leaves its findings there; of one that could not, the end of its log is kept.
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -112,7 +119,17 @@ fn environment() -> Value {
     ])
 }
 
-fn resources(order: &Order<'_>) -> Value {
+/// No container needs more.
+pub(super) fn confined() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": { "drop": ["ALL"] },
+    })
+}
+
+/// What the container may take that computes.
+pub(super) fn resources(order: &Order<'_>) -> Value {
     let plan = order.plan;
     let mut limits = json!({
         // As many cores as it has threads: what it was planned for is promised, and a core that is idle may be used.

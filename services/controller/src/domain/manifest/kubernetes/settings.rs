@@ -1,6 +1,6 @@
 //! What workers are told, in a ConfigMap named by its content: one that is used never changes.
 
-use super::{ADMIN_PORT, Order, WORKER_PORT};
+use super::{ADMIN_PORT, Order, WORKER_PORT, server};
 use crate::domain::manifest::worker_settings;
 use serde_json::{Value, json};
 use slipway_kernel::names;
@@ -39,6 +39,9 @@ fn settings(order: &Order<'_>) -> Value {
     worker["kept_by"] = "platform".into();
     worker["findings_file"] = "/dev/termination-log".into();
     worker["listen"] = format!("0.0.0.0:{WORKER_PORT}").into();
+    if let Some(beside) = &order.model.server {
+        server::settings(beside, &mut worker);
+    }
     let mut bus = json!({ "url": cluster.broker_url, "nkey_seed_file": format!("{KEYS}/inference-worker.nk") });
     if cluster.ca_config_map.is_some() {
         bus["ca_file"] = format!("{AUTHORITY}/ca.crt").into();

@@ -143,7 +143,7 @@ impl Keeper {
             started: now,
             process: None,
         };
-        match self.launcher.launch(&mut record, group, wish.model) {
+        match self.launcher.launch(&mut record, group, &wish.model) {
             Ok(launched) => {
                 tracing::info!(instance = name, pid = launched.identity.pid, token, "a worker is started");
                 self.local.telemetry.worker("started");

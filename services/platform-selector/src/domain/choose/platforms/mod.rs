@@ -34,12 +34,29 @@ pub const fn name(platform: Platform) -> &'static str {
     }
 }
 
-/// On this machine only Slipway's own worker is a process; the others are containers.
-fn needs_containers(question: &Question<'_>, weighed: &mut Weighed) {
+/// The platform of that name.
+#[must_use]
+pub fn of_name(text: &str) -> Option<Platform> {
+    ALL.into_iter().map(|(platform, _)| platform).find(|platform| name(*platform) == text)
+}
+
+/// On this machine only Slipway's own worker is a process; the others are containers beside it, of images that somebody has to name.
+fn needs_an_image(platform: Platform, question: &Question<'_>, weighed: &mut Weighed) {
     if question.target == "local" {
         weighed.exclude(
             "target",
             "it runs in a container, and the local target runs Slipway's own worker only; use spec.infrastructure.target `kubernetes`",
         );
+    } else if question.images.of(platform).is_none() {
+        let key = format!("platforms.{}.image", name(platform));
+        weighed.exclude("image", format!("this installation names no image of it ({key} of the platform-selector)"));
     }
+}
+
+/// A worker talks to the server beside it over the Open Inference Protocol.
+fn speaks_otherwise(weighed: &mut Weighed) {
+    weighed.exclude(
+        "protocol",
+        "a worker asks the model server beside it over the Open Inference Protocol, which this one does not speak as it is installed",
+    );
 }

@@ -1,6 +1,6 @@
 //! TensorFlow Serving: SavedModel, with an API of its own.
 
-use super::{Question, Weighed, needs_containers};
+use super::{Question, Weighed, speaks_otherwise};
 use slipway_kernel::ModelFormat;
 
 /// Weighs it.
@@ -26,6 +26,6 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
             format!("it runs SavedModel only, and this is {format}; export with tf.saved_model.save"),
         );
     }
-    needs_containers(question, &mut weighed);
+    speaks_otherwise(&mut weighed);
     weighed
 }

@@ -1,6 +1,6 @@
 //! TorchServe: TorchScript; its project was archived in 2025.
 
-use super::{Question, Weighed, needs_containers};
+use super::{Question, Weighed, speaks_otherwise};
 use slipway_kernel::ModelFormat;
 
 /// Weighs it.
@@ -26,6 +26,6 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
             format!("it runs TorchScript only, and this is {format}; save with torch.jit.script or torch.jit.trace"),
         );
     }
-    needs_containers(question, &mut weighed);
+    speaks_otherwise(&mut weighed);
     weighed
 }

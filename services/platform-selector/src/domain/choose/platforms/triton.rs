@@ -1,7 +1,7 @@
 //! NVIDIA Triton Inference Server: nearly every format, best with GPUs.
 
-use super::{Question, Weighed, needs_containers};
-use slipway_kernel::ModelFormat;
+use super::{Question, Weighed, needs_an_image};
+use slipway_kernel::{ModelFormat, spec::Platform};
 
 /// Weighs it.
 #[must_use]
@@ -38,8 +38,14 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
                 "a TensorRT engine runs on a GPU, and the target has none; deploy the ONNX file it was built from",
             );
         }
-        _ => {}
+        ModelFormat::TensorrtPlan | ModelFormat::SavedModel | ModelFormat::Torchscript => {
+            let format = question.model.format;
+            let reason =
+                format!("what the model takes and gives is not read from {format} in this version; export it to ONNX");
+            weighed.exclude("signature", reason);
+        }
+        ModelFormat::Onnx => {}
     }
-    needs_containers(question, &mut weighed);
+    needs_an_image(Platform::Triton, question, &mut weighed);
     weighed
 }

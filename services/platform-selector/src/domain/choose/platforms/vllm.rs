@@ -1,6 +1,6 @@
 //! vLLM: large language models, from a folder of weights, configuration and tokenizer.
 
-use super::{Question, Weighed, needs_containers};
+use super::{Question, Weighed, speaks_otherwise};
 use slipway_kernel::ModelFormat;
 
 /// Weighs it.
@@ -33,6 +33,6 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
     if question.machine.gpus.is_empty() {
         weighed.exclude("gpu", "it is of use on GPUs only, and the target has none");
     }
-    needs_containers(question, &mut weighed);
+    speaks_otherwise(&mut weighed);
     weighed
 }

@@ -1,0 +1,148 @@
+//! What Triton is given: a folder with the model and how it is to be computed, and the order to load it.
+
+use std::path::Path;
+use std::{fs, io};
+
+use slipway_kernel::ModelFormat;
+
+use crate::engine::device::DeviceWanted;
+use crate::engine::{EngineError, LoadOptions};
+
+/// `RepositoryModelLoad` of Triton's model repository extension.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct RepositoryModelLoadRequest {
+    /// The repository; empty: all of them.
+    #[prost(string, tag = "1")]
+    pub(super) repository_name: String,
+    /// The model.
+    #[prost(string, tag = "2")]
+    pub(super) model_name: String,
+}
+
+/// Its answer.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct RepositoryModelLoadResponse {}
+
+/// The backend for models of this format and the name of the file that it reads; `None` where the file alone is not enough for any.
+/// TorchScript does not say what it takes.
+pub(super) const fn backend(format: ModelFormat) -> Option<(&'static str, &'static str)> {
+    match format {
+        ModelFormat::Onnx => Some(("onnxruntime", "model.onnx")),
+        ModelFormat::TensorrtPlan => Some(("tensorrt", "model.plan")),
+        ModelFormat::SavedModel => Some(("tensorflow", "model.savedmodel/saved_model.pb")),
+        ModelFormat::Torchscript | ModelFormat::Safetensors => None,
+    }
+}
+
+/// How a model lies in a repository.
+pub(super) struct Layout<'a> {
+    /// Its name there.
+    pub(super) name: &'a str,
+    /// The format of its file.
+    pub(super) format: ModelFormat,
+    /// Where it is to be computed.
+    pub(super) device: DeviceWanted,
+    /// How many runs at once, and on how many threads.
+    pub(super) options: &'a LoadOptions,
+}
+
+impl Layout<'_> {
+    /// Puts the model there, in the place of one of the same name. A server that restarts meanwhile finds the old one, the new one or none.
+    pub(super) fn write(&self, repository: &Path, artifact: &[u8]) -> Result<(), EngineError> {
+        let unwritable =
+            |error: io::Error| EngineError::Repository { path: repository.to_owned(), reason: error.to_string() };
+        let Some((backend, file)) = backend(self.format) else {
+            return Err(EngineError::Unreadable(format!(
+                "Triton needs more than a file of {} to serve it",
+                self.format
+            )));
+        };
+        let (place, beside) = (repository.join(self.name), repository.join(format!(".{}.part", self.name)));
+        remove(&beside).map_err(unwritable)?;
+        let file = beside.join("1").join(file);
+        let folder = file.parent().unwrap_or(&beside);
+        fs::create_dir_all(folder).map_err(unwritable)?;
+        fs::write(&file, artifact).map_err(unwritable)?;
+        fs::write(beside.join("config.pbtxt"), self.config(backend)).map_err(unwritable)?;
+        remove(&place).map_err(unwritable)?;
+        fs::rename(&beside, &place).map_err(unwritable)
+    }
+
+    /// The model's `config.pbtxt`. It names no inputs: Triton reads them off the file. A batch is whatever is sent: the worker makes batches, and
+    /// a second queue behind the first would only wait.
+    fn config(&self, backend: &str) -> String {
+        let kind = match self.device {
+            DeviceWanted::Auto => "KIND_AUTO",
+            DeviceWanted::Cpu => "KIND_CPU",
+            DeviceWanted::Cuda => "KIND_GPU",
+        };
+        let mut lines = vec![
+            format!("name: \"{}\"", self.name),
+            format!("backend: \"{backend}\""),
+            "max_batch_size: 0".to_owned(),
+            format!("instance_group [ {{ count: {} kind: {kind} }} ]", self.options.threads.pool),
+        ];
+        if self.format == ModelFormat::Onnx {
+            let threads = self.options.threads.intra_op;
+            lines.extend(
+                [("intra_op_thread_count", threads), ("inter_op_thread_count", 1)].map(|(key, value)| {
+                    format!("parameters {{ key: \"{key}\" value: {{ string_value: \"{value}\" }} }}")
+                }),
+            );
+        }
+        lines.join("\n") + "\n"
+    }
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Threads;
+
+    fn written(format: ModelFormat, device: DeviceWanted) -> Result<(String, Vec<String>), EngineError> {
+        let repository = tempfile::tempdir().unwrap();
+        let options = LoadOptions { threads: Threads { pool: 2, intra_op: 3 }, ..LoadOptions::default() };
+        let layout = Layout { name: "digits", format, device, options: &options };
+        layout.write(repository.path(), b"an older one")?;
+        layout.write(repository.path(), b"a model")?;
+        let folder = repository.path().join("digits");
+        let config = fs::read_to_string(folder.join("config.pbtxt")).unwrap();
+        let (_, file) = backend(format).unwrap();
+        assert_eq!(fs::read(folder.join("1").join(file)).unwrap(), b"a model");
+        let all = fs::read_dir(repository.path()).unwrap();
+        Ok((config, all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()))
+    }
+
+    #[test]
+    fn a_model_lies_where_triton_looks_for_it_with_how_it_is_computed() {
+        let (config, all) = written(ModelFormat::Onnx, DeviceWanted::Cpu).unwrap();
+        assert_eq!(all, ["digits"], "nothing is left of what lay there before");
+        assert_eq!(
+            config,
+            "name: \"digits\"\nbackend: \"onnxruntime\"\nmax_batch_size: 0\ninstance_group [ { count: 2 kind: KIND_CPU } ]\n\
+             parameters { key: \"intra_op_thread_count\" value: { string_value: \"3\" } }\n\
+             parameters { key: \"inter_op_thread_count\" value: { string_value: \"1\" } }\n"
+        );
+        let (config, _) = written(ModelFormat::TensorrtPlan, DeviceWanted::Cuda).unwrap();
+        assert!(config.contains("backend: \"tensorrt\"") && config.contains("KIND_GPU"), "{config}");
+        let (config, _) = written(ModelFormat::SavedModel, DeviceWanted::Auto).unwrap();
+        assert!(config.contains("backend: \"tensorflow\"") && config.contains("KIND_AUTO"), "{config}");
+    }
+
+    #[test]
+    fn what_a_file_alone_does_not_say_is_refused_and_so_is_a_folder_that_cannot_be_written() {
+        let error = written(ModelFormat::Torchscript, DeviceWanted::Cpu).unwrap_err();
+        assert!(error.to_string().contains("more than a file of torchscript"), "{error}");
+        let options = LoadOptions::default();
+        let layout = Layout { name: "digits", format: ModelFormat::Onnx, device: DeviceWanted::Cpu, options: &options };
+        let error = layout.write(Path::new("/dev/null/models"), b"a model").unwrap_err();
+        assert!(error.to_string().contains("/dev/null/models"), "{error}");
+    }
+}
