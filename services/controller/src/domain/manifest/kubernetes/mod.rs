@@ -424,8 +424,9 @@ mod tests {
             "storage": { "size": "10Gi", "class": "fast-ssd", "mode": "ReadWriteOncePod" },
         }));
         golden("kubernetes-placed.json", &document);
-        let server =
-            Server { platform: "triton".into(), image: "registry.example/triton:26.10".into(), model_bytes: 48 << 20 };
+        // By its digest, as security wants it.
+        let image = format!("registry.example/triton@sha256:{}", "a".repeat(64));
+        let server = Server { platform: "triton".into(), image, model_bytes: 48 << 20 };
         let model = Model { gpu: Gpu::Required, server: Some(server), ..Model::default() };
         golden("kubernetes-triton.json", &rendered(1, Scale { min: 1, max: 1, ..scale }, &model, &cluster()));
     }
