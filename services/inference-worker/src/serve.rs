@@ -353,3 +353,24 @@ async fn deregister(registration: Registration) {
         tracing::warn!(%error, "the registration is left to expire");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::double::Double;
+
+    #[test]
+    fn only_what_waits_for_nobody_and_takes_what_is_known_runs_where_it_was_read() {
+        let at_once = |shape: &[i64], waits: bool, pinned: bool| {
+            let double = Double::of(shape, |inputs| Ok(inputs.to_vec()));
+            let double = if waits { double.that_waits() } else { double };
+            let (model, measurement) = (Arc::new(double), Measurement::default());
+            super::at_once(&Loaded { model, measurement, max_rows: 1, threads: 1 }, pinned)
+        };
+        assert_eq!(at_once(&[-1, 2], false, false), AT_ONCE);
+        for (shape, waits, pinned) in [(&[-1, 2][..], true, false), (&[-1, -1], false, false), (&[-1, 2], false, true)]
+        {
+            assert_eq!(at_once(shape, waits, pinned), Duration::ZERO, "{shape:?} {waits} {pinned}");
+        }
+    }
+}

@@ -14,6 +14,7 @@ type Load = Box<dyn Fn() -> Result<Double, EngineError> + Send + Sync>;
 pub(crate) struct Double {
     signature: Signature,
     run: Run,
+    waits: bool,
 }
 
 impl Double {
@@ -22,7 +23,12 @@ impl Double {
         run: impl Fn(&[Tensor]) -> Result<Vec<Tensor>, EngineError> + Send + Sync + 'static,
     ) -> Self {
         let spec = |name: &str| TensorSpec { name: name.into(), data_type: DataType::Fp32, shape: shape.to_vec() };
-        Self { signature: Signature::new(vec![spec("x")], vec![spec("y")]), run: Box::new(run) }
+        Self { signature: Signature::new(vec![spec("x")], vec![spec("y")]), run: Box::new(run), waits: false }
+    }
+
+    /// The same as if another process computed it.
+    pub(crate) fn that_waits(self) -> Self {
+        Self { waits: true, ..self }
     }
 }
 
@@ -44,6 +50,9 @@ impl Model for Double {
     }
     fn plan(&self) -> String {
         String::new()
+    }
+    fn waits(&self) -> bool {
+        self.waits
     }
     fn run(&self, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, EngineError> {
         let parts: Vec<&Tensor> = requests.iter().map(|inputs| &inputs[0]).collect();
