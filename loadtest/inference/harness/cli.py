@@ -43,9 +43,17 @@ def parse():
     running.add_argument("scenarios", nargs="+", choices=SCENARIOS)
     measured(running)
 
+    profiling = commands.add_parser("profile", help="measure, and tell where the servers' time went; needs `perf`")
+    profiling.add_argument("scenarios", nargs="+", choices=[name for name in SCENARIOS if name != "engine"])
+    profiling.add_argument("--write", action="store_true", help="put it in its place in RESULTS.md")
+    measured(profiling)
+    profiling.set_defaults(rounds=1)
+
     shown = commands.add_parser("report", help="verdicts and tables of a result file, as Markdown")
     shown.add_argument("results", type=Path)
     shown.add_argument("--write", action="store_true", help="put it in its place in RESULTS.md")
+    parser.set_defaults(profile=False)
+    profiling.set_defaults(profile=True)
     return parser.parse_args()
 
 
@@ -164,6 +172,11 @@ def main():
     measure(bench, options)
     if options.command == "all":
         show(options.out, write=True)
+    if options.command == "profile":
+        text = report.profiles(Figures.read(options.out))
+        print(text)
+        if options.write:
+            report.write(text, report.PROFILE)
 
 
 def look_only(bench, options):
@@ -183,7 +196,7 @@ def show(results, write):
     if not write:
         print(text)
         return
-    report.write(text)
+    report.write(text, report.BESIDE)
     for verdict in verdicts(figures):
         met = {True: "met", False: "MISSED", None: "not measured"}[verdict.met]
         print(f"{met:12} {verdict.text} ({verdict.protocol}): {number(verdict.value)}, {verdict.bound}")

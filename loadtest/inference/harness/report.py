@@ -1,5 +1,6 @@
 """The report: verdicts and tables as Markdown, and its place in RESULTS.md."""
 import re
+import statistics
 
 from .contenders import HERE
 from .figures import Where, median
@@ -7,7 +8,7 @@ from .verdicts import number, verdicts
 
 RESULTS = HERE.parent / "RESULTS.md"
 # What stands between them is written anew; the rest of the file belongs to others.
-BEGIN, END = "<!-- bench-inference: begin -->", "<!-- bench-inference: end -->"
+BESIDE, PROFILE = "bench-inference", "bench-inference-profile"
 PROTOCOLS = {
     "oip-json": "HTTP JSON", "oip-binary": "HTTP binary", "oip-grpc": "gRPC", "json": "HTTP JSON", "json-packed": "HTTP JSON",
 }
@@ -26,7 +27,6 @@ def report(figures):
 
 
 def head(figures):
-    conditions = figures.conditions
     rounds = figures.rounds()
     versions = ", ".join(f"{name} {version}" for name, version in figures.versions.items() if version)
     lines = [
@@ -34,17 +34,26 @@ def head(figures):
         "",
         "Written by `make bench-inference`. [README.md](README.md) says how it is measured and how to read it.",
         "",
-        f"- date: {conditions.get('at', 'unknown')}",
-        f"- machine: {conditions.get('cores', '?')} cores, {conditions.get('cpu', 'unknown processor')}, "
-        f"{conditions.get('memory_gib', '?')} GiB of memory, Linux {conditions.get('kernel', '?')}",
-        f"- {rounds} round{'s' if rounds != 1 else ''}, {conditions.get('seconds', '?')} s a run; figures are medians",
+        *machine(figures)[:-1],
         f"- versions: {versions or 'none but ours'}",
-        f"- load of the machine when it began: {conditions.get('load', '?')}",
+        f"- load of the machine when it began: {figures.conditions.get('load', '?')}",
         "",
     ]
     if rounds < ROUNDS:
         lines += [f"**Fewer than {ROUNDS} rounds: a look, not a measurement.**", ""]
     return lines
+
+
+def machine(figures):
+    """When and where it was measured, with an empty line behind it."""
+    conditions, rounds = figures.conditions, figures.rounds()
+    return [
+        f"- date: {conditions.get('at', 'unknown')}",
+        f"- machine: {conditions.get('cores', '?')} cores, {conditions.get('cpu', 'unknown processor')}, "
+        f"{conditions.get('memory_gib', '?')} GiB of memory, Linux {conditions.get('kernel', '?')}",
+        f"- {rounds} round{'s' if rounds != 1 else ''}, {conditions.get('seconds', '?')} s a run; figures are medians",
+        "",
+    ]
 
 
 def verdict_table(found):
@@ -136,18 +145,48 @@ def engine_table(figures):
     return [*lines, ""]
 
 
-def insert(text, section):
-    """The file with the section in its place: between the markers, or at its end where there are none."""
-    block = f"{BEGIN}\n{section}{END}\n"
-    before, begin, rest = text.partition(BEGIN)
+def profiles(figures):
+    """Where the time of each server went: microseconds of CPU a request by layer, a table for each protocol and load."""
+    lines = [
+        "# Inference: where the time goes",
+        "",
+        "Written by `bench profile`. Microseconds of CPU that the server takes for a request, shared out by samples of `perf`; the",
+        "sampling itself costs some of them. [README.md](README.md) says how to read it.",
+        "",
+        *machine(figures),
+    ]
+    for where, runs in figures.runs.items():
+        for protocol in dict.fromkeys(protocol for _, protocol in runs):
+            columns = {contender: of for (contender, spoken), of in runs.items() if spoken == protocol and "profile" in of[0]}
+            layers = {contender: shares(of) for contender, of in columns.items()}
+            rows = sorted({layer for found in layers.values() for layer in found}, key=lambda name: -sum(of.get(name, 0) for of in layers.values()))
+            lines += [f"### {where.scenario}, {where.model}, {where.variant}: {PROTOCOLS[protocol]}, {where.load}", ""]
+            lines += ["| µs of CPU a request | " + " | ".join(columns) + " |", "|---" + "|--:" * len(columns) + "|"]
+            lines += [f"| {row} | " + " | ".join(f"{of.get(row, 0):.1f}" for of in layers.values()) + " |" for row in rows]
+            lines += ["| **all** | " + " | ".join(f"**{sum(of.values()):.1f}**" for of in layers.values()) + " |"]
+            lines += [f"| requests/s | " + " | ".join(number(median(of, "rps")) for of in columns.values()) + " |", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def shares(rows):
+    """{layer: microseconds of CPU a request}, the median of the rounds."""
+    layers = {layer for row in rows for layer in row["profile"]}
+    return {layer: statistics.median(row["profile"].get(layer, 0) for row in rows) * 1e3 for layer in layers}
+
+
+def insert(text, section, name):
+    """The file with the section in its place: between the markers of that name, or at its end where there are none."""
+    first, last = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    block = f"{first}\n{section}{last}\n"
+    before, begin, rest = text.partition(first)
     if not begin:
         return f"{text.rstrip()}\n\n{block}" if text.strip() else block
-    _, end, after = rest.partition(END)
+    _, end, after = rest.partition(last)
     if not end:
-        raise ValueError(f"RESULTS.md has `{BEGIN}` without its end")
+        raise ValueError(f"RESULTS.md has `{first}` without its end")
     return before + block + after.removeprefix("\n")
 
 
-def write(section, path=RESULTS):
+def write(section, name, path=RESULTS):
     text = path.read_text() if path.exists() else ""
-    path.write_text(insert(text, section))
+    path.write_text(insert(text, section, name))

@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 
-from . import processes
+from . import processes, profile
 from .contenders import HERE, Failed, variant_of
 from .server import Server, environment
 
@@ -121,6 +121,7 @@ def measure(server, protocol, callers, rate, options, cpus):
         with load:
             try:
                 started = load.stdout.readline() == "START\n"
+                sampling = profile.Sampling(pids, server.work) if options.profile else None
                 window = processes.Window(server.tag, pids, load.pid)
                 ended = load.stdout.readline() == "END\n"
                 figures = window.close()
@@ -128,9 +129,13 @@ def measure(server, protocol, callers, rate, options, cpus):
             except BaseException:
                 load.kill()
                 raise
+        if sampling:
+            sampling.stop()
         if load.returncode or not (started and ended):
             raise Failed(f"the load generator ended with {load.returncode}: {errors.strip()[:500]}")
         result = {**figures_of(json.loads(report), *figures), "attempt": attempt, "load1": os.getloadavg()[0]}
+        if sampling:
+            result["profile"] = sampling.layers(result["server_cpu_s_per_1000"])
         if best is None or result["other_cores"] < best["other_cores"]:
             best = result
         if best["other_cores"] <= options.disturbed:

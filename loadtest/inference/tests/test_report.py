@@ -1,27 +1,29 @@
 import unittest
 
-from harness.report import BEGIN, END, insert, report
+from harness.report import insert, profiles, report
 
 from .measured import engine, figures, run
+
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
 class Place(unittest.TestCase):
     def test_what_stands_around_the_section_stays(self):
-        first = insert("# Mesh\n\nfigures\n", "old\n")
+        first = insert("# Mesh\n\nfigures\n", "old\n", "bench")
         self.assertEqual(first, f"# Mesh\n\nfigures\n\n{BEGIN}\nold\n{END}\n")
-        second = insert(first + "after\n", "new\n")
+        second = insert(first + "after\n", "new\n", "bench")
         self.assertEqual(second, f"# Mesh\n\nfigures\n\n{BEGIN}\nnew\n{END}\nafter\n")
 
     def test_writing_the_same_again_changes_nothing(self):
-        once = insert("# Mesh\n", "same\n")
-        self.assertEqual(insert(once, "same\n"), once)
+        once = insert("# Mesh\n", "same\n", "bench")
+        self.assertEqual(insert(once, "same\n", "bench"), once)
 
     def test_an_empty_file_begins_with_the_section(self):
-        self.assertEqual(insert("", "x\n"), f"{BEGIN}\nx\n{END}\n")
+        self.assertEqual(insert("", "x\n", "bench"), f"{BEGIN}\nx\n{END}\n")
 
     def test_a_torn_section_is_refused(self):
         with self.assertRaises(ValueError):
-            insert(f"a\n{BEGIN}\nb\n", "x\n")
+            insert(f"a\n{BEGIN}\nb\n", "x\n", "bench")
 
 
 class Tables(unittest.TestCase):
