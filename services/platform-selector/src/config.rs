@@ -4,7 +4,10 @@ use crate::domain::choose::Images;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use slipway_bus::BusConfig;
-use slipway_kernel::{ByteSize, Digest, Refusal, Span};
+use slipway_kernel::{
+    ByteSize, Refusal, Span,
+    image::{PINNED, is_pinned},
+};
 use slipway_runtime::{Common, ServiceConfig};
 use std::path::PathBuf;
 
@@ -142,7 +145,7 @@ impl ServiceConfig for Config {
         }
         if let Some(image) = &self.platforms.triton.image {
             // Security lets no other through.
-            unless(is_pinned(image), "platforms.triton.image", image.clone(), "<image>@sha256:<64 hexadecimal digits>");
+            unless(is_pinned(image), "platforms.triton.image", image.clone(), PINNED);
         }
         for (path, span) in [
             ("https.connect_timeout", self.https.connect_timeout),
@@ -153,12 +156,6 @@ impl ServiceConfig for Config {
         }
         refusals
     }
-}
-
-/// Whether it is the same image tomorrow.
-fn is_pinned(image: &str) -> bool {
-    let name = |name: &str| !name.is_empty() && !name.contains(char::is_whitespace);
-    image.split_once("@sha256:").is_some_and(|(image, digest)| name(image) && digest.parse::<Digest>().is_ok())
 }
 
 #[cfg(test)]
@@ -189,7 +186,5 @@ mod tests {
             "https.timeout",
         ];
         assert_eq!(paths, expected);
-        let pinned = format!("nvcr.io/nvidia/tritonserver@sha256:{}", "a".repeat(64));
-        assert!(is_pinned(&pinned) && !is_pinned(&pinned[..pinned.len() - 1]) && !is_pinned(&pinned[27..]));
     }
 }

@@ -14,6 +14,7 @@ mod fact;
 mod finding;
 mod fold;
 mod ids;
+pub mod image;
 mod meaning;
 mod model;
 pub mod names;

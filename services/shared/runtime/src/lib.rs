@@ -81,7 +81,7 @@ pub use tasks::{Outcome, Tasks, TasksNotDrained};
 pub use telemetry::TelemetryError;
 pub use tokio_util::sync::CancellationToken;
 
-/// Under load a fifth of an ingress' time goes into taking and giving back small pieces of memory with the C library's allocator.
+/// Under load a fifth of an ingress' time goes into taking and giving back small pieces of memory with the C library's allocator (ADR 0013).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -67,7 +67,7 @@ const fn sentence(kind: FindingKind) -> &'static str {
         FindingKind::PolicyViolation => "change the spec so that it fulfils the policy named in the finding",
         FindingKind::SecretMissing => "provide the secret that the finding names, then deploy again",
         FindingKind::ArtifactInvalid => "check spec.model.uri and sha256: the artifact is not what the spec says",
-        FindingKind::PlatformUnsuitable => "export the model as ONNX with operators that the finding does not name",
+        FindingKind::PlatformUnsuitable => "export the model as ONNX, or change in it what the finding names",
         FindingKind::InfrastructureUnsuitable => {
             "relax the demands under spec.infrastructure that the choice names as vetoes"
         }
