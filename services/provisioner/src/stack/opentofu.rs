@@ -124,10 +124,11 @@ impl Engine for OpenTofu {
         if ended.code != Some(0) {
             return Err(heard.refused(&ended));
         }
-        // This one is a document and no line.
+        // This one is a document and no line. What is wrong with the program's own settings is said before it.
         let path = lines_of(&stack.folder, "output");
         let text = fs::read_to_string(&path).map_err(NotDone::folder(&path))?;
-        let told = serde_json::from_str(&text);
+        let document = text.find("\n{").filter(|_| !text.starts_with('{')).map_or(text.as_str(), |at| &text[at + 1..]);
+        let told = serde_json::from_str(document);
         told.map(events::values).map_err(|error| NotDone::Unusable(format!("the outputs are not understood: {error}")))
     }
 }

@@ -7,7 +7,10 @@ use slipway_provisioner::{
     domain::stack::{Action, Event, Why},
     stack::{NotDone, StackConfig},
 };
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 const POOL: &str = "terraform_data.pool";
 const ROLE: &str = "terraform_data.role";
@@ -82,7 +85,7 @@ async fn each_resources_progress_is_heard_while_it_is_made() {
     assert_eq!(Value::from(made.outputs), json!({ "machine": "small" }));
     let heard = workshop.heard.all();
     for address in [ROLE, POOL] {
-        let told: Vec<&str> = heard
+        let mut told: Vec<&str> = heard
             .iter()
             .filter_map(|event| match event {
                 Event::Planned { address: of, action: Action::Create, .. } if of == address => Some("planned"),
@@ -91,6 +94,8 @@ async fn each_resources_progress_is_heard_while_it_is_made() {
                 _ => None,
             })
             .collect();
+        // A plan that is applied is said again.
+        told.dedup();
         assert_eq!(told, ["planned", "begun", "done"], "{address}");
     }
 }
@@ -140,21 +145,24 @@ async fn where_quota_or_capacity_is_refused_the_next_choice_is_taken_and_kept() 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs OpenTofu: `make test-infra`"]
 async fn one_that_is_killed_is_tried_again_from_what_its_state_says() {
-    let workshop = workshop();
+    let mut workshop = workshop().open();
+    // A first try leaves the role, and a pool that is half made.
+    workshop.variables["refused"] = json!({ "small": QUOTA });
+    assert!(workshop.make().await.is_err());
+    assert!(in_state(&workshop, "role").is_some());
+    workshop.variables["refused"] = json!({});
+    std::fs::remove_file(workshop.path("open")).unwrap();
     let (made, ()) = tokio::join!(workshop.make(), async {
-        until(|| !workshop.journal().is_empty()).await;
+        until(|| workshop.journal().len() == 2).await;
         kill_process(Pid::from_raw(workshop.pid()).unwrap(), Signal::KILL).unwrap();
     });
     let Err(NotDone::Refused(refused)) = made else { panic!("{made:?}") };
     assert_eq!(refused.why, Why::Passing);
-    assert!(in_state(&workshop, "role").is_some());
+    // What the one that was killed had begun goes on by itself for a moment, as it would at a vendor.
     workshop.open_now();
-    let planned_role = |event: &Event| matches!(event, Event::Planned { address, .. } if address == ROLE);
-    assert_eq!(workshop.heard.count(planned_role), 1);
-    // The half of the pool that nobody noted down may still be under way: it holds the file that tells two apart.
-    workshop.make().await.unwrap();
-    assert_eq!(workshop.heard.count(planned_role), 1, "the role was made before, and is not again");
+    assert_eq!(workshop.make().await.unwrap().changed, 1, "the role was made before, and is not again");
     assert!(in_state(&workshop, "pool").is_some());
+    assert_eq!(workshop.make().await.unwrap().changed, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,8 +197,11 @@ async fn a_state_that_somebody_else_has_locked_is_left_to_him() {
     let state = format!("-backend-config=path={}", workshop.path("state/digits-0a1b2c3d.tfstate").display());
     assert!(at(&["init", "-input=false", &state]).output().unwrap().status.success());
     let folder = format!("-var=folder={}", workshop.folder.path().display());
-    let mut other =
-        at(&["apply", "-auto-approve", "-input=false", "-var=name=digits-0a1b2c3d", &folder]).spawn().unwrap();
+    let mut other = at(&["apply", "-auto-approve", "-input=false", "-var=name=digits-0a1b2c3d", &folder])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     until(|| !workshop.journal().is_empty()).await;
     let Err(NotDone::Refused(refused)) = workshop.make().await else { panic!("it is locked") };
     assert_eq!(refused.why, Why::Locked);
@@ -209,9 +220,9 @@ async fn drift_is_found_and_only_told() {
     assert_eq!(workshop.drifted().await, [""; 0]);
     let removed = by_hand(&workshop, &["state", "rm", ROLE]).output().unwrap();
     assert!(removed.status.success(), "{removed:?}");
-    assert_eq!(workshop.drifted().await, ["terraform_data.role would be made"]);
+    assert_eq!(workshop.drifted().await, ["terraform_data.role would be made", "terraform_data.pool would be changed"]);
     assert!(in_state(&workshop, "role").is_none(), "it was looked at, and not mended");
-    assert_eq!(workshop.make().await.unwrap().changed, 1);
+    assert_eq!(workshop.make().await.unwrap().changed, 2);
     assert_eq!(workshop.drifted().await, [""; 0]);
 }
 
