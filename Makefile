@@ -50,10 +50,11 @@ lint-chart:  ## helm lint, kubernetes-validate, trivy and checkov on everything 
 	@tests/kubernetes/tools/build helm trivy
 	.tools/bin/python-manifests -B tests/kubernetes/lint/check
 
-test-infra:  ## the modules of infra/ without a cloud: their own tests, tofu fmt, trivy, checkov; a minute; needs Go the first time
+test-infra:  ## the modules of infra/ without a cloud: their own tests, tofu fmt, trivy, checkov; stacks made for real by tofu; two minutes; needs Go the first time
 	@infra/tools/install.sh python-manifests
 	@tests/kubernetes/tools/build trivy tofu
 	.tools/bin/python-manifests -B tests/infra/check
+	$(CARGO) test --locked --package slipway-provisioner --test stack -- --include-ignored
 
 gpu-check: build  ## which GPU and engines of it there are, or why none; with one, its numbers beside those of the CPU
 	@$(SLIPWAY) inference-worker --engines

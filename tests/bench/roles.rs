@@ -11,9 +11,10 @@ use slipway_kernel::{
 use slipway_platform_selector::{ExamineError, Examined, Order, Workshop};
 use slipway_provisioner::{
     Installation,
-    domain::surroundings::Surroundings,
+    domain::{stack::Chosen, surroundings::Surroundings},
     effects::Prepared,
     local::{NotReady, Order as PlaceOrder},
+    stack::Hears,
 };
 use slipway_runtime::{Frame, boot_from};
 use std::{process::ExitCode, sync::Arc};
@@ -83,15 +84,15 @@ impl slipway_provisioner::Effects for ReadyMachine {
         vec![Target::Local]
     }
 
-    async fn prepare_kubernetes(&self, order: &PlaceOrder) -> Result<Prepared, NotReady> {
-        self.prepare_local(order).await
-    }
-
-    async fn prepare_local(&self, _: &PlaceOrder) -> Result<Prepared, NotReady> {
+    async fn prepare(&self, _: Target, _: &PlaceOrder, _: &dyn Hears) -> Result<Prepared, NotReady> {
         Ok(Prepared { machine: self.surroundings.machine.clone(), proofs: vec![simulated()] })
     }
 
-    async fn remove_local(&self, _: &PlaceOrder) -> Result<Vec<Item>, NotReady> {
+    async fn remove(&self, _: &PlaceOrder, _: &[Chosen], _: &dyn Hears) -> Result<Vec<Item>, NotReady> {
+        Ok(Vec::new())
+    }
+
+    async fn drifted(&self, _: &PlaceOrder) -> Result<Vec<String>, NotReady> {
         Ok(Vec::new())
     }
 }

@@ -1,6 +1,6 @@
 //! What can be configured.
 
-use crate::domain::prices::Prices;
+use crate::{domain::prices::Prices, stack::StackConfig};
 use serde::{Deserialize, Serialize};
 use slipway_bus::BusConfig;
 use slipway_kernel::{
@@ -26,6 +26,8 @@ pub struct Config {
     pub bare_metal: BareMetalConfig,
     /// The clouds.
     pub cloud: CloudConfig,
+    /// What is made in a cloud.
+    pub stack: StackConfig,
     /// What things cost.
     pub prices: PricesConfig,
 }
@@ -180,6 +182,7 @@ impl ServiceConfig for Config {
         if self.local.worker.first().is_some_and(String::is_empty) {
             refusals.push(Refusal::new("local.worker", "an empty program", "a program and its arguments, or []"));
         }
+        refusals.extend(self.stack.check(self.kubernetes.enabled));
         refusals
     }
 }

@@ -6,18 +6,25 @@ use crate::{
     domain::{
         cluster::Needs,
         prices::Prices,
-        surroundings::{ClusterGpus, OwnPlace, Surroundings},
+        stack::{Chosen, variables},
+        surroundings::{ClusterGpus, OwnPlace, Surroundings, name},
     },
     kubernetes,
     local::{self, NotReady, Order},
     machine::{self, reach},
+    stack::{Cloud, Hears, Stacks},
 };
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 use slipway_kernel::{
-    Finding, FindingKind, Item, MachineFacts, Proof,
+    Cause, Finding, FindingKind, Item, MachineFacts, Proof,
     spec::{Placement, Target},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// How often it is looked whether the nodes of a new pool have come: a machine takes one to five minutes.
+const NODES_COME: Duration = Duration::from_secs(5);
 
 /// What a place that is ready has.
 #[derive(Clone, Debug)]
@@ -37,14 +44,14 @@ pub trait Effects: Send + Sync + 'static {
     /// The targets that can be made ready here.
     fn executors(&self) -> Vec<Target>;
 
-    /// Makes the `local` target ready.
-    async fn prepare_local(&self, order: &Order) -> Result<Prepared, NotReady>;
+    /// Makes a target ready, one of [`Self::executors`].
+    async fn prepare(&self, target: Target, order: &Order, hears: &dyn Hears) -> Result<Prepared, NotReady>;
 
-    /// Looks whether the `kubernetes` target is ready.
-    async fn prepare_kubernetes(&self, order: &Order) -> Result<Prepared, NotReady>;
+    /// Removes what was made for a deployment: on this machine, and in clouds that were chosen for it.
+    async fn remove(&self, order: &Order, clouds: &[Chosen], hears: &dyn Hears) -> Result<Vec<Item>, NotReady>;
 
-    /// Removes what was made on this machine.
-    async fn remove_local(&self, order: &Order) -> Result<Vec<Item>, NotReady>;
+    /// What would have to be done for a deployment's stack to be again what it was made; empty: nothing.
+    async fn drifted(&self, order: &Order) -> Result<Vec<String>, NotReady>;
 }
 
 /// The real world: this machine, and the cluster in reach.
@@ -53,6 +60,7 @@ pub struct Installation {
     config: Arc<Config>,
     prices: Arc<Prices>,
     data_dir: PathBuf,
+    stacks: Option<Arc<Stacks>>,
 }
 
 impl Installation {
@@ -62,7 +70,8 @@ impl Installation {
     /// When the price table cannot be read.
     pub fn new(config: Config, data_dir: PathBuf) -> Result<Self, PriceTableError> {
         let prices = Arc::new(config.prices.load()?);
-        Ok(Self { config: Arc::new(config), prices, data_dir })
+        let stacks = Stacks::new(&config.stack, &data_dir).map(Arc::new);
+        Ok(Self { config: Arc::new(config), prices, data_dir, stacks })
     }
 
     /// What is there to choose from, for workers that are placed so.
@@ -93,6 +102,47 @@ impl Installation {
             reach: reach::probe(),
             prices: Prices::clone(&self.prices),
         }
+    }
+
+    async fn prepare_local(&self, order: &Order) -> Result<Prepared, NotReady> {
+        let machine = self.machine().await;
+        let proofs = local::prepare(&self.config.local, &self.data_dir, &machine, order).await?;
+        Ok(Prepared { machine, proofs })
+    }
+
+    async fn prepare_kubernetes(&self, order: &Order) -> Result<Prepared, NotReady> {
+        let demands = &order.demands;
+        let needs = Needs::of(demands.workers, demands.cpu, demands.memory, demands.gpus(1));
+        let needs = Needs { placement: order.placement.clone(), ..needs };
+        kubernetes::prepare(&self.config.kubernetes, &needs).await.map_err(NotReady::Findings)
+    }
+
+    /// Makes what the deployment needs in the cloud; then the cluster there is looked at, as one that was there before.
+    async fn prepare_cloud(&self, stacks: &Stacks, order: &Order, hears: &dyn Hears) -> Result<Prepared, NotReady> {
+        let mut proofs = stacks.make(order, self.told(stacks, order), hears).await?;
+        let deadline = Instant::now() + self.config.stack.nodes_timeout.0;
+        loop {
+            match self.prepare_kubernetes(order).await {
+                Ok(prepared) => {
+                    proofs.extend(prepared.proofs);
+                    return Ok(Prepared { proofs, ..prepared });
+                }
+                Err(NotReady::Findings(findings)) if may_pass(&findings) && Instant::now() < deadline => {
+                    sleep(NODES_COME).await;
+                }
+                Err(not_ready) => return Err(not_ready),
+            }
+        }
+    }
+
+    /// What the module is told.
+    fn told(&self, stacks: &Stacks, order: &Order) -> Map<String, Value> {
+        let cloud = self.prices.cloud(stacks.cloud());
+        let region = cloud.zip(order.region.as_deref());
+        let region = region.and_then(|(cloud, name)| cloud.regions.iter().find(|region| region.name == name));
+        let gpu = cloud.zip(region).and_then(|(cloud, region)| cloud.gpu(region, &order.demands));
+        let gpu = gpu.filter(|_| order.demands.gpus(1) > 0).map(|gpu| gpu.name.as_str());
+        variables::of(&order.deployment, &order.demands, order.region.as_deref(), gpu)
     }
 
     async fn machine(&self) -> MachineFacts {
@@ -127,7 +177,8 @@ impl Installation {
 
 fn executors(config: &Config) -> Vec<Target> {
     let enabled = [(Target::Local, config.local.enabled), (Target::Kubernetes, config.kubernetes.enabled)];
-    enabled.into_iter().filter_map(|(target, is_enabled)| is_enabled.then_some(target)).collect()
+    let own = enabled.into_iter().filter_map(|(target, is_enabled)| is_enabled.then_some(target));
+    own.chain(config.stack.cloud.map(Cloud::target)).collect()
 }
 
 #[async_trait]
@@ -140,24 +191,48 @@ impl Effects for Installation {
         executors(&self.config)
     }
 
-    async fn prepare_local(&self, order: &Order) -> Result<Prepared, NotReady> {
-        let machine = self.machine().await;
-        let proofs = local::prepare(&self.config.local, &self.data_dir, &machine, order).await?;
-        Ok(Prepared { machine, proofs })
+    async fn prepare(&self, target: Target, order: &Order, hears: &dyn Hears) -> Result<Prepared, NotReady> {
+        match self.stacks.as_ref().filter(|stacks| stacks.cloud() == target) {
+            Some(stacks) => self.prepare_cloud(stacks, order, hears).await,
+            None if target == Target::Kubernetes => self.prepare_kubernetes(order).await,
+            None => self.prepare_local(order).await,
+        }
     }
 
-    async fn prepare_kubernetes(&self, order: &Order) -> Result<Prepared, NotReady> {
-        let needs = Needs::of(order.workers, order.cpu, order.memory, order.gpus);
-        let needs = Needs { placement: order.placement.clone(), ..needs };
-        kubernetes::prepare(&self.config.kubernetes, &needs).await.map_err(NotReady::Findings)
-    }
-
-    async fn remove_local(&self, order: &Order) -> Result<Vec<Item>, NotReady> {
+    async fn remove(&self, order: &Order, clouds: &[Chosen], hears: &dyn Hears) -> Result<Vec<Item>, NotReady> {
+        let mut items = Vec::new();
+        for Chosen { cloud, is_begun } in clouds {
+            match self.stacks.as_ref().filter(|stacks| stacks.cloud() == *cloud) {
+                Some(stacks) => items.extend(stacks.remove(order, self.told(stacks, order), hears).await?),
+                None if *is_begun => return Err(NotReady::Findings(vec![left(order, *cloud)])),
+                None => {}
+            }
+        }
         let (data_dir, order) = (self.data_dir.clone(), order.clone());
         let removed = tokio::task::spawn_blocking(move || local::remove(&data_dir, &order)).await;
-        removed.unwrap_or_else(|error| {
+        items.extend(removed.unwrap_or_else(|error| {
             let message = format!("the removal ended before its time: {error}");
             Err(NotReady::Findings(vec![Finding::transient(FindingKind::DependencyUnavailable, message)]))
-        })
+        })?);
+        Ok(items)
     }
+
+    async fn drifted(&self, order: &Order) -> Result<Vec<String>, NotReady> {
+        match &self.stacks {
+            Some(stacks) => stacks.drifted(order, self.told(stacks, order)).await,
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+fn may_pass(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| finding.cause == Cause::Transient)
+}
+
+fn left(order: &Order, cloud: Target) -> Finding {
+    let (stack, cloud) = (variables::name(&order.deployment), name(cloud));
+    let message = format!(
+        "the stack {stack} in {cloud} was begun, and this installation has no executor for `{cloud}` any more: set stack.cloud"
+    );
+    Finding::deterministic(FindingKind::ExecutorMissing, message).with_evidence("stack.cloud")
 }

@@ -2,40 +2,44 @@
 
 use crate::{
     domain::{
-        choose::choose,
+        choose::{choose, region},
         demands::Demands,
         due::{Duty, due},
+        stack::{Event, Progress, chosen::clouds},
         surroundings::name,
     },
-    effects::{Effects, Prepared},
+    effects::Effects,
     local::{Claim, NotReady, Order},
+    stack::Hears,
     telemetry::Telemetry,
 };
 use async_trait::async_trait;
-use slipway_bus::{Actor, Done, DutyError, Lease, Scene};
+use slipway_bus::{Actor, Bus, BusError, Done, DutyError, Lease, Scene};
 use slipway_kernel::{
-    Answer, Attempt, Deployment, Due, FactKey, Failed, Finding, FindingKind, Generation, GenerationState,
+    Answer, Attempt, Deployment, DeploymentId, Due, FactKey, Failed, Finding, FindingKind, Generation, GenerationState,
     InfrastructureChosen, InfrastructureReady, Removed, Revision, RevisionId, Service, Slot, Timestamp, spec::Target,
 };
-use slipway_runtime::Frame;
-use std::time::Duration;
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::sync::watch;
 
-/// How long a replica may be silent before another takes over. Making a place ready takes well under a second; ten cover
-/// a broker that changes its leader.
-const LEASE: Duration = Duration::from_secs(10);
-/// The lease's work: making ready and cleaning up exclude each other.
-const WORK: &str = "provision";
+/// How long a replica may be silent before another takes over, however long what it does takes: ten seconds cover a broker that changes its
+/// leader.
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
+/// The lease's work: making ready and cleaning up exclude each other. While a stack is made its value is the [`Progress`].
+pub const WORK: &str = "provision";
+/// How often the progress is told at most: who looks is a person.
+const TELL: Duration = Duration::from_secs(1);
 /// How soon it is looked again whether the last worker is gone. The controller stops them; nothing tells when it has.
 const WORKERS_LEAVE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Provisioner<E> {
-    effects: E,
+    effects: Arc<E>,
     telemetry: Telemetry,
 }
 
 impl<E: Effects> Provisioner<E> {
-    pub(crate) fn new(effects: E, frame: &Frame) -> Self {
-        Self { effects, telemetry: Telemetry::register(frame) }
+    pub(crate) const fn new(effects: Arc<E>, telemetry: Telemetry) -> Self {
+        Self { effects, telemetry }
     }
 
     async fn choose(&self, state: &GenerationState, scene: &Scene) -> Result<Done, DutyError> {
@@ -64,10 +68,12 @@ impl<E: Effects> Provisioner<E> {
             return self.fail(scene, &key, vec![executor_missing(&chosen.target, &executors)]).await;
         };
         let Some(lease) = scene.lease(WORK, LEASE).await? else { return Ok(Done::Elsewhere) };
-        let order = order(state, scene, &lease).await?;
+        let order = order(state, &scene.bus, &scene.id, &lease).await?;
+        let (hears, progress) = self.hears(scene);
         let prepared = tokio::select! {
-            prepared = self.prepare(executor, &order) => prepared,
+            prepared = self.effects.prepare(executor, &order, &hears) => prepared,
             () = lease.lost() => return Ok(Done::Elsewhere),
+            never = tell(&lease, progress) => match never {},
         };
         match prepared {
             Ok(prepared) => {
@@ -83,11 +89,9 @@ impl<E: Effects> Provisioner<E> {
         }
     }
 
-    async fn prepare(&self, target: Target, order: &Order) -> Result<Prepared, NotReady> {
-        match target {
-            Target::Kubernetes => self.effects.prepare_kubernetes(order).await,
-            _ => self.effects.prepare_local(order).await,
-        }
+    fn hears(&self, scene: &Scene) -> (Telling<'_>, watch::Receiver<Progress>) {
+        let (progress, told) = watch::channel(Progress::default());
+        (Telling { telemetry: &self.telemetry, deployment: scene.id.clone(), progress }, told)
     }
 
     async fn remove(&self, state: &GenerationState, attempt: Attempt, scene: &Scene) -> Result<Done, DutyError> {
@@ -97,10 +101,13 @@ impl<E: Effects> Provisioner<E> {
             return Ok(Done::Later(WORKERS_LEAVE));
         }
         let Some(lease) = scene.lease(WORK, LEASE).await? else { return Ok(Done::Elsewhere) };
-        let order = order(state, scene, &lease).await?;
+        let order = order(state, &scene.bus, &scene.id, &lease).await?;
+        let clouds = clouds(&scene.folded.deployment, state.generation);
+        let (hears, progress) = self.hears(scene);
         let removed = tokio::select! {
-            removed = self.effects.remove_local(&order) => removed,
+            removed = self.effects.remove(&order, &clouds, &hears) => removed,
             () = lease.lost() => return Ok(Done::Elsewhere),
+            never = tell(&lease, progress) => match never {},
         };
         let key = key(scene, state.generation, Slot::Removal(Service::Provisioner), attempt);
         match removed {
@@ -175,16 +182,51 @@ async fn write(scene: &Scene, key: &FactKey, answer: Answer) -> Result<Done, Dut
     Ok(Done::Wrote)
 }
 
-async fn order(state: &GenerationState, scene: &Scene, lease: &Lease) -> Result<Order, DutyError> {
-    let demands = Demands::of(state.spec());
+/// Hears what a program says of a deployment's stack.
+struct Telling<'a> {
+    telemetry: &'a Telemetry,
+    deployment: DeploymentId,
+    progress: watch::Sender<Progress>,
+}
+
+impl Hears for Telling<'_> {
+    fn hear(&self, event: &Event) {
+        self.telemetry.heard(&self.deployment, event);
+        self.progress.send_if_modified(|progress| progress.hear(event));
+    }
+}
+
+/// Tells with the lease how far it is, for as long as it is asked to.
+async fn tell(lease: &Lease, mut progress: watch::Receiver<Progress>) -> Infallible {
+    loop {
+        if progress.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        let now = progress.borrow_and_update().clone();
+        // Nothing rests on it: who lost the lease is told so elsewhere.
+        if let Err(error) = lease.set_value(&now).await {
+            tracing::debug!(%error, "the progress could not be told");
+        }
+        tokio::time::sleep(TELL).await;
+    }
+}
+
+/// What is to be made ready or removed, by the right of a lease.
+///
+/// # Errors
+/// When the broker does not answer.
+pub(crate) async fn order(
+    state: &GenerationState,
+    bus: &Bus,
+    id: &DeploymentId,
+    lease: &Lease,
+) -> Result<Order, BusError> {
     Ok(Order {
-        deployment: scene.id.clone(),
+        deployment: id.clone(),
         generation: state.generation,
-        claim: Claim { log_created: scene.bus.log().state().await?.created, token: lease.token() },
-        workers: demands.workers,
-        cpu: demands.cpu,
-        memory: demands.memory,
-        gpus: demands.gpus(1),
+        claim: Claim { log_created: bus.log().state().await?.created, token: lease.token() },
+        demands: Demands::of(state.spec()),
+        region: chosen(state).and_then(region).map(str::to_owned),
         placement: state.spec().placement(),
     })
 }

@@ -1,6 +1,8 @@
 //! Against a real broker, with the permissions of production.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "cloud/mod.rs"]
+mod cloud;
 #[path = "cluster/mod.rs"]
 mod cluster;
 
@@ -14,10 +16,11 @@ use slipway_kernel::{
 };
 use slipway_provisioner::{
     Config, Effects, Installation,
-    domain::surroundings::Surroundings,
+    domain::{stack::Chosen, surroundings::Surroundings},
     effects::Prepared,
     local::{NotReady, Order},
     run_with,
+    stack::Hears,
 };
 use slipway_runtime::Frame;
 use slipway_testkit::{NatsServer, frame};
@@ -65,8 +68,12 @@ impl Stage {
     }
 
     fn start_with(&self, effects: impl Effects) -> Running {
+        self.start_with_config(self.config(), effects)
+    }
+
+    fn start_with_config(&self, config: Config, effects: impl Effects) -> Running {
         let frame = frame(Principal::Service(Service::Provisioner));
-        let running = tokio::spawn(run_with(self.config(), frame.clone(), effects));
+        let running = tokio::spawn(run_with(config, frame.clone(), effects));
         Running { frame, running }
     }
 
@@ -291,11 +298,7 @@ impl Effects for Full {
         self.machine.executors()
     }
 
-    async fn prepare_kubernetes(&self, order: &Order) -> Result<Prepared, NotReady> {
-        self.machine.prepare_kubernetes(order).await
-    }
-
-    async fn prepare_local(&self, _: &Order) -> Result<Prepared, NotReady> {
+    async fn prepare(&self, _: Target, _: &Order, _: &dyn Hears) -> Result<Prepared, NotReady> {
         if self.tries.fetch_add(1, Ordering::SeqCst) < self.failures {
             return Err(NotReady::Findings(vec![Finding::transient(FindingKind::Unschedulable, "full")]));
         }
@@ -303,7 +306,11 @@ impl Effects for Full {
         Ok(Prepared { machine: self.surroundings(&Placement::default()).await.machine, proofs })
     }
 
-    async fn remove_local(&self, _: &Order) -> Result<Vec<Item>, NotReady> {
+    async fn remove(&self, _: &Order, _: &[Chosen], _: &dyn Hears) -> Result<Vec<Item>, NotReady> {
+        Ok(Vec::new())
+    }
+
+    async fn drifted(&self, _: &Order) -> Result<Vec<String>, NotReady> {
         Ok(Vec::new())
     }
 }

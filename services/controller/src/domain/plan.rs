@@ -49,7 +49,7 @@ const FILE_SYSTEM_SHARE: u64 = 8;
 
 fn fits_its_volume(spec: &Spec, plan: &Plan, platform: &PlatformSelected) -> Result<(), Finding> {
     let storage = spec.placement.as_ref().and_then(|placement| placement.storage.as_ref());
-    let Some(storage) = storage.filter(|_| plan.target == "kubernetes") else { return Ok(()) };
+    let Some(storage) = storage.filter(|_| plan.is_in_cluster()) else { return Ok(()) };
     let model = platform.model.size_bytes;
     let needs = model.saturating_add(model / FILE_SYSTEM_SHARE);
     if needs <= storage.size.0 {
@@ -166,6 +166,7 @@ mod tests {
         };
         assert!(planned(56 << 20, "kubernetes").is_ok());
         assert_eq!(planned(60 << 20, "kubernetes").unwrap_err(), ["spec.placement.storage.size"]);
+        assert!(planned(60 << 20, "aws").is_err(), "the cluster of a cloud is one");
         assert!(planned(60 << 20, "local").is_ok(), "there is no volume there");
     }
 

@@ -26,7 +26,7 @@ impl Renderer {
         spec: &Spec,
     ) -> (Value, &'static str) {
         match &self.cluster {
-            Some(cluster) if plan.target == "kubernetes" => {
+            Some(cluster) if plan.is_in_cluster() => {
                 let (scale, placement) = (spec.scale, &spec.placement());
                 let order = Order { deployment, revision, plan, model, scale, placement, cluster };
                 (kubernetes::document(&order), kubernetes::MEDIA_TYPE)

@@ -8,4 +8,5 @@ pub mod cluster;
 pub mod demands;
 pub mod due;
 pub mod prices;
+pub mod stack;
 pub mod surroundings;

@@ -68,6 +68,17 @@ impl Prices {
         }
     }
 
+    /// What is rented of a cloud; `None` of a place of one's own.
+    #[must_use]
+    pub const fn cloud(&self, target: Target) -> Option<&Cloud> {
+        match target {
+            Target::Aws => Some(&self.aws),
+            Target::Azure => Some(&self.azure),
+            Target::Gcp => Some(&self.gcp),
+            _ => None,
+        }
+    }
+
     /// What makes no sense in the table, by path: a price that is no amount (negative, infinite, beyond 100,000 an hour), a name that is
     /// there twice or means nothing.
     #[must_use]

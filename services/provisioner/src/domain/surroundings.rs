@@ -100,6 +100,7 @@ impl Surroundings {
             Target::Local | Target::Auto => (true, "always there".to_owned()),
             Target::Kubernetes if executable => (true, "workers are kept there".to_owned()),
             Target::Kubernetes => found(self.reach.kubernetes.as_ref(), "no kubeconfig and no cluster around"),
+            Target::Aws | Target::Azure | Target::Gcp if executable => (true, "stacks are made there".to_owned()),
             Target::Aws => found(self.reach.aws.as_ref(), "no AWS credentials configured"),
             Target::Azure => found(self.reach.azure.as_ref(), "no Azure credentials configured"),
             Target::Gcp => found(self.reach.gcp.as_ref(), "no Google Cloud credentials configured"),

@@ -50,7 +50,7 @@ struct Record {
 const ENDING: &str = ".claim";
 
 /// The file that holds the claim on a deployment's part of this machine.
-pub(super) fn file_name(deployment: &DeploymentId) -> String {
+pub(crate) fn file_name(deployment: &DeploymentId) -> String {
     format!("{deployment}{ENDING}")
 }
 

@@ -10,14 +10,13 @@ mod remove;
 mod space;
 mod worker;
 
+pub(crate) use claim::file_name as claim_file;
 pub use claim::{Claim, Overtaken};
 pub use remove::remove;
 pub use worker::Engines;
 
-use crate::config::LocalConfig;
-use slipway_kernel::{
-    ByteSize, Cause, CpuMillis, DeploymentId, Finding, FindingKind, Generation, MachineFacts, Proof, spec::Placement,
-};
+use crate::{config::LocalConfig, domain::demands::Demands};
+use slipway_kernel::{Cause, DeploymentId, Finding, FindingKind, Generation, MachineFacts, Proof, spec::Placement};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -32,14 +31,10 @@ pub struct Order {
     pub generation: Generation,
     /// The authority: the holder of the lease at this moment.
     pub claim: Claim,
-    /// Workers to begin with.
-    pub workers: u32,
-    /// Processor time of each.
-    pub cpu: CpuMillis,
-    /// Memory of each.
-    pub memory: ByteSize,
-    /// GPUs of each.
-    pub gpus: u32,
+    /// What the workers need.
+    pub demands: Demands,
+    /// The region that was chosen, of a cloud.
+    pub region: Option<String>,
     /// On which nodes, where there are some.
     pub placement: Placement,
 }
@@ -73,7 +68,7 @@ pub async fn prepare(
     };
     checks.push(space::disk(machine, config.min_disk));
     checks.push(space::memory(machine, config.spare_memory, order));
-    checks.push(ports::check(order.workers).await);
+    checks.push(ports::check(order.demands.workers).await);
     checks.push(worker::check(&config.worker).await);
     let (proofs, findings): (Vec<_>, Vec<_>) = checks.into_iter().partition(Result::is_ok);
     if findings.is_empty() {
@@ -96,12 +91,31 @@ enum Refused {
 fn make(data_dir: &Path, order: &Order) -> Result<Vec<Proof>, Refused> {
     let run = run_folder(data_dir);
     let made = folders::make(&run).map_err(Refused::Finding)?;
-    claim::take(&run, &order.deployment, order.generation, order.claim).map_err(|error| match error {
-        claim::ClaimError::Overtaken(newer) => Refused::Overtaken(newer),
-        claim::ClaimError::Io { path, source } => Refused::Finding(io_finding("claim", &path, &source)),
-    })?;
+    take(&run, order)?;
     let written = folders::prove(&run, order.claim.token).map_err(Refused::Finding)?;
     Ok(vec![made, written])
+}
+
+/// Takes the deployment's part of a folder of this machine, or keeps it.
+fn take(folder: &Path, order: &Order) -> Result<(), Refused> {
+    claim::take(folder, &order.deployment, order.generation, order.claim).map_err(|error| match error {
+        claim::ClaimError::Overtaken(newer) => Refused::Overtaken(newer),
+        claim::ClaimError::Io { path, source } => Refused::Finding(io_finding("claim", &path, &source)),
+    })
+}
+
+impl From<Refused> for NotReady {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Overtaken(newer) => Self::Overtaken(newer),
+            Refused::Finding(finding) => Self::Findings(vec![finding]),
+        }
+    }
+}
+
+/// Takes the deployment's part of a folder of this machine, or keeps it, by the right of the order.
+pub(crate) fn take_claim(folder: &Path, order: &Order) -> Result<(), NotReady> {
+    Ok(take(folder, order)?)
 }
 
 /// Where workers of this machine keep their configuration and log.
@@ -116,7 +130,7 @@ fn proof(name: &str, detail: impl Into<String>) -> Proof {
 
 /// A finding for something the file system refused. Rights and kinds of files do not change by themselves, everything
 /// else may.
-fn io_finding(doing: &str, path: &Path, error: &io::Error) -> Finding {
+pub(crate) fn io_finding(doing: &str, path: &Path, error: &io::Error) -> Finding {
     use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
     let lasting =
         matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | NotADirectory | IsADirectory | AlreadyExists);
@@ -138,19 +152,18 @@ fn broken(error: &dyn std::error::Error) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use slipway_kernel::Timestamp;
+    use crate::domain::demands::tests::modest;
+    use slipway_kernel::{ByteSize, Timestamp};
 
-    pub(super) fn order(token: u64) -> Order {
+    pub(crate) fn order(token: u64) -> Order {
         Order {
             deployment: "default.digits".parse().unwrap(),
             generation: Generation(1),
             claim: Claim { log_created: Timestamp(1), token },
-            workers: 2,
-            cpu: CpuMillis(1_000),
-            memory: ByteSize::mebibytes(64),
-            gpus: 0,
+            demands: Demands { workers: 2, memory: ByteSize::mebibytes(64), ..modest() },
+            region: None,
             placement: Placement::default(),
         }
     }

@@ -4,7 +4,7 @@
 //! ended. So nothing is touched here whose record is still there. What stays after a worker is its log, which the controller
 //! keeps for a while; a retired deployment shall leave none behind.
 
-use super::{NotReady, Order, Refused, claim, io_finding, run_folder};
+use super::{NotReady, Order, Refused, claim, io_finding, run_folder, take};
 use slipway_kernel::{DeploymentId, Generation, Item};
 use std::{
     collections::BTreeSet,
@@ -30,18 +30,12 @@ pub fn remove(data_dir: &Path, order: &Order) -> Result<Vec<Item>, NotReady> {
     if !run.exists() {
         return Ok(Vec::new());
     }
-    take_away(&run, order).map_err(|refused| match refused {
-        Refused::Overtaken(newer) => NotReady::Overtaken(newer),
-        Refused::Finding(finding) => NotReady::Findings(vec![finding]),
-    })
+    Ok(take_away(&run, order)?)
 }
 
 fn take_away(run: &Path, order: &Order) -> Result<Vec<Item>, Refused> {
     let failed = |path: &Path, error: io::Error| Refused::Finding(io_finding("cannot remove", path, &error));
-    claim::take(run, &order.deployment, order.generation, order.claim).map_err(|error| match error {
-        claim::ClaimError::Overtaken(newer) => Refused::Overtaken(newer),
-        claim::ClaimError::Io { path, source } => failed(&path, source),
-    })?;
+    take(run, order)?;
     let names = names(run).map_err(|error| failed(run, error))?;
     let mut removed = Vec::new();
     for name in left_behind(&names, &order.deployment, order.generation) {

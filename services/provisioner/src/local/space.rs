@@ -16,7 +16,7 @@ pub(super) fn disk(machine: &MachineFacts, least: ByteSize) -> Result<Proof, Fin
 /// There is memory for the first workers and for the services beside them.
 pub(super) fn memory(machine: &MachineFacts, spare: ByteSize, order: &Order) -> Result<Proof, Finding> {
     let free = machine.memory_available_bytes;
-    let (workers, each) = (order.workers, order.memory);
+    let (workers, each) = (order.demands.workers, order.demands.memory);
     let wanted = each.0.saturating_mul(u64::from(workers)).saturating_add(spare.0);
     if free >= wanted {
         let detail = format!("{} free, {workers} × {each} + {spare} wanted", rounded(free));

@@ -16,8 +16,8 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use slipway_kernel::Timestamp;
-use std::time::Duration;
+use slipway_kernel::{DeploymentId, Service, Timestamp};
+use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 /// The shortest lease: lifetimes are whole seconds, and a renewal each third of it must survive a slow disk.
@@ -123,6 +123,19 @@ impl Leases {
             Some(value) if value.live => Ok(Some(LeaseInfo::read(&text, &value.stored)?)),
             _ => Ok(None),
         }
+    }
+
+    /// Who holds a service's leases on some work now, by deployment.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn list(&self, service: Service, work: &str) -> Result<BTreeMap<DeploymentId, LeaseInfo>, BusError> {
+        let entries = self.table.list(&LeaseKey::of_every_deployment(service, work)).await?;
+        // One that cannot be read must not hide the others.
+        let read = entries
+            .iter()
+            .filter_map(|(key, stored)| Some((LeaseKey::deployment(key)?, LeaseInfo::read(key, stored).ok()?)));
+        Ok(read.collect())
     }
 
     /// Follows one lease.

@@ -115,7 +115,9 @@ fn of_service(permissions: &mut Permissions, service: Service) {
             results_by_subject(permissions);
             permissions.say(topology::ask(Service::SinkWriter, "rows"));
         }
-        Service::Provisioner => {}
+        Service::Provisioner => {
+            bucket_write(permissions, Bucket::Troubles, &format!("*.*.*.{service}"));
+        }
     }
 }
 
@@ -461,6 +463,13 @@ mod tests {
                 assert!(!permissions.may_say(subject), "{service}: {subject}");
             }
         }
+    }
+
+    #[test]
+    fn the_provisioner_says_what_is_wrong_with_infrastructure_and_not_with_workers() {
+        let provisioner = of(Service::Provisioner.into());
+        assert!(provisioner.may_say("$KV.slipway-troubles.default.digits.1-0.provisioner"));
+        assert!(!provisioner.may_say("$KV.slipway-troubles.default.digits.1-1"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is wrong with workers, by whoever keeps them. Where all is well there is no entry; one that is not said again is gone in fifteen seconds.
+//! What is wrong with workers, by whoever keeps them, and with what they stand on, by the provisioner. Where all is well there is no entry; one that is not said again is gone in fifteen seconds.
 
 use crate::{
     connect::Bus,
@@ -8,9 +8,9 @@ use crate::{
     workers::deployment_text,
 };
 use serde::{Deserialize, Serialize};
-use slipway_kernel::{DeploymentId, RevisionId};
+use slipway_kernel::{DeploymentId, Revision, RevisionId, Service};
 
-/// The workers of a revision that are not as they should be.
+/// The workers of a revision that are not as they should be; of revision 0, what all workers of its generation stand on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerTrouble {
@@ -24,8 +24,10 @@ pub struct WorkerTrouble {
 }
 
 impl WorkerTrouble {
+    /// Who says it stands in the key, so that permissions keep the two off each other's entries.
     fn key(&self) -> String {
-        format!("{}.{}", self.deployment, self.revision)
+        let key = format!("{}.{}", self.deployment, self.revision);
+        if self.revision.revision == Revision(0) { format!("{key}.{}", Service::Provisioner) } else { key }
     }
 }
 

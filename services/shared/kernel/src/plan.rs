@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// Where it runs: `local` or `kubernetes`.
+    /// Where it runs: `local`, `kubernetes`, or a cloud, which is the cluster there.
     pub target: String,
     /// What serves it: `slipway`, `triton`…
     pub platform: String,
@@ -50,6 +50,12 @@ impl Plan {
         ("maxBatch", "serving.batching.maxSize"),
         ("maxDelay", "serving.batching.maxDelay"),
     ];
+
+    /// Whether its workers are pods: everywhere but on this machine.
+    #[must_use]
+    pub fn is_in_cluster(&self) -> bool {
+        self.target != "local"
+    }
 
     /// SHA-256 over the plan's JSON, whose field order is fixed by the type.
     #[must_use]

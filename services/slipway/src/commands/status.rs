@@ -8,8 +8,10 @@ use crate::{
     output,
 };
 use serde::Serialize;
-use slipway_bus::{WorkerRecord, WorkerState, WorkerTrouble};
-use slipway_kernel::{Deployment, Generation, Revision, Route, SetAside, Span, Timestamp};
+use slipway_bus::{Bus, WorkerRecord, WorkerState, WorkerTrouble};
+use slipway_kernel::{Deployment, DeploymentId, Generation, Revision, Route, Service, SetAside, Span, Timestamp};
+use slipway_provisioner::domain::stack::Progress;
+use std::collections::BTreeMap;
 
 /// Where one deployment stands.
 #[derive(Debug, Serialize)]
@@ -24,6 +26,9 @@ struct Standing {
     workers: Vec<WorkerRecord>,
     /// What is wrong with them.
     troubles: Vec<WorkerTrouble>,
+    /// How far what is made for it in a cloud is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<Progress>,
     since: Option<Timestamp>,
     set_aside: Vec<String>,
 }
@@ -32,11 +37,16 @@ struct Standing {
 struct Living {
     workers: Vec<WorkerRecord>,
     troubles: Vec<WorkerTrouble>,
+    progress: BTreeMap<DeploymentId, Progress>,
 }
 
 pub(crate) async fn run(args: StatusArgs, global: &Global) -> Result<(), Failure> {
     let (_, bus) = session(global).await?;
-    let living = Living { workers: bus.workers().list().await?, troubles: bus.troubles().list().await? };
+    let living = Living {
+        workers: bus.workers().list().await?,
+        troubles: bus.troubles().list().await?,
+        progress: progress(&bus).await?,
+    };
     let standings: Vec<Standing> = match args.name {
         Some(name) => {
             let (_, folded) = folded(&bus, &id(global, &name)).await?;
@@ -55,6 +65,14 @@ pub(crate) async fn run(args: StatusArgs, global: &Global) -> Result<(), Failure
     Ok(())
 }
 
+/// How far stacks are that are being made or removed: their holders say it with the lease.
+async fn progress(bus: &Bus) -> Result<BTreeMap<DeploymentId, Progress>, Failure> {
+    let held = bus.leases().list(Service::Provisioner, slipway_provisioner::WORK).await?;
+    // Who makes no stack says nothing.
+    let told = held.into_iter().filter(|(_, lease)| !lease.value.is_null());
+    Ok(told.filter_map(|(id, lease)| Some((id, serde_json::from_value(lease.value).ok()?))).collect())
+}
+
 fn standing(deployment: &Deployment, living: &Living) -> Standing {
     let newest = deployment.newest();
     let aside = |aside: &SetAside| format!("{}: {}", aside.subject, aside.reason);
@@ -67,6 +85,7 @@ fn standing(deployment: &Deployment, living: &Living) -> Standing {
         routes: deployment.routes().shares,
         workers: living.workers.iter().filter(|worker| worker.deployment == deployment.id).cloned().collect(),
         troubles: living.troubles.iter().filter(|trouble| trouble.deployment == deployment.id).cloned().collect(),
+        progress: living.progress.get(&deployment.id).cloned(),
         since: newest.and_then(|generation| generation.facts().map(|fact| fact.at).max()),
         set_aside: deployment.set_aside.iter().map(aside).collect(),
     }
@@ -98,6 +117,9 @@ fn human(standings: &[Standing], now: Timestamp) {
         ]);
     }
     output::line(table);
+    for (standing, progress) in standings.iter().filter_map(|standing| Some((standing, standing.progress.as_ref()?))) {
+        output::line(format!("{} {}: {progress}", output::Mark::Note.sign(), standing.deployment));
+    }
     for trouble in standings.iter().flat_map(|standing| &standing.troubles) {
         let sign = output::Mark::Note.sign();
         output::line(format!("{sign} {} {}: {}", trouble.deployment, trouble.revision, trouble.detail));

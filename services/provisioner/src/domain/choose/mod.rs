@@ -22,6 +22,17 @@ pub const WOULD_DO: &str = "would do with";
 /// Said of a candidate that no change of the spec makes eligible.
 const NO_WAY: &str = "nothing that the spec could say makes it eligible";
 
+/// What the reason of a cloud begins with that names its region, before the next colon.
+const REGION: &str = "region: ";
+
+/// The region of the target that was chosen, if it has regions.
+#[must_use]
+pub fn region(chosen: &InfrastructureChosen) -> Option<&str> {
+    let candidate = chosen.candidates.iter().find(|candidate| candidate.target == chosen.target)?;
+    let reason = candidate.reasons.iter().find_map(|reason| reason.strip_prefix(REGION))?;
+    reason.split_once(':').map(|(region, _)| region)
+}
+
 /// A candidate with what decides its place.
 struct Weighed {
     candidate: Candidate,
@@ -63,7 +74,7 @@ fn weigh(offer: offer::Offer, demands: &Demands, surroundings: &Surroundings) ->
     let vetoes = rules::vetoes(&offer, demands);
     let scores::Score { value, mut reasons } = scores::score(&offer, demands);
     if let offer::Site::Region(why) = &offer.site {
-        reasons.push(format!("region: {why}"));
+        reasons.push(format!("{REGION}{why}"));
     }
     reasons.push(offer.access.note.clone());
     // Who was not asked for, is not asked what it would take.

@@ -37,6 +37,17 @@ fn what_can_be_executed_is_preferred_and_the_better_one_is_named() {
 }
 
 #[test]
+fn the_region_that_was_chosen_is_read_from_what_was_written() {
+    let mut here = small_machine();
+    here.executors = vec![Target::Aws];
+    let chosen = choose(&Demands { target: Target::Aws, ..modest() }, &here);
+    let expected = here.prices.aws.region(&modest(), here.cloud_latency).unwrap();
+    assert_eq!((chosen.target.as_str(), region(&chosen)), ("aws", Some(expected.name.as_str())));
+    assert!(candidate(&chosen, "aws").reasons.contains(&"access: stacks are made there".to_owned()));
+    assert_eq!(region(&choose(&modest(), &small_machine())), None);
+}
+
+#[test]
 fn when_this_machine_cannot_the_best_reachable_one_is_chosen_and_it_says_why() {
     let demands = Demands { gpu: Gpu::Required, ..modest() };
     let mut here = small_machine();

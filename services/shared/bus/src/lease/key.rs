@@ -14,6 +14,17 @@ impl LeaseKey {
         Self(format!("{id}.{service}.{}", token(work)))
     }
 
+    /// A service's leases on some work for any deployment, as a filter.
+    pub(crate) fn of_every_deployment(service: Service, work: &str) -> String {
+        format!("*.*.{service}.{}", token(work))
+    }
+
+    /// The deployment that a lease's name is of.
+    pub(crate) fn deployment(key: &str) -> Option<DeploymentId> {
+        let (of, _) = key.rsplit_once('.')?.0.rsplit_once('.')?;
+        of.parse().ok()
+    }
+
     /// A service's lease on some work on a host. No namespace begins with `_`, so it cannot be taken for a deployment's.
     #[must_use]
     pub fn host(hostname: &str, service: Service, work: &str) -> Self {
