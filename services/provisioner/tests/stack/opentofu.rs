@@ -218,7 +218,9 @@ async fn drift_is_found_and_only_told() {
     let workshop = workshop().open();
     workshop.make().await.unwrap();
     assert_eq!(workshop.drifted().await, [""; 0]);
-    let removed = by_hand(&workshop, &["state", "rm", ROLE]).output().unwrap();
+    // Else it lies in the module's folder.
+    let backup = format!("-backup={}", workshop.path("backup").display());
+    let removed = by_hand(&workshop, &["state", "rm", &backup, ROLE]).output().unwrap();
     assert!(removed.status.success(), "{removed:?}");
     assert_eq!(workshop.drifted().await, ["terraform_data.role would be made", "terraform_data.pool would be changed"]);
     assert!(in_state(&workshop, "role").is_none(), "it was looked at, and not mended");
