@@ -218,7 +218,7 @@ async fn drift_is_found_and_only_told() {
     let workshop = workshop().open();
     workshop.make().await.unwrap();
     assert_eq!(workshop.drifted().await, [""; 0]);
-    // Else its copy of the state before lies in the module's folder.
+    // Else it lies in the module's folder.
     let backup = format!("-backup={}", workshop.path("backup").display());
     let removed = by_hand(&workshop, &["state", "rm", &backup, ROLE]).output().unwrap();
     assert!(removed.status.success(), "{removed:?}");
