@@ -58,7 +58,7 @@ resource "terraform_data" "pool" {
       exec 9>"$FOLDER/only-one"
       flock --nonblock 9 || echo two >>"$FOLDER/journal"
       echo "$MACHINE" >>"$FOLDER/journal"
-      until [ -e "$FOLDER/open" ]; do sleep 0.1; done
+      until [ -e "$FOLDER/open" ] || ! [ -d "$FOLDER" ]; do sleep 0.1; done
       [ -z "$REFUSED" ] || { echo "$REFUSED" >&2; exit 1; }
     EOT
   }
