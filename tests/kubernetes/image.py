@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Makes a container image without a registry and without a daemon: an archive as `docker save` writes it.
+"""Makes a container image without a registry and without a daemon: an archive as `docker save` writes it, which is an OCI layout too.
 
     image.py OUT.tar NAME:TAG SOURCE [--add FILE=/PATH]... [--env K=V]... [--user UID[:GID]] [--entrypoint PATH] [-- COMMAND...]
 
 SOURCE is a folder, which becomes the root of the image, or a static program, which becomes /NAME in it and its entry point.
 COMMAND is the image's command, after the entry point where there is one. The same input gives the same bytes, so an image of the
-same content has the same id. Its name should have a registry's part, as localhost/probe:1 has: without one, Kubernetes puts its own
-in front.
+same content has the same digest, which is printed, and under which a registry would have it. Its name should have a registry's part, as
+localhost/probe:1 has: without one, Kubernetes puts its own in front.
 """
 
 import argparse
@@ -24,6 +24,7 @@ EPOCH = "1970-01-01T00:00:00Z"
 # Nobody's number, as distroless images have it: Kubernetes refuses an image without one where pods may not run as root.
 NOBODY = "65532:65532"
 MACHINES = {0x3E: "amd64", 0xB7: "arm64"}
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 LOADER = 3  # PT_INTERP: names the loader that a dynamically linked program needs.
 
 
@@ -123,16 +124,44 @@ def write(arguments):
         with open(f"{scratch}/layer", "w+b") as layer, open(f"{scratch}/image", "wb") as out:
             digest = write_layer(layer, arguments.source, added)
             config = json.dumps(configuration(arguments, digest), sort_keys=True).encode()
-            name = f"{hashlib.sha256(config).hexdigest()}.json"
-            manifest = json.dumps([{"Config": name, "RepoTags": [arguments.name], "Layers": ["layer.tar"]}]).encode()
+            size = layer.seek(0, os.SEEK_END)
+            layer.seek(0)
+            manifest = manifest_of(config, digest, size)
             with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                tar.addfile(entry("manifest.json", len(manifest)), io.BytesIO(manifest))
-                tar.addfile(entry(name, len(config)), io.BytesIO(config))
-                size = layer.seek(0, os.SEEK_END)
-                layer.seek(0)
-                tar.addfile(entry("layer.tar", size), layer)
+                for path, data in descriptions(arguments.name, config, manifest, digest).items():
+                    tar.addfile(entry(path, len(data)), io.BytesIO(data))
+                tar.addfile(entry(blob(digest), size), layer)
         os.replace(f"{scratch}/image", arguments.out)
-    return name.removesuffix(".json")
+    return hashlib.sha256(manifest).hexdigest()
+
+
+def blob(digest):
+    return f"blobs/sha256/{digest}"
+
+
+def manifest_of(config, layer, size):
+    """What the digest of the image is of: its configuration and its layer."""
+    part = lambda kind, digest, size: {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": size}
+    return json.dumps({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": part("config.v1+json", hashlib.sha256(config).hexdigest(), len(config)),
+        "layers": [part("layer.v1.tar", layer, size)],
+    }).encode()
+
+
+def descriptions(name, config, manifest, layer):
+    """Every file of the archive but the layer, by its path: as OCI lays an image out, and what older programs read."""
+    configured, described = (hashlib.sha256(data).hexdigest() for data in (config, manifest))
+    descriptor = {
+        "mediaType": MANIFEST, "digest": f"sha256:{described}", "size": len(manifest), "annotations": {"io.containerd.image.name": name},
+    }
+    files = {
+        "oci-layout": {"imageLayoutVersion": "1.0.0"},
+        "index.json": {"schemaVersion": 2, "manifests": [descriptor]},
+        "manifest.json": [{"Config": blob(configured), "RepoTags": [name], "Layers": [blob(layer)]}],
+    }
+    return {path: json.dumps(file).encode() for path, file in files.items()} | {blob(configured): config, blob(described): manifest}
 
 
 def main():

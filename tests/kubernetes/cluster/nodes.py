@@ -1,6 +1,8 @@
 """The node: containerd, kubelet and kube-proxy, alone in namespaces of their own."""
 
+import json
 import subprocess
+import tarfile
 from datetime import UTC, datetime
 
 import network
@@ -67,9 +69,9 @@ class Node:
         return self._place, self._processes.pid(self.name), self._within()
 
     def load(self, image):
-        """Gives the node the images of an archive."""
+        """Gives the node the image of an archive, by its name and, as a registry would, by its digest."""
         with open(image, "rb") as file:
-            done = self._ctr("--namespace", "k8s.io", "images", "import", "-", stdin=file)
+            done = self._ctr("--namespace", "k8s.io", "images", "import", "--digests", "--base-name", _repository(image), "-", stdin=file)
         if done.returncode != 0:
             raise Failure(f"{image} is no archive of images that the node can load: {done.stderr.strip()}")
 
@@ -82,6 +84,16 @@ class Node:
     def _ctr(self, *arguments, stdin=subprocess.DEVNULL):
         command = [*self._within(), "ctr", "--address", node_files.SOCKET, *arguments]
         return subprocess.run(command, stdin=stdin, capture_output=True, text=True, timeout=IMPORT_S)
+
+
+def _repository(image):
+    """The name in an archive, without its tag."""
+    try:
+        with tarfile.open(image) as tar:
+            (named,) = json.load(tar.extractfile("manifest.json"))
+        return named["RepoTags"][0].rpartition(":")[0]
+    except (OSError, tarfile.TarError, KeyError, ValueError, IndexError) as error:
+        raise Failure(f"{image} is no archive of one image with a name: {error}") from error
 
 
 def now():
