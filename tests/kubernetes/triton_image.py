@@ -26,6 +26,8 @@ shutil.copytree("/opt/tritonserver/backends", "/tmp/backends", dirs_exist_ok=Tru
 program = "/opt/tritonserver/bin/tritonserver"
 os.execv(program, [program, *sys.argv[1:], "--backend-directory=/tmp/backends"])
 """
+# The exit code where there can be none on this machine.
+CANNOT = 3
 WHEELS = ROOT / ".tools" / "models"
 # Of the interpreter's library what no server needs, and what is large.
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "test", "tests", "idlelib", "dist-packages", "site-packages", "config-*", "ensurepip", "tkinter")
@@ -82,6 +84,9 @@ def is_elf(path):
 
 
 def main():
+    if reason := triton_package.missing():
+        print(f"no image of Triton: {reason}", file=sys.stderr)
+        sys.exit(CANNOT)
     out, name = sys.argv[1:]
     with tempfile.TemporaryDirectory(dir=ROOT / "target") as scratch:
         root = Path(scratch) / "root"
