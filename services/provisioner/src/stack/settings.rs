@@ -26,7 +26,7 @@ pub struct StackConfig {
     pub choices: Vec<Map<String, Value>>,
     /// Whether a plan may remove or replace what is there while a stack is made.
     pub may_remove: bool,
-    /// Most resources that one plan may change. 50: a pool is a handful of resources, the network and the cluster beneath it more than a hundred.
+    /// Most resources that one plan may change.
     pub most_changes: usize,
     /// Types of resources that may be changed, `*` for any rest; empty: all.
     pub kinds: Vec<String>,
@@ -75,6 +75,7 @@ pub enum EngineKind {
 
 impl Default for StackConfig {
     fn default() -> Self {
+        let Guard { may_remove, most_changes, kinds } = Guard::default();
         Self {
             cloud: None,
             engine: EngineKind::Opentofu,
@@ -83,9 +84,9 @@ impl Default for StackConfig {
             variables: Map::new(),
             backend: Vec::new(),
             choices: Vec::new(),
-            may_remove: false,
-            most_changes: 50,
-            kinds: Vec::new(),
+            may_remove,
+            most_changes,
+            kinds,
             lock_timeout: Span::seconds(60),
             nodes_timeout: Span::seconds(300),
             drift_every: Span::seconds(3_600),

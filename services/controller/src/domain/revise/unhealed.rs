@@ -71,7 +71,9 @@ const fn sentence(kind: FindingKind) -> &'static str {
         FindingKind::InfrastructureUnsuitable => {
             "relax the demands under spec.infrastructure that the choice names as vetoes"
         }
-        FindingKind::ExecutorMissing => "choose infrastructure.target: local; this installation runs no other yet",
+        FindingKind::ExecutorMissing => {
+            "choose an infrastructure.target that this installation has an executor for, as the finding says"
+        }
         FindingKind::Timeout => "look whether the service that the finding names runs, then deploy again",
         FindingKind::Declined => "deploy again when the person who declined agrees",
         FindingKind::DependencyUnavailable => "make the dependency that the finding names work, then deploy again",

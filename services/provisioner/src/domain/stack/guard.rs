@@ -51,8 +51,8 @@ pub struct Guard {
 
 impl Default for Guard {
     fn default() -> Self {
-        // A pool is a handful of resources, a whole cluster a hundred and fifty.
-        Self { may_remove: false, most_changes: 200, kinds: Vec::new() }
+        // A pool is a handful of resources, the network and the cluster beneath it more than a hundred.
+        Self { may_remove: false, most_changes: 50, kinds: Vec::new() }
     }
 }
 

@@ -2,8 +2,7 @@
 
 use crate::domain::demands::Demands;
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
-use slipway_kernel::DeploymentId;
+use slipway_kernel::{DeploymentId, Digest};
 
 /// How much of a deployment's name is in that of its stack: with a hyphen and eight digits it is 20 letters, which every vendor allows.
 const READABLE: usize = 11;
@@ -11,13 +10,13 @@ const READABLE: usize = 11;
 /// The name of a deployment's stack: readable, and no two alike.
 #[must_use]
 pub fn name(deployment: &DeploymentId) -> String {
-    let digest = Sha256::digest(deployment.to_string());
+    let digest = Digest::of(deployment.to_string().as_bytes());
     let readable: String = deployment.name.to_string().chars().take(READABLE).collect();
     // Names of resources begin with a letter.
     let readable =
         if readable.starts_with(|first: char| first.is_ascii_digit()) { format!("m{readable}") } else { readable };
     let readable: String = readable.chars().take(READABLE).collect();
-    format!("{}-{}", readable.trim_end_matches('-'), hex::encode(&digest[..4]))
+    format!("{}-{}", readable.trim_end_matches('-'), &digest.as_str()[..8])
 }
 
 /// What the module is told of a deployment: the pool of nodes that its workers need.
