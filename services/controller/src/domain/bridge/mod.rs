@@ -51,7 +51,7 @@ pub struct Status {
     pub observed_generation: u64,
     /// The generation in the log that came of it.
     pub generation: Option<Generation>,
-    /// `ce-id` of the demand that was made for it at the gate. It stands here before the demand is sent.
+    /// `ce-id` of a demand that is, or is about to be, sent to the gate, until its answer is known.
     pub demand: Option<String>,
     /// Where that generation stands.
     pub phase: String,

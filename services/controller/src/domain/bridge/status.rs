@@ -4,7 +4,7 @@
 use super::{
     Condition, ConditionKind, Resource, Status, Truth,
     own::{Own, about, is_retiring, own, stranger},
-    step::{MADE_BY_OTHERS, PENDING, RETIRING, is_final},
+    step::{MADE_BY_OTHERS, PENDING, RETIRING, is_final, pending},
     words::{camel, cut, last, sentence},
 };
 use slipway_kernel::{Answer, Deployment, GenerationState, Phase, Slot, Timestamp};
@@ -106,7 +106,8 @@ impl<'a> Telling<'a> {
     fn demand(&self) -> Option<String> {
         match self.said {
             Some(Said::Asking { id }) => Some(id.clone()),
-            _ => self.resource.status.as_ref().and_then(|status| status.demand.clone()),
+            Some(Said::Refused { .. }) => None,
+            Some(Said::NotRetired { .. }) | None => pending(self.resource, self.deployment).map(str::to_owned),
         }
     }
 

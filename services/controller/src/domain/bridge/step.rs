@@ -2,7 +2,7 @@
 
 use super::{
     Condition, ConditionKind, Resource, Truth,
-    own::{SOURCE, about, demand_id, further_demand_id, is_retiring, own, retirement_id, stranger, was_demanded},
+    own::{SOURCE, demand_id, further_demand_id, is_retiring, own, retirement_id, stranger, was_demanded},
 };
 use slipway_kernel::Deployment;
 
@@ -50,7 +50,7 @@ pub fn step(resource: &Resource, deployment: &Deployment, anew: bool) -> Step {
 
 fn demand(resource: &Resource, deployment: &Deployment, anew: bool) -> Step {
     let (uid, generation) = (resource.uid.as_str(), resource.generation);
-    if let Some(id) = pending(resource, deployment).filter(|id| about(id, uid) == Some(generation)) {
+    if let Some(id) = pending(resource, deployment) {
         return Step::Deploy { id: id.to_owned() };
     }
     if is_retiring(deployment) || (stranger(deployment, uid).is_some() && !resource.adopts) {
@@ -72,19 +72,17 @@ fn demand(resource: &Resource, deployment: &Deployment, anew: bool) -> Step {
     Step::Deploy { id }
 }
 
-/// The demand that was, or was about to be, sent, and of which the log and the resource say nothing yet.
-fn pending<'a>(resource: &'a Resource, deployment: &Deployment) -> Option<&'a str> {
+/// The demand that was, or was about to be, sent, and of which the log and the resource say nothing yet. It is sent once more before anything
+/// is concluded from its not being there, also when the spec is another by now: whoever wrote it down may still send it, at any time, and its
+/// answer is then the one that was given.
+pub(super) fn pending<'a>(resource: &'a Resource, deployment: &Deployment) -> Option<&'a str> {
     let id = resource.status.as_ref()?.demand.as_deref()?;
-    let told = resource.told(ConditionKind::Accepted)?;
-    let is_open = told.status == Truth::Unknown && told.reason == PENDING;
-    (is_open && deployment.answered_intake(SOURCE, id).is_none()).then_some(id)
+    deployment.answered_intake(SOURCE, id).is_none().then_some(id)
 }
 
-/// Whether this spec was demanded while one before was being taken down.
+/// Whether one before was being taken down when this was last looked at. It may have been demanded then.
 fn is_told_to_wait(resource: &Resource) -> bool {
-    let told = resource.told(ConditionKind::Accepted).is_some_and(|told| told.reason == RETIRING);
-    let demand = resource.status.as_ref().and_then(|status| status.demand.as_deref());
-    told && demand.is_some_and(|id| about(id, &resource.uid) == Some(resource.generation))
+    resource.told(ConditionKind::Accepted).is_some_and(|told| told.reason == RETIRING)
 }
 
 /// Whether the gate has said its last word about this spec.
@@ -111,9 +109,8 @@ fn is_lost(resource: &Resource, deployment: &Deployment) -> bool {
 
 fn leave(resource: &Resource, deployment: &Deployment) -> Step {
     let uid = resource.uid.as_str();
-    // What may be under way is found out before anything is concluded from its not being there.
     if let Some(id) = pending(resource, deployment) {
-        return if is_retiring(deployment) { Step::Tell } else { Step::Deploy { id: id.to_owned() } };
+        return Step::Deploy { id: id.to_owned() };
     }
     match own(deployment, uid) {
         Some(own) if own.is_gone => Step::LetGo,
