@@ -51,7 +51,7 @@ lint-chart:  ## helm lint, kubernetes-validate, trivy and checkov on everything 
 	.tools/bin/python-manifests -B tests/kubernetes/lint/check
 
 test-infra:  ## the modules of infra/ without a cloud: their own tests, tofu fmt, trivy, checkov; stacks made for real by tofu; two minutes; needs Go the first time
-	@infra/tools/install.sh python-manifests
+	@infra/tools/install.sh python-manifests providers
 	@tests/kubernetes/tools/build trivy tofu
 	.tools/bin/python-manifests -B tests/infra/check
 	$(CARGO) test --locked --package slipway-provisioner --test stack -- --include-ignored

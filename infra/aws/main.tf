@@ -47,8 +47,17 @@ module "nodes" {
   cluster            = module.cluster.name
   kubernetes_version = var.kubernetes_version
   subnets            = module.network.private_subnets
+  role               = module.cluster.node_role
   pools              = module.layout.node_pools
   tags               = module.layout.tags
+}
+
+module "dns" {
+  source = "./modules/dns"
+
+  cluster = module.cluster.name
+
+  depends_on = [module.nodes]
 }
 
 module "storage" {
@@ -86,7 +95,6 @@ module "identity" {
   storage_key    = module.storage.key
   secrets_prefix = module.secrets.prefix
   secrets_key    = module.secrets.key
-  node_groups    = module.nodes.autoscaling_groups
 }
 
 module "budget" {

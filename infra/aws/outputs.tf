@@ -28,6 +28,18 @@ output "node_pools" {
   value       = module.layout.node_pools
 }
 
+output "pool" {
+  description = "What a deployment's own pool of nodes is told of the cluster (`installation` of the module `pool`)."
+  value = {
+    region             = var.region
+    cluster            = module.cluster.name
+    kubernetes_version = var.kubernetes_version
+    subnets            = module.network.private_subnets
+    role               = module.cluster.node_role
+    tags               = module.layout.tags
+  }
+}
+
 output "storage_classes" {
   description = "Storage classes to make in the cluster, by what they are for: `ephemeral` and `persistent`, both encrypted."
   value       = module.storage.classes

@@ -18,25 +18,10 @@ locals {
   pods     = "172.16.0.0/14"
   services = "172.20.0.0/16"
 
-  # Azure puts these on nodes at spot prices itself. Who schedules wants to know of them, and without them here every plan would take them away.
-  spot_taint = { key = "kubernetes.azure.com/scalesetpriority", value = "spot", effect = "NoSchedule" }
-  node_pools = {
-    for name, pool in module.layout.node_pools : name => merge(pool, {
-      labels = merge(pool.labels, pool.spot ? { "kubernetes.azure.com/scalesetpriority" = "spot" } : {})
-      taints = concat(pool.taints, pool.spot ? [local.spot_taint] : [])
-    })
-  }
-
   # A cluster is not made without a pool, and not with one that has taints: the first by name that may be it.
   first_pool = sort([
-    for name, pool in local.node_pools : name if pool.gpu == null && length(pool.taints) == 0 && pool.min >= 1 && !pool.spot
+    for name, pool in module.layout.node_pools : name if pool.gpu == null && length(pool.taints) == 0 && pool.min >= 1 && !pool.spot
   ])[0]
-
-  # All nodes of a pool are in one subnet here, whatever their zones. The pool's name decides which: so a pool that is added moves no other.
-  pool_subnets = {
-    for name, _ in local.node_pools :
-    name => module.network.private_subnets[var.zones[parseint(substr(sha256(name), 0, 4), 16) % length(var.zones)]]
-  }
 }
 
 module "network" {
@@ -81,8 +66,8 @@ module "cluster" {
   services            = local.services
   administrators      = var.administrators
   api_access          = var.api_access
-  pool                = local.node_pools[local.first_pool]
-  pool_subnet         = local.pool_subnets[local.first_pool]
+  pool                = module.layout.node_pools[local.first_pool]
+  pool_subnet         = module.network.private_subnets[var.zones[0]]
   disk_encryption_set = module.storage.disk_encryption_set
   workspace           = module.telemetry.workspace.id
   collection_rule     = module.telemetry.collection_rule
@@ -95,8 +80,8 @@ module "nodes" {
   cluster            = module.cluster.id
   kubernetes_version = var.kubernetes_version
   zones              = var.zones
-  subnets            = local.pool_subnets
-  pools              = { for name, pool in local.node_pools : name => pool if name != local.first_pool }
+  subnets            = module.network.private_subnets
+  pools              = { for name, pool in module.layout.node_pools : name => pool if name != local.first_pool }
   tags               = module.layout.tags
 }
 

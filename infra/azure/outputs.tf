@@ -26,7 +26,19 @@ output "network" {
 
 output "node_pools" {
   description = "The pools by name, with the labels and taints of their nodes."
-  value       = local.node_pools
+  value       = merge(module.nodes.pools, { (local.first_pool) = module.layout.node_pools[local.first_pool] })
+}
+
+output "pool" {
+  description = "What a deployment's own pool of nodes is told of the cluster (`installation` of the module `pool`)."
+  value = {
+    region             = var.region
+    cluster            = module.cluster.id
+    kubernetes_version = var.kubernetes_version
+    zones              = var.zones
+    subnets            = module.network.private_subnets
+    tags               = module.layout.tags
+  }
 }
 
 output "storage_classes" {

@@ -91,22 +91,21 @@ module "storage" {
 module "cluster" {
   source = "./modules/cluster"
 
-  name                 = var.name
-  project              = var.project
-  project_number       = data.google_project.this.number
-  region               = var.region
-  zones                = var.zones
-  kubernetes_version   = var.kubernetes_version
-  network              = module.network.id
-  subnet               = module.network.subnet
-  pod_ranges           = module.network.pod_ranges
-  service_range        = module.network.service_range
-  address_space        = var.address_space
-  administrators       = var.administrators
-  api_access           = var.api_access
-  node_service_account = module.nodes.service_account
-  disk_key             = module.storage.key
-  deletion_protection  = var.deletion_protection
+  name                = var.name
+  project             = var.project
+  project_number      = data.google_project.this.number
+  region              = var.region
+  zones               = var.zones
+  kubernetes_version  = var.kubernetes_version
+  network             = module.network.id
+  subnet              = module.network.subnet
+  pod_ranges          = module.network.pod_ranges
+  service_range       = module.network.service_range
+  address_space       = var.address_space
+  administrators      = var.administrators
+  api_access          = var.api_access
+  disk_key            = module.storage.key
+  deletion_protection = var.deletion_protection
 
   depends_on = [google_project_service.this]
 }
@@ -114,14 +113,13 @@ module "cluster" {
 module "nodes" {
   source = "./modules/nodes"
 
-  name     = var.name
-  project  = var.project
-  region   = var.region
-  zones    = var.zones
-  cluster  = module.cluster.name
-  pools    = module.layout.node_pools
-  labels   = local.labels
-  disk_key = module.storage.key
+  region          = var.region
+  zones           = var.zones
+  cluster         = module.cluster.name
+  service_account = module.cluster.node_service_account
+  pools           = module.layout.node_pools
+  labels          = local.labels
+  disk_key        = module.storage.key
 
   depends_on = [google_project_service.this]
 }
@@ -132,7 +130,7 @@ module "registry" {
   name    = var.name
   project = var.project
   region  = var.region
-  readers = { nodes = module.nodes.service_account }
+  readers = { nodes = module.cluster.node_service_account }
 
   depends_on = [google_project_service.this]
 }

@@ -28,6 +28,19 @@ output "node_pools" {
   value       = module.layout.node_pools
 }
 
+output "pool" {
+  description = "What a deployment's own pool of nodes is told of the cluster (`installation` of the module `pool`)."
+  value = {
+    region          = var.region
+    project         = var.project
+    cluster         = module.cluster.name
+    zones           = var.zones
+    service_account = module.cluster.node_service_account
+    disk_key        = module.storage.key
+    tags            = module.layout.tags
+  }
+}
+
 output "storage_classes" {
   description = "Storage classes to make in the cluster, by what they are for: `ephemeral` and `persistent`, both encrypted."
   value       = module.storage.classes

@@ -10,7 +10,7 @@ output "public_subnets" {
 
 output "node_pools" {
   description = "The pools with the labels and taints that their nodes bear."
-  value       = local.node_pools
+  value       = module.bearing.pools
 }
 
 output "tags" {

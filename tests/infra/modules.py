@@ -10,6 +10,8 @@ import hcl2
 # `check` may be given another copy.
 INFRA = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else Path(__file__).resolve().parents[2] / "infra"
 CLOUDS = ("aws", "azure", "gcp")
+# What needs no provider.
+LAYOUT = ("layout", "layout/bearing", "layout/pool")
 
 
 def bare(name):
@@ -55,7 +57,7 @@ class Module:
     @cached_property
     def providers(self):
         """Constraints of the providers that are asked for, by name."""
-        return dict(re.findall(r'(?s)(\w+) = \{\s*source\s*=\s*"[^"]+"\s*version\s*=\s*"([^"]+)"', self.code))
+        return dict(re.findall(r'(?s)([\w-]+) = \{\s*source\s*=\s*"[^"]+"\s*version\s*=\s*"([^"]+)"', self.code))
 
     @cached_property
     def resources(self):
@@ -68,6 +70,15 @@ class Module:
         kinds = {kind for kind, _ in made}
         used = set(re.findall(r"\b(?:data\.)?([a-z]+_[a-z0-9_]+)\.([a-z][a-z0-9_]*)\b", self.code))
         return sorted(f"{kind}.{name}" for kind, name in used - made if kind in kinds)
+
+    def made(self, is_data):
+        """Its resources, or its data sources: kind, name, what is given."""
+        for file in self._parsed:
+            for block in file.get("data" if is_data else "resource", []):
+                for kind, named in block.items():
+                    for name, body in named.items() if not bare(kind).startswith("__") else ():
+                        if not bare(name).startswith("__"):
+                            yield bare(kind), bare(name), body[0] if isinstance(body, list) else body
 
     def uses(self, reference):
         return re.search(rf"\b{re.escape(reference)}\b", self.code) is not None
@@ -85,5 +96,11 @@ def modules(cloud):
     return [Module(folder) for folder in sorted((INFRA / cloud / "modules").iterdir())]
 
 
+def pools():
+    """The root modules of single deployments."""
+    return {cloud: Module(INFRA / cloud / "pool") for cloud in CLOUDS}
+
+
 def all_of_them():
-    return [Module(INFRA / "layout"), *roots().values(), *(module for cloud in CLOUDS for module in modules(cloud))]
+    layout = [Module(INFRA / folder) for folder in LAYOUT]
+    return [*layout, *roots().values(), *pools().values(), *(module for cloud in CLOUDS for module in modules(cloud))]

@@ -1,10 +1,12 @@
 """What no tool of others knows: that the clouds are alike, that each module is given what it takes and takes nothing in vain."""
 
-from modules import CLOUDS, INFRA, Module, all_of_them, bare, modules, roots
+import re
+
+from modules import CLOUDS, INFRA, Module, all_of_them, bare, modules, pools, roots
 
 # Beside what all have.
 OWN_VARIABLES = {"gcp": {"project"}}
-OWN_MODULES = {"aws": {"key"}}
+OWN_MODULES = {"aws": {"dns", "key"}}
 MODULES = {"network", "cluster", "nodes", "identity", "storage", "registry", "secrets", "telemetry", "budget"}
 
 
@@ -20,6 +22,28 @@ def alike():
         for name in set(root.variables) & set(first.variables):
             if root.default(name) != first.default(name):
                 yield f"{cloud}: {name} is {root.default(name)} by default, {first.default(name)} in {first.name}"
+
+
+# What the provisioner tells every stack (`services/provisioner/src/domain/stack/variables.rs`).
+TOLD = {"name", "region", "workers", "tags"}
+
+
+def poured():
+    """The pools of deployments: alike, told all that the provisioner says and all that the cluster's stack says."""
+    size = Module(INFRA / "layout/pool")
+    first = pools()[CLOUDS[0]]
+    for cloud, pool in pools().items():
+        yield from differ(f"{pool.name}: variables", set(pool.variables), TOLD | set(size.variables) | {"installation"})
+        yield from differ(f"{pool.name}: outputs", set(pool.outputs), set(first.outputs))
+        for name in set(pool.variables) & set(size.variables):
+            for what in ("type", "default"):
+                if pool.variables[name].get(what) != size.variables[name].get(what):
+                    yield f"{pool.name}: {what} of {name} is another than in {size.name}"
+        given = roots()[cloud].outputs["pool"]["value"]
+        given = given[0] if isinstance(given, list) else given
+        block = re.search(r'(?s)variable "installation" \{.*?\n\}', pool.text)[0]
+        taken = re.findall(r"(?m)^    (\w+) +=", block)
+        yield from differ(f"{pool.name}: installation", set(taken), {bare(name) for name in given if not name.startswith("__")})
 
 
 def described():
@@ -79,7 +103,7 @@ def differ(what, found, wanted):
 
 
 def findings():
-    for check in (alike, described, pinned, connected):
+    for check in (alike, poured, described, pinned, connected):
         yield from check()
 
 

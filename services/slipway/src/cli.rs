@@ -62,6 +62,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Write the objects that would be made in a cluster for a document, as a Helm chart or a kustomization.
     Render(RenderArgs),
+    /// Check what is written down of machines of one's own, and write what Ansible makes a cluster of them with (`infra/bare-metal`).
+    Site(SiteArgs),
     /// Show where deployments stand.
     Status(StatusArgs),
     /// Print facts as they are written.
@@ -295,6 +297,17 @@ pub struct RenderArgs {
     /// Of which installation.
     #[command(flatten)]
     pub installation: InstallationArgs,
+}
+
+/// Flags of `site`.
+#[derive(Debug, Args)]
+pub struct SiteArgs {
+    /// The site: its networks, zones and hosts. YAML or JSON; `infra/bare-metal/README.md` says what is in it.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// The folder that inventory and files are written to: a new one, or one that was written by this command before, which is replaced.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
 }
 
 /// What `render` writes.

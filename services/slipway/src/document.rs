@@ -17,13 +17,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// If the file cannot be read, is neither YAML nor JSON, or holds something that is refused.
 pub fn read(file: &Path) -> Result<ModelDeployment, Failure> {
     let shown = file.display();
-    let size = fs::metadata(file).map_err(|error| Failure::input(format!("{shown}: {error}")))?.len();
-    if size > MAX_BYTES {
-        return Err(Failure::input(format!("{shown} has {size} bytes; a document has at most {MAX_BYTES}")));
-    }
-    let text = fs::read_to_string(file).map_err(|error| Failure::input(format!("{shown}: {error}")))?;
-    let mut document: Value =
-        serde_norway::from_str(&text).map_err(|error| Failure::input(format!("{shown} is no YAML: {error}")))?;
+    let mut document = value(file)?;
     let base = file.canonicalize().map_err(|error| Failure::input(format!("{shown}: {error}")))?;
     let folder = base.parent().unwrap_or(Path::new("/"));
     for pointer in ["/spec/model/uri", "/spec/validation/golden"] {
@@ -32,6 +26,20 @@ pub fn read(file: &Path) -> Result<ModelDeployment, Failure> {
         }
     }
     ModelDeployment::read(&document).map_err(|refusals| Failure::refusals(&refusals))
+}
+
+/// What a file holds, whatever it is about.
+///
+/// # Errors
+/// If the file cannot be read, is too large for something written by hand, or is neither YAML nor JSON.
+pub fn value(file: &Path) -> Result<Value, Failure> {
+    let shown = file.display();
+    let size = fs::metadata(file).map_err(|error| Failure::input(format!("{shown}: {error}")))?.len();
+    if size > MAX_BYTES {
+        return Err(Failure::input(format!("{shown} has {size} bytes; a document has at most {MAX_BYTES}")));
+    }
+    let text = fs::read_to_string(file).map_err(|error| Failure::input(format!("{shown}: {error}")))?;
+    serde_norway::from_str(&text).map_err(|error| Failure::input(format!("{shown} is no YAML: {error}")))
 }
 
 /// `digits.onnx`, `./digits.onnx` and `../models/digits.onnx` become file URIs; what has a scheme stays as it is.

@@ -51,6 +51,7 @@ async fn dispatch(command: Command, global: &cli::Global) -> Result<(), Failure>
         Command::Demo(args) => commands::demo::run(args, global).await,
         Command::Deploy(args) => commands::deploy::run(args, global).await,
         Command::Plan(args) => Box::pin(commands::plan::run(args, global)).await,
+        Command::Site(args) => commands::site::run(&args, global),
         Command::Render(args) => Box::pin(commands::render::run(args, global)).await,
         Command::Status(args) => commands::status::run(args, global).await,
         Command::Watch(args) => commands::watch::run(args, global).await,

@@ -14,3 +14,10 @@ output "cluster" {
     version        = aws_eks_cluster.this.version
   }
 }
+
+output "node_role" {
+  description = "ARN of the nodes' role, once it has its rights."
+  value       = aws_iam_role.node.arn
+
+  depends_on = [aws_iam_role_policy_attachment.node]
+}

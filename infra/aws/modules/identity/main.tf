@@ -7,10 +7,7 @@ data "aws_region" "this" {}
 locals {
   account = data.aws_caller_identity.this.account_id
   cluster = "arn:${data.aws_partition.this.partition}:eks:${data.aws_region.this.region}:${local.account}:cluster/${var.cluster}"
-  groups = [
-    for name in var.node_groups :
-    "arn:${data.aws_partition.this.partition}:autoscaling:${data.aws_region.this.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${name}"
-  ]
+  groups  = "arn:${data.aws_partition.this.partition}:autoscaling:${data.aws_region.this.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/*"
   # A role without any right would be a role that nobody needs.
   workloads = {
     for name, workload in var.workloads : name => workload
@@ -132,7 +129,14 @@ data "aws_iam_policy_document" "rights" {
     content {
       sid       = "GrowAndShrink"
       actions   = ["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"]
-      resources = local.groups
+      resources = [local.groups]
+
+      # Pools come and go with deployments: those of this cluster are known by the tag that they are found by.
+      condition {
+        test     = "StringEquals"
+        variable = "aws:ResourceTag/k8s.io/cluster-autoscaler/${var.cluster}"
+        values   = ["owned"]
+      }
     }
   }
 

@@ -44,8 +44,3 @@ variable "secrets_key" {
   description = "ARN of the key of the secrets."
   type        = string
 }
-
-variable "node_groups" {
-  description = "Names of the groups that may be grown and shrunk."
-  type        = list(string)
-}

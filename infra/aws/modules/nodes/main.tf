@@ -1,32 +1,6 @@
 # Groups of equal nodes. What has a GPU comes when pods ask for one and goes when none does; the cluster autoscaler reads from the tags of
 # the group what a node of it would be like while there is none.
 
-data "aws_partition" "this" {}
-
-data "aws_iam_policy_document" "trust" {
-  statement {
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["ec2.amazonaws.com"]
-    }
-  }
-}
-
-resource "aws_iam_role" "node" {
-  name               = "${var.name}-node"
-  assume_role_policy = data.aws_iam_policy_document.trust.json
-}
-
-# What a node itself needs: to join, to give pods addresses, to pull images. What pods need they have by their own identity.
-resource "aws_iam_role_policy_attachment" "node" {
-  for_each = toset(["AmazonEKSWorkerNodeMinimalPolicy", "AmazonEKS_CNI_Policy", "AmazonEC2ContainerRegistryPullOnly"])
-
-  role       = aws_iam_role.node.name
-  policy_arn = "arn:${data.aws_partition.this.partition}:iam::aws:policy/${each.key}"
-}
-
 resource "aws_launch_template" "node" {
   for_each = var.pools
 
@@ -76,7 +50,7 @@ resource "aws_eks_node_group" "this" {
 
   cluster_name    = var.cluster
   node_group_name = each.key
-  node_role_arn   = aws_iam_role.node.arn
+  node_role_arn   = var.role
   subnet_ids      = values(var.subnets)
   version         = var.kubernetes_version
   ami_type        = each.value.gpu == null ? "AL2023_x86_64_STANDARD" : "AL2023_x86_64_NVIDIA"
@@ -117,8 +91,6 @@ resource "aws_eks_node_group" "this" {
     # How many there are now is the autoscaler's to say.
     ignore_changes = [scaling_config[0].desired_size]
   }
-
-  depends_on = [aws_iam_role_policy_attachment.node]
 }
 
 locals {
@@ -143,14 +115,4 @@ resource "aws_autoscaling_group_tag" "this" {
     value               = each.value
     propagate_at_launch = false
   }
-}
-
-# It needs a node to run on.
-resource "aws_eks_addon" "dns" {
-  cluster_name                = var.cluster
-  addon_name                  = "coredns"
-  resolve_conflicts_on_create = "OVERWRITE"
-  resolve_conflicts_on_update = "PRESERVE"
-
-  depends_on = [aws_eks_node_group.this]
 }

@@ -1,10 +1,15 @@
 variable "name" {
-  description = "Name of the installation."
+  description = "Name that everything which is made bears: that of the installation, or of a deployment's stack."
   type        = string
 }
 
 variable "cluster" {
   description = "Name of the cluster."
+  type        = string
+}
+
+variable "role" {
+  description = "ARN of the nodes' role, once it has its rights."
   type        = string
 }
 

@@ -1,8 +1,25 @@
 # Groups of equal nodes, besides the one that the cluster is made with. What has a GPU comes when pods ask for one and goes when none does; what
 # a node would be like while there is none, Azure's autoscaler knows from the pool.
 
+locals {
+  # Azure puts these on nodes at spot prices itself. Who schedules wants to know of them, and without them here every plan would take them away.
+  spot_label = { "kubernetes.azure.com/scalesetpriority" = "spot" }
+  spot_taint = { key = "kubernetes.azure.com/scalesetpriority", value = "spot", effect = "NoSchedule" }
+  pools = {
+    for name, pool in var.pools : name => merge(pool, {
+      labels = merge(pool.labels, pool.spot ? local.spot_label : {})
+      taints = concat(pool.taints, pool.spot ? [local.spot_taint] : [])
+    })
+  }
+
+  # All nodes of a pool are in one subnet here, whatever their zones. The pool's name decides which: so a pool that is added moves no other.
+  subnets = {
+    for name, _ in var.pools : name => var.subnets[var.zones[parseint(substr(sha256(name), 0, 4), 16) % length(var.zones)]]
+  }
+}
+
 resource "azurerm_kubernetes_cluster_node_pool" "this" {
-  for_each = var.pools
+  for_each = local.pools
 
   name                        = each.key
   temporary_name_for_rotation = "t${substr(sha256(each.key), 0, 8)}"
@@ -11,7 +28,7 @@ resource "azurerm_kubernetes_cluster_node_pool" "this" {
   mode                        = "User"
   vm_size                     = each.value.machine
   zones                       = var.zones
-  vnet_subnet_id              = var.subnets[each.key]
+  vnet_subnet_id              = local.subnets[each.key]
   node_public_ip_enabled      = false
   max_pods                    = 110
   tags                        = var.tags

@@ -14,7 +14,7 @@ variable "zones" {
 }
 
 variable "subnets" {
-  description = "Ids of the subnets of the pools' nodes, by pool."
+  description = "Ids of the private subnets by zone."
   type        = map(string)
 }
 

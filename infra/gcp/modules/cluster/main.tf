@@ -26,6 +26,20 @@ resource "google_kms_crypto_key_iam_member" "secrets" {
   member        = "serviceAccount:service-${var.project_number}@container-engine-robot.iam.gserviceaccount.com"
 }
 
+# Two hyphens: no workload's account can have this name.
+resource "google_service_account" "node" {
+  account_id   = "${var.name}--nodes"
+  display_name = "Nodes of ${var.name}"
+}
+
+# What a node itself needs: to say how it is. Images it may pull from the registry of the installation alone, which says so itself. What
+# pods need they have by their own identity.
+resource "google_project_iam_member" "node" {
+  project = var.project
+  role    = "roles/container.defaultNodeServiceAccount"
+  member  = "serviceAccount:${google_service_account.node.email}"
+}
+
 resource "google_container_cluster" "this" {
   #checkov:skip=CKV_GCP_12:dataplane V2 enforces network policies by itself and excludes the add-on that this rule asks for
   #checkov:skip=CKV_GCP_65:groups are given their rights by IAM; groups in RBAC need a Workspace domain, which not every organization has
@@ -174,7 +188,7 @@ resource "google_container_cluster" "this" {
 
   node_config {
     image_type        = "COS_CONTAINERD"
-    service_account   = var.node_service_account
+    service_account   = google_service_account.node.email
     oauth_scopes      = ["https://www.googleapis.com/auth/cloud-platform"]
     boot_disk_kms_key = var.disk_key
     metadata          = { "disable-legacy-endpoints" = "true" }
@@ -194,7 +208,7 @@ resource "google_container_cluster" "this" {
     ignore_changes = [node_config]
   }
 
-  depends_on = [google_kms_crypto_key_iam_member.secrets]
+  depends_on = [google_kms_crypto_key_iam_member.secrets, google_project_iam_member.node]
 }
 
 locals {

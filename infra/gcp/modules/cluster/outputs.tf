@@ -17,3 +17,10 @@ output "cluster" {
     version        = google_container_cluster.this.master_version
   }
 }
+
+output "node_service_account" {
+  description = "E-mail address of the nodes' account, once it has its rights."
+  value       = google_service_account.node.email
+
+  depends_on = [google_project_iam_member.node]
+}

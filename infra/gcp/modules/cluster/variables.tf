@@ -63,11 +63,6 @@ variable "api_access" {
   type        = list(string)
 }
 
-variable "node_service_account" {
-  description = "E-mail address of the nodes' account."
-  type        = string
-}
-
 variable "disk_key" {
   description = "Id of the key that disks are encrypted with."
   type        = string

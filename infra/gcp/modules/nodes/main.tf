@@ -1,19 +1,5 @@
 # Groups of equal nodes. GKE's own autoscaler grows and shrinks them: what has a GPU comes when pods ask for one and goes when none does.
 
-# Two hyphens: no workload's account can have this name.
-resource "google_service_account" "node" {
-  account_id   = "${var.name}--nodes"
-  display_name = "Nodes of ${var.name}"
-}
-
-# What a node itself needs: to say how it is. Images it may pull from the registry of the installation alone, which says so itself. What
-# pods need they have by their own identity.
-resource "google_project_iam_member" "node" {
-  project = var.project
-  role    = "roles/container.defaultNodeServiceAccount"
-  member  = "serviceAccount:${google_service_account.node.email}"
-}
-
 locals {
   effects = { NoSchedule = "NO_SCHEDULE", PreferNoSchedule = "PREFER_NO_SCHEDULE", NoExecute = "NO_EXECUTE" }
 
@@ -63,7 +49,7 @@ resource "google_container_node_pool" "this" {
     disk_size_gb      = each.value.disk_gib
     boot_disk_kms_key = var.disk_key
 
-    service_account = google_service_account.node.email
+    service_account = var.service_account
     # What an account may do its roles say; scopes are older than roles and only stand in the way.
     oauth_scopes = ["https://www.googleapis.com/auth/cloud-platform"]
 
@@ -114,6 +100,4 @@ resource "google_container_node_pool" "this" {
     # How many there are now is the autoscaler's to say.
     ignore_changes = [initial_node_count]
   }
-
-  depends_on = [google_project_iam_member.node]
 }

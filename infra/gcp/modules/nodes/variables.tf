@@ -1,10 +1,5 @@
-variable "name" {
-  description = "Name of the installation."
-  type        = string
-}
-
-variable "project" {
-  description = "Id of the project."
+variable "service_account" {
+  description = "E-mail address of the nodes' account, once it has its rights."
   type        = string
 }
 

@@ -8,5 +8,6 @@ pub mod cluster;
 pub mod demands;
 pub mod due;
 pub mod prices;
+pub mod site;
 pub mod stack;
 pub mod surroundings;

@@ -19,6 +19,7 @@ pub(crate) mod render;
 pub(crate) mod replay;
 pub(crate) mod results;
 pub(crate) mod serve;
+pub(crate) mod site;
 pub(crate) mod status;
 mod topology;
 pub(crate) mod watch;

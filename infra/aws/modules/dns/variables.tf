@@ -1,0 +1,4 @@
+variable "cluster" {
+  description = "Name of the cluster."
+  type        = string
+}
