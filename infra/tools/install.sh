@@ -63,6 +63,7 @@ Only by name:
   python-manifests
                   python with kubernetes-validate and checkov, for `make lint-chart`, in an environment of its own
   python-ansible  python with ansible-core, for `make test-infra`
+  host            a Debian to make throw-away hosts of, for `make test-infra` (600 MB; as root)
   models          what `make models` needs: python with scikit-learn too, in a fourth environment, and the packages
                   that carry the models (200 MB)
   providers       what the providers of clouds take, for `make test-infra`: packages that are read, not run (200 MB)
@@ -443,6 +444,34 @@ install_python_ansible() {
   python_environment python-ansible 'ansible' ansible-core
 }
 
+# A Debian to make throw-away hosts of, with what the roles of infra/bare-metal install: such hosts reach no mirror.
+install_host() {
+  local wanted
+  local -a packages=(
+    systemd systemd-sysv dbus openssh-server python3 python3-apt iproute2 kmod procps util-linux curl ca-certificates
+    systemd-resolved systemd-timesyncd nftables wireguard-tools xfsprogs e2fsprogs apparmor auditd containerd keepalived
+  )
+  is_root || fail "throw-away hosts are made by root only"
+  if [[ -z $(in_path systemd-nspawn) || -z $(in_path debootstrap) || -z $(in_path nft) || -z $(in_path ssh) ]]; then
+    apt_install systemd-container debootstrap nftables openssh-client iproute2 ||
+      fail "systemd-container, debootstrap, nftables and openssh-client are needed and could not be installed"
+  fi
+  wanted=$(sha256sum <<<"bookworm ${packages[*]}")
+  if [[ $(cat "$tools/host/installed.sha256" 2>/dev/null) != "$wanted" ]]; then
+    debootstrap --variant=minbase --include="$(IFS=,; printf '%s' "${packages[*]}")" bookworm "$work/host/root" \
+      http://deb.debian.org/debian >"$work/debootstrap.log" 2>&1 || fail "debootstrap failed: $(tail -n 3 "$work/debootstrap.log" | tr '\n' ' ')"
+    # Each host makes its own at its first start.
+    rm -f -- "$work/host/root/etc/machine-id" "$work/host/root"/etc/ssh/ssh_host_*
+    : >"$work/host/root/etc/machine-id"
+    printf '[Service]\nExecStartPre=/usr/bin/ssh-keygen -A\n' |
+      install -D -m 644 /dev/stdin "$work/host/root/etc/systemd/system/ssh.service.d/keys.conf"
+    ln -s /lib/systemd/system/systemd-networkd.service "$work/host/root/etc/systemd/system/multi-user.target.wants/"
+    say "$wanted" >"$work/host/installed.sha256"
+    replace "$work/host" "$tools/host"
+  fi
+  ready host bookworm "$tools/host"
+}
+
 # Another one, so that the tests do not wait for scikit-learn.
 install_models() {
   local version folder="$tools/models"
@@ -468,7 +497,7 @@ main() {
     case $tool in
       -h | --help) usage; exit 0 ;;
       all) wanted+=(nats postgres prometheus rotel seaweedfs onnxruntime python-clients python-protocol python-readers) ;;
-      nats | postgres | prometheus | rotel | seaweedfs | onnxruntime | python-clients | python-protocol | python-readers | python-manifests | python-ansible | models | providers | cargo-fuzz) wanted+=("$tool") ;;
+      nats | postgres | prometheus | rotel | seaweedfs | onnxruntime | python-clients | python-protocol | python-readers | python-manifests | python-ansible | host | models | providers | cargo-fuzz) wanted+=("$tool") ;;
       *) usage >&2; fail "no tool is called '$tool'" ;;
     esac
   done

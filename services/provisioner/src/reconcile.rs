@@ -239,8 +239,14 @@ fn overtaken(scene: &Scene, newer: crate::local::Overtaken) -> Done {
 fn executor_missing(target: &str, executors: &[Target]) -> Finding {
     let there: Vec<String> = executors.iter().map(|target| format!("`{}`", name(*target))).collect();
     let there = if there.is_empty() { "none".to_owned() } else { there.join(" and ") };
+    // Machines are made a cluster once, and not for a deployment.
+    let instead = if target == name(Target::BareMetal) {
+        "; of machines of your own infra/bare-metal makes a cluster, which is the target `kubernetes`"
+    } else {
+        ""
+    };
     let message = format!(
-        "`{target}` was chosen, and this installation has no executor for `{target}` (it has: {there}): nothing was provisioned; set spec.infrastructure.target to one that it has, or relax what excludes that (see the choice)"
+        "`{target}` was chosen, and this installation has no executor for `{target}` (it has: {there}): nothing was provisioned; set spec.infrastructure.target to one that it has, or relax what excludes that (see the choice){instead}"
     );
     Finding::deterministic(FindingKind::ExecutorMissing, message).with_evidence("spec.infrastructure.target")
 }
@@ -264,6 +270,7 @@ mod tests {
             finding.message
         );
         assert!(executor_missing("aws", &[]).message.contains("(it has: none)"));
+        assert!(executor_missing("bare-metal", &[]).message.ends_with("the target `kubernetes`"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What only a node can show: pods that run or do not, models that answer, promises that are kept under traffic.
 
+mod adopted;
 mod beside;
 mod durable;
 mod failures;

@@ -23,6 +23,7 @@ const REVIEWS_AT_ONCE: usize = 8;
 
 /// Where all nodes are.
 const NODES: &str = "/api/v1/nodes";
+const STORAGE_CLASSES: &str = "/apis/storage.k8s.io/v1/storageclasses";
 
 /// Looks at the cluster as it is now.
 async fn look(config: &KubernetesConfig) -> Result<Looked, Finding> {
@@ -32,13 +33,15 @@ async fn look(config: &KubernetesConfig) -> Result<Looked, Finding> {
     let at = |kind: &str| format!("/api/v1/namespaces/{namespace}/{kind}");
     let (own, quotas, ranges) = (format!("/api/v1/namespaces/{namespace}"), at("resourcequotas"), at("limitranges"));
     let (who, reviews) = whose(config, &found);
-    let (version, space, nodes, (pods, other_pods), quotas, limit_ranges, access) = tokio::join!(
+    let (version, space, nodes, (pods, other_pods), quotas, limit_ranges, storage_classes, groups, access) = tokio::join!(
         api.get("/version"),
         api.get(&own),
         api.list(NODES, "", node::essence),
         pods(&api, &namespace),
         api.list(&quotas, "", Value::clone),
         api.list(&ranges, "", Value::clone),
+        api.list(STORAGE_CLASSES, "", Value::clone),
+        api.get("/apis"),
         review(&api, reviews, &namespace),
     );
     Ok(Looked {
@@ -51,6 +54,8 @@ async fn look(config: &KubernetesConfig) -> Result<Looked, Finding> {
         other_pods,
         quotas,
         limit_ranges,
+        storage_classes,
+        groups,
         access,
     })
 }

@@ -43,6 +43,8 @@ async fn cluster() -> ApiServer {
     for path in ["/api/v1/namespaces/ml/resourcequotas", "/api/v1/namespaces/ml/limitranges"] {
         server.says(path, 200, json!({ "items": [] }));
     }
+    server.says("/apis/storage.k8s.io/v1/storageclasses", 200, json!({ "items": [] }));
+    server.says("/apis", 200, json!({ "groups": [{ "name": "keda.sh" }] }));
     for path in [
         "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
         "/apis/authorization.k8s.io/v1/namespaces/ml/localsubjectaccessreviews",

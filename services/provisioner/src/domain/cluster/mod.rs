@@ -5,12 +5,14 @@
 
 pub mod access;
 pub mod admission;
+mod extensions;
 mod gpu;
 mod namespace;
 pub mod node;
 pub mod quantity;
 mod quota;
 mod room;
+mod storage;
 mod version;
 
 use access::Need;
@@ -65,6 +67,10 @@ pub struct Looked {
     pub quotas: Result<Value, Unanswered>,
     /// The namespace's `LimitRange`s.
     pub limit_ranges: Result<Value, Unanswered>,
+    /// All storage classes.
+    pub storage_classes: Result<Value, Unanswered>,
+    /// `/apis`: the groups that it serves.
+    pub groups: Result<Value, Unanswered>,
     /// Reviews of what must be allowed; none where nobody said whose rights to look at.
     pub access: Vec<(Need, Result<Value, Unanswered>)>,
 }
@@ -134,7 +140,9 @@ pub fn judge(looked: &Looked, needs: &Needs, settings: &Settings) -> Result<(Mac
         one(access::judge(&looked.namespace_name, &looked.who, &looked.access)),
         quota::judge(&looked.quotas, needs),
         quota::judge_ranges(&looked.limit_ranges, needs),
+        one(storage::judge(&looked.storage_classes, needs.placement.storage.as_ref())),
         one(room.judge(needs, settings)),
+        Ok(extensions::prove(&looked.groups)),
     ];
     let (mut proofs, mut findings) = (Vec::new(), Vec::new());
     for judged in judged {
@@ -180,6 +188,8 @@ pub(crate) mod tests {
             other_pods: None,
             quotas: none(),
             limit_ranges: none(),
+            storage_classes: none(),
+            groups: Ok(json!({ "groups": [] })),
             access: access::needs().into_iter().map(|need| (need, allowed())).collect(),
         }
     }
@@ -194,7 +204,7 @@ pub(crate) mod tests {
         let settings = Settings { engines: vec!["tract".to_owned()], ..Settings::default() };
         let (facts, proofs) = judge(&looked(), &needs(), &settings).unwrap();
         let names: Vec<&str> = proofs.iter().map(|proof| proof.name.as_str()).collect();
-        assert_eq!(names, ["api-server", "namespace", "permissions", "quota", "limit-range", "nodes"]);
+        assert_eq!(names, ["api-server", "namespace", "permissions", "quota", "limit-range", "storage", "nodes", "extensions"]);
         assert_eq!((facts.cores, facts.memory_bytes, facts.engines), (4, 8 << 30, vec!["tract".to_owned()]));
         assert_eq!(facts.operating_system, "linux");
     }
