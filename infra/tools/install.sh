@@ -456,14 +456,14 @@ install_host() {
     apt_install systemd-container debootstrap nftables openssh-client iproute2 ||
       fail "systemd-container, debootstrap, nftables and openssh-client are needed and could not be installed"
   fi
-  wanted=$(sha256sum <<<"bookworm ${packages[*]}")
+  wanted=$(declare -f install_host | sha256sum)
   if [[ $(cat "$tools/host/installed.sha256" 2>/dev/null) != "$wanted" ]]; then
     debootstrap --variant=minbase --include="$(IFS=,; printf '%s' "${packages[*]}")" bookworm "$work/host/root" \
       http://deb.debian.org/debian >"$work/debootstrap.log" 2>&1 || fail "debootstrap failed: $(tail -n 3 "$work/debootstrap.log" | tr '\n' ' ')"
     # Each host makes its own at its first start.
-    rm -f -- "$work/host/root/etc/machine-id" "$work/host/root"/etc/ssh/ssh_host_*
+    rm -f -- "$work/host/root/etc/machine-id" "$work/host/root/var/lib/dbus/machine-id" "$work/host/root"/etc/ssh/ssh_host_*
     : >"$work/host/root/etc/machine-id"
-    printf '[Service]\nExecStartPre=/usr/bin/ssh-keygen -A\n' |
+    printf '[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n' |
       install -D -m 644 /dev/stdin "$work/host/root/etc/systemd/system/ssh.service.d/keys.conf"
     ln -s /lib/systemd/system/systemd-networkd.service "$work/host/root/etc/systemd/system/multi-user.target.wants/"
     say "$wanted" >"$work/host/installed.sha256"

@@ -5,18 +5,16 @@ What they have not of their own is the kernel: it is that of this machine, with 
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import time
+import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / ".tools/host"
 # The network of the hosts. Of its addresses the first is the administrator's, the second anybody's; both are on the bridge.
 NETWORK, ADMINISTRATOR, STRANGER = "10.77.0", "10.77.0.1", "10.77.0.2"
-# What is set on a host is set for the kernel that all share; these are put back at the end.
-SHARED = ("vm", "kernel", "fs")
 
 
 class Unfit(Exception):
@@ -42,7 +40,6 @@ class Hosts:
         self.namespace = f"slipway-site-{os.getpid()}"
         self.key = self.folder / "key"
         self._processes, self._loops, self._stack = {}, {}, contextlib.ExitStack()
-        self._settings = None
 
     def address(self, name):
         return f"{NETWORK}.{11 + self.names.index(name)}"
@@ -50,8 +47,7 @@ class Hosts:
     def __enter__(self):
         with contextlib.ExitStack() as undo:
             undo.callback(self._stack.close)
-            self._settings = settings()
-            self._stack.callback(lambda: restore(self._settings))
+            self.folder.mkdir(parents=True)
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key)
             run("ip", "netns", "add", self.namespace)
             self._stack.callback(run, "ip", "netns", "del", self.namespace)
@@ -116,10 +112,11 @@ class Hosts:
         self._stack.callback(run, "losetup", "--detach", self._loops[name])
         log = (self.folder / name / "log").open("wb")
         command = [
-            "ip", "netns", "exec", self.namespace, "systemd-nspawn", "--quiet", f"--directory={merged}", f"--machine={name}", "--boot",
+            "nsenter", f"--net=/run/netns/{self.namespace}", "systemd-nspawn", "--quiet", f"--directory={merged}", f"--machine={name}", f"--uuid={uuid.uuid4()}", "--boot",
             "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off", "--network-bridge=br0", "--capability=all", f"--bind={self._loops[name]}",
         ]  # fmt: skip
-        environment = os.environ | {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"}
+        # Of the kernel's settings those of its network are a host's own; the rest is this machine's, and stays as it is.
+        environment = os.environ | {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         self._processes[name] = process
         self._stack.callback(self._stop, name)
@@ -150,18 +147,3 @@ def run(*command, ends_with=(0,), **options):
     if done.returncode not in ends_with:
         raise SystemExit(f"{' '.join(map(str, command))[:300]} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return done
-
-
-def settings():
-    """What the roles set of the kernel that is not a network's own, as it is now."""
-    names = []
-    for file in (ROOT / "infra/bare-metal/roles").glob("*/files/sysctl.conf"):
-        names += re.findall(r"(?m)^([\w./-]+)\s*=", file.read_text())
-    paths = [Path("/proc/sys") / name.replace(".", "/") for name in names if name.split(".")[0] in SHARED]
-    return {path: path.read_text() for path in paths if path.exists()}
-
-
-def restore(before):
-    for path, value in before.items():
-        if path.read_text() != value:
-            path.write_text(value)

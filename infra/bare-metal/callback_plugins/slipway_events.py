@@ -61,9 +61,11 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
         seconds = self._seconds(result)
-        if ignore_errors:
-            return
-        self._set_aside(result, seconds)
+        if not ignore_errors:
+            self._set_aside(result, seconds)
+        elif self._is_check:
+            # It rests on what an earlier task would have done.
+            self._say("planned_change", change={"resource": self._resource(result), "action": "update", "reason": "cannot be told yet"})
 
     def v2_runner_on_unreachable(self, result):
         self._set_aside(result, self._seconds(result))
@@ -72,6 +74,8 @@ class CallbackModule(CallbackBase):
         resource, told = self._resource(result), result._result
         if not self._is_check:
             self._say("apply_errored", hook={"resource": resource, "action": "update", "elapsed_seconds": seconds})
+        # Of a loop each round tells, of which that one counts that failed.
+        told = next((round_ for round_ in told.get("results", ()) if round_.get("failed")), told)
         why = "not told, since it may hold secrets" if told.get("censored") else str(told.get("stderr") or told.get("msg") or told)
         summary = f"{resource['resource_key']} is set aside at `{result._task.get_name()}`"
         self._say("diagnostic", diagnostic={"severity": "error", "summary": summary, "detail": why[:LONGEST], "address": resource["addr"]})

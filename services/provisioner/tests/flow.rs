@@ -207,7 +207,7 @@ async fn an_installation_in_a_cluster_looks_there_and_leaves_this_machine_alone(
     let id = stage.request("digits", serde_json::json!({})).await;
     let Answer::InfrastructureReady(ready) = stage.answer(&id, Slot::Infrastructure).await else { panic!() };
     assert_eq!((ready.target.as_str(), ready.machine.memory_bytes), ("kubernetes", 0));
-    assert_eq!(ready.proofs.len(), 6, "{:?}", ready.proofs);
+    assert_eq!(ready.proofs.len(), 8, "{:?}", ready.proofs);
     let here = stage.request("here", serde_json::json!({ "target": "local" })).await;
     let Answer::InfrastructureFailed(failed) = stage.answer(&here, Slot::Infrastructure).await else { panic!() };
     assert_eq!(failed.findings[0].kind, FindingKind::ExecutorMissing);

@@ -17,6 +17,7 @@ use std::{
 };
 use tokio::{
     process::{Child, Command},
+    signal::unix::{SignalKind, signal},
     time::{sleep, timeout},
 };
 
@@ -63,6 +64,9 @@ impl Running {
         command.stdin(input).stdout(File::create(&lines)?).stderr(File::create(&said)?);
         // What ends a terminal's programs, or us, is no reason to end this one.
         command.process_group(0);
+        // A shell that puts us in the background has us ignore SIGINT, and a program that is started so could not be told to stop. What is handled
+        // here is not ignored there.
+        drop(signal(SignalKind::interrupt())?);
         let child = command.spawn()?;
         let record = folder.join(RECORD);
         let mut running = Self { child, record, lines: Lines::of(lines), said, has_ended: false };

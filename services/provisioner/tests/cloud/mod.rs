@@ -95,7 +95,7 @@ async fn a_deployment_in_a_cloud_has_its_stack_made_watched_and_removed() {
     let Answer::InfrastructureReady(ready) = region.stage.answer(&id, Slot::Infrastructure).await else { panic!() };
     assert_eq!(ready.target, "aws");
     assert!(ready.proofs[0].detail.ends_with("by command: 1 resources changed now"), "{:?}", ready.proofs);
-    assert_eq!((ready.proofs[1].detail.as_str(), ready.proofs.len()), (r#"{"pool":"it"}"#, 8));
+    assert_eq!((ready.proofs[1].detail.as_str(), ready.proofs.len()), (r#"{"pool":"it"}"#, 10));
 
     let person = region.stage.server.bus(Principal::Operator).await;
     let troubles = async || person.troubles().list().await.unwrap();

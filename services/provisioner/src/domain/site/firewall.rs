@@ -7,6 +7,8 @@ use std::fmt::{Display, Write as _};
 const API_SERVER: u16 = 6443;
 const ETCD: &str = "2379-2380";
 const KUBELET: u16 = 10_250;
+/// Protocols have numbers here (1 and 58 are those of ICMP, 6 is TCP): a small Debian does not know their names.
+const VRRP: u8 = 112;
 /// Pods of other nodes, in VXLAN: of Cilium and Flannel, of the standard (Calico), and Geneve.
 const OVERLAY: &str = "{ 8472, 4789, 6081 }";
 
@@ -42,7 +44,7 @@ table inet slipway {{
     ct state established,related accept
     ct state invalid drop
     iif lo accept
-    meta l4proto { icmp, ipv6-icmp } limit rate 50/second accept
+    meta l4proto { 1, 58 } limit rate 50/second accept
     ip saddr @administrators tcp dport 22 accept
 ";
     let mut allow = |rule: &str| {
@@ -58,7 +60,7 @@ table inet slipway {{
         allow(&format!("ip saddr @machines tcp dport {API_SERVER} accept"));
         allow(&format!("ip saddr {} tcp dport {API_SERVER} accept", spec.kubernetes.pods));
         allow(&format!("ip saddr @control_planes tcp dport {ETCD} accept"));
-        allow("ip saddr @control_planes ip protocol vrrp accept");
+        allow(&format!("ip saddr @control_planes ip protocol {VRRP} accept"));
     }
     allow(&format!("ip saddr @control_planes tcp dport {KUBELET} accept"));
     allow(&format!("ip saddr {} tcp dport {KUBELET} accept", spec.kubernetes.pods));
@@ -82,7 +84,7 @@ table inet slipway {{
         let ports = listed(&spec.zones.client_ports);
         let _ = writeln!(
             text,
-            "    ip daddr {pods} ip saddr @clients meta l4proto tcp ct original proto-dst {{ {ports} }} accept"
+            "    ip daddr {pods} ip saddr @clients meta l4proto 6 ct original proto-dst {{ {ports} }} accept"
         );
     }
     text += "    limit rate 5/second log prefix \"slipway dropped: \"
