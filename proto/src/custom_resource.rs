@@ -87,7 +87,7 @@ fn status() -> Value {
         "properties": {
             "observedGeneration": number("The metadata.generation that this is about."),
             "generation": number("The generation of the deployment in the log that came of it."),
-            "demand": text("The id of the demand that was made for it at the gate, by which the log knows it."),
+            "demand": text("The id of a demand that is, or is about to be, sent to the gate, until its answer is known."),
             "phase": text("Where that generation stands; `pending` or `refused` while there is none."),
             "servingRevision": text("The revision that has the traffic."),
             "message": text("The last thing that happened, in one sentence."),

@@ -8,7 +8,7 @@ use crate::{
 use toml::Table;
 
 /// Libraries that only compute.
-const PURE: [&str; 12] = [
+const PURE: [&str; 14] = [
     "slipway-kernel",
     "serde",
     "serde_json",
@@ -21,6 +21,8 @@ const PURE: [&str; 12] = [
     "base64",
     "subtle",
     "toml",
+    "serde_norway",
+    "ipnet",
 ];
 
 /// What a decision may not do, as words of code.

@@ -146,29 +146,29 @@ fn what_a_site_cannot_be_is_named_by_path() {
         ("spec.hosts", |d| d["spec"]["hosts"][2]["role"] = json!("worker")),
         ("spec.hosts[3].name", |d| d["spec"]["hosts"][3]["name"] = json!("h1")),
         ("spec.hosts[3].interfaces[0].address", |d| {
-            d["spec"]["hosts"][3]["interfaces"][0]["address"] = json!("10.10.0.11")
+            d["spec"]["hosts"][3]["interfaces"][0]["address"] = json!("10.10.0.11");
         }),
         ("spec.hosts[3].interfaces[0].address", |d| {
-            d["spec"]["hosts"][3]["interfaces"][0]["address"] = json!("10.10.0.1")
+            d["spec"]["hosts"][3]["interfaces"][0]["address"] = json!("10.10.0.1");
         }),
         ("spec.hosts[3].interfaces[0].name", |d| d["spec"]["hosts"][3]["interfaces"][0]["name"] = json!("eth 0")),
         ("spec.hosts[3].interfaces[1].name", |d| {
-            d["spec"]["hosts"][3]["interfaces"][1]["name"] = json!("enp134s0f1np1")
+            d["spec"]["hosts"][3]["interfaces"][1]["name"] = json!("enp134s0f1np1");
         }),
         ("spec.hosts[3].interfaces[1].network", |d| d["spec"]["hosts"][3]["interfaces"][1]["network"] = json!("none")),
         ("spec.hosts[3].interfaces", |d| d["spec"]["hosts"][3]["interfaces"][0]["network"] = json!("storage")),
         ("spec.hosts[3].reachedAt", |d| d["spec"]["hosts"][3]["reachedAt"] = json!("{{ lookup('pipe', 'id') }}")),
         ("spec.hosts[3].taints[0].effect", |d| {
-            d["spec"]["hosts"][3]["taints"] = json!([{ "key": "a", "effect": "Never" }])
+            d["spec"]["hosts"][3]["taints"] = json!([{ "key": "a", "effect": "Never" }]);
         }),
         ("spec.hosts[3].storage.devices", |d| {
-            d["spec"]["hosts"][3]["storage"] = json!({ "devices": ["/dev/sdb"], "layout": "raid1" })
+            d["spec"]["hosts"][3]["storage"] = json!({ "devices": ["/dev/sdb"], "layout": "raid1" });
         }),
         ("spec.hosts[3].storage.devices[0]", |d| {
-            d["spec"]["hosts"][3]["storage"] = json!({ "devices": ["/etc/shadow"] })
+            d["spec"]["hosts"][3]["storage"] = json!({ "devices": ["/etc/shadow"] });
         }),
         ("spec.hosts[3].storage.mount", |d| {
-            d["spec"]["hosts"][3]["storage"] = json!({ "devices": ["/dev/sdb"], "mount": "/etc" })
+            d["spec"]["hosts"][3]["storage"] = json!({ "devices": ["/dev/sdb"], "mount": "/etc" });
         }),
         ("spec.hosts[3]", |d| d["spec"]["hosts"][3]["rack"] = json!(7)),
     ];
