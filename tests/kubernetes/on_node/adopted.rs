@@ -65,7 +65,11 @@ async fn what_is_said_of_a_cluster_is_what_kubectl_says() {
     let sum = |of: &dyn Fn(&Value) -> u64| open.iter().map(|node| of(&node["status"]["allocatable"])).sum::<u64>();
     assert_eq!(u64::from(machine.cores), sum(&|has| millicores(&has["cpu"])) / 1_000);
     assert_eq!(machine.memory_bytes, sum(&|has| amount(&has["memory"])));
-    assert!(proof("nodes").starts_with(&format!("{} of {} node(s) may take workers", open.len(), nodes.len())), "{}", proof("nodes"));
+    assert!(
+        proof("nodes").starts_with(&format!("{} of {} node(s) may take workers", open.len(), nodes.len())),
+        "{}",
+        proof("nodes")
+    );
     let has_gpus = open.iter().any(|node| !node["status"]["allocatable"]["nvidia.com/gpu"].is_null());
     assert_eq!(machine.gpus.is_empty(), !has_gpus);
     let architecture = if open[0]["status"]["nodeInfo"]["architecture"] == "arm64" { "aarch64" } else { "x86_64" };
@@ -82,9 +86,15 @@ async fn what_is_said_of_a_cluster_is_what_kubectl_says() {
     }
     assert!(proof("storage").contains("`adopted`"), "{}", proof("storage"));
     let served = kubectl(&["api-versions"]).unwrap();
-    for group in ["gateway.networking.k8s.io", "keda.sh", "metrics.k8s.io", "monitoring.coreos.com", "cert-manager.io"] {
+    for group in ["gateway.networking.k8s.io", "keda.sh", "metrics.k8s.io", "monitoring.coreos.com", "cert-manager.io"]
+    {
         let is_served = served.lines().any(|line| line.starts_with(&format!("{group}/")));
-        assert_eq!(!proof("extensions").contains(&format!("no {group}:")), is_served, "{group}: {}", proof("extensions"));
+        assert_eq!(
+            !proof("extensions").contains(&format!("no {group}:")),
+            is_served,
+            "{group}: {}",
+            proof("extensions")
+        );
     }
     kubectl(&["delete", "storageclass", "adopted"]).unwrap();
 }

@@ -34,7 +34,10 @@ mod tests {
     #[test]
     fn what_is_there_is_told_and_what_is_done_without_the_rest() {
         let told = prove(&Ok(json!({ "groups": [{ "name": "apps" }, { "name": "keda.sh" }] }))).detail;
-        assert!(told.starts_with("keda.sh: scaling by what waits; no gateway.networking.k8s.io: Ingress instead"), "{told}");
+        assert!(
+            told.starts_with("keda.sh: scaling by what waits; no gateway.networking.k8s.io: Ingress instead"),
+            "{told}"
+        );
         assert_eq!(told.matches("instead").count(), USED.len() - 1);
         assert!(prove(&Err(Unanswered::Away("timed out".into()))).detail.contains("timed out"));
     }

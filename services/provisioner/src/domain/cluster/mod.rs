@@ -204,7 +204,10 @@ pub(crate) mod tests {
         let settings = Settings { engines: vec!["tract".to_owned()], ..Settings::default() };
         let (facts, proofs) = judge(&looked(), &needs(), &settings).unwrap();
         let names: Vec<&str> = proofs.iter().map(|proof| proof.name.as_str()).collect();
-        assert_eq!(names, ["api-server", "namespace", "permissions", "quota", "limit-range", "storage", "nodes", "extensions"]);
+        assert_eq!(
+            names,
+            ["api-server", "namespace", "permissions", "quota", "limit-range", "storage", "nodes", "extensions"]
+        );
         assert_eq!((facts.cores, facts.memory_bytes, facts.engines), (4, 8 << 30, vec!["tract".to_owned()]));
         assert_eq!(facts.operating_system, "linux");
     }

@@ -46,7 +46,9 @@ mod tests {
 
     fn classes(default: bool) -> Result<Value, Unanswered> {
         let annotations = if default { json!({ DEFAULT: "true" }) } else { json!({}) };
-        Ok(json!({ "items": [{ "metadata": { "name": "fast", "annotations": annotations } }, { "metadata": { "name": "slow" } }] }))
+        Ok(
+            json!({ "items": [{ "metadata": { "name": "fast", "annotations": annotations } }, { "metadata": { "name": "slow" } }] }),
+        )
     }
 
     #[test]
