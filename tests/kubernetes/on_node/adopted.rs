@@ -86,8 +86,7 @@ async fn what_is_said_of_a_cluster_is_what_kubectl_says() {
     }
     assert!(proof("storage").contains("`adopted`"), "{}", proof("storage"));
     let served = kubectl(&["api-versions"]).unwrap();
-    for group in ["gateway.networking.k8s.io", "keda.sh", "metrics.k8s.io", "monitoring.coreos.com", "cert-manager.io"]
-    {
+    for group in ["gateway.networking.k8s.io", "keda.sh", "metrics.k8s.io", "monitoring.coreos.com"] {
         let is_served = served.lines().any(|line| line.starts_with(&format!("{group}/")));
         assert_eq!(
             !proof("extensions").contains(&format!("no {group}:")),

@@ -5,12 +5,11 @@ use serde_json::Value;
 use slipway_kernel::Proof;
 
 /// The group of an API, and what it is used for; what is done without it.
-const USED: [(&str, &str, &str); 5] = [
+const USED: [(&str, &str, &str); 4] = [
     ("gateway.networking.k8s.io", "routes by the Gateway API", "Ingress"),
     ("keda.sh", "scaling by what waits", "scaling by processor time"),
     ("metrics.k8s.io", "scaling by processor time", "the number of workers of the plan"),
     ("monitoring.coreos.com", "rules and targets of Prometheus as objects", "annotations of pods"),
-    ("cert-manager.io", "certificates of others", "those of Slipway's own authority"),
 ];
 
 /// What is there, and what is done without the rest.

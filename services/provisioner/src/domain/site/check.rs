@@ -2,7 +2,7 @@
 
 use super::{Host, Layout, Site};
 use ipnet::Ipv4Net;
-use slipway_kernel::Refusal;
+use slipway_kernel::{Label, Refusal};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 /// More hosts than this are several clusters.
@@ -40,18 +40,14 @@ impl Refused {
     }
 
     fn label(&mut self, path: &str, value: &str) {
-        self.unless(
-            path,
-            value,
-            is_label(value),
-            "1 to 63 lower-case letters, digits and hyphens, none of those at an end",
-        );
+        if let Err(allowed) = value.parse::<Label>() {
+            self.unless(path, value, false, &allowed);
+        }
     }
 }
 
 fn is_label(text: &str) -> bool {
-    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&text.len()) && text.bytes().all(good) && !text.starts_with('-') && !text.ends_with('-')
+    text.parse::<Label>().is_ok()
 }
 
 fn networks(site: &Site, all: &mut Refused) {

@@ -45,7 +45,6 @@ table inet slipway {{
     ct state invalid drop
     iif lo accept
     meta l4proto { 1, 58 } limit rate 50/second accept
-    ip saddr @administrators tcp dport 22 accept
 ";
     let mut allow = |rule: &str| {
         let _ = writeln!(text, "    {rule}");
@@ -55,6 +54,7 @@ table inet slipway {{
         // An address of the tunnel is believed only where it comes out of it.
         allow(&format!("iifname != \"{TUNNEL}\" ip saddr {} drop", vpn.block));
     }
+    allow("ip saddr @administrators tcp dport 22 accept");
     if is_plane {
         allow(&format!("ip saddr @administrators tcp dport {API_SERVER} accept"));
         allow(&format!("ip saddr @machines tcp dport {API_SERVER} accept"));

@@ -1,6 +1,6 @@
 //! What Ansible is told: which hosts there are, how they are reached, and what of their files does not say it all.
 
-use super::{Host, Role, Site};
+use super::{Host, Role, Site, storage};
 use serde_json::{Map, Value, json};
 
 /// The inventory.
@@ -40,6 +40,7 @@ fn variables(site: &Site, host: &Host) -> Value {
         "node_address": own,
         "gpu": host.gpu,
         "storage": host.storage,
+        "mount_unit": host.storage.as_ref().map(storage::unit),
         "interfaces": host.interfaces,
     })
 }

@@ -10,6 +10,7 @@ mod firewall;
 mod inventory;
 mod kubeadm;
 mod network;
+mod storage;
 #[cfg(test)]
 mod tests;
 
@@ -56,6 +57,9 @@ pub fn plan(site: &Site) -> Result<Files, serde_norway::Error> {
         let mut put = |path: &str, text: String| files.insert(format!("hosts/{}/{path}", host.name), text);
         for (path, text) in network::files(site, host) {
             put(&path, text);
+        }
+        if let Some(wanted) = &host.storage {
+            put(&format!("etc/systemd/system/{}", storage::unit(wanted)), storage::mount(wanted));
         }
         put("etc/slipway/firewall.nft", firewall::rules(site, host));
         for (name, documents) in kubeadm::files(site, host) {
