@@ -30,6 +30,7 @@ def bad_files(good: bytes) -> dict[str, bytes]:
         "state-dict.pt": torch_archive(scripted=False),
         "saved_model.pb": saved_model(),
         "tensorrt.plan": tensorrt_plan(),
+        "tiny.gguf": gguf(),
     }
 
 
@@ -75,6 +76,8 @@ def torch_archive(scripted: bool) -> bytes:
     """The zip that PyTorch writes: `constants.pkl` and `code/` are what tells TorchScript from a pickled state dict."""
     members = {"data.pkl": pickle.dumps({}, protocol=2), "version": b"3\n", "byteorder": b"little"}
     if scripted:
+        # An object of the class, without attributes.
+        members["data.pkl"] = b"\x80\x02c__torch__\nTwice\nq\x00)\x81}b."
         members["constants.pkl"] = pickle.dumps((), protocol=2)
         members["code/__torch__.py"] = (
             b"class Twice(Module):\n  __parameters__ = []\n  __buffers__ = []\n"
@@ -89,25 +92,37 @@ def torch_archive(scripted: bool) -> bytes:
     return out.getvalue()
 
 
+def _varint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + _varint(value >> 7)
+
+
 def _field(number: int, content: bytes | int) -> bytes:
-    """One protobuf field: a varint below 128, or bytes shorter than 128. Larger ones are not needed here."""
+    """One protobuf field: a varint, or bytes."""
     if isinstance(content, int):
-        assert content < 128
-        return bytes([number << 3, content])
-    assert len(content) < 128
-    return bytes([number << 3 | 2, len(content)]) + content
+        return _varint(number << 3) + _varint(content)
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
 def saved_model() -> bytes:
-    """TensorFlow's SavedModel: schema version 1, one graph tagged `serve` with one placeholder and one signature."""
+    """TensorFlow's SavedModel: schema version 1, one graph tagged `serve` with one placeholder and one signature, f32[4] to itself."""
     info = _field(4, b"serve") + _field(5, b"2.15.0")
     placeholder = _field(1, b"x") + _field(2, b"Placeholder")
     graph = _field(1, placeholder) + _field(4, _field(1, 127))
-    tensor = _field(1, b"x:0") + _field(2, 1)
-    signature = _field(1, _field(1, b"x") + _field(2, tensor)) + _field(3, b"tensorflow/serving/predict")
+    tensor = _field(1, b"x:0") + _field(2, 1) + _field(3, _field(2, _field(1, 4)))
+    port = _field(1, b"x") + _field(2, tensor)
+    signature = _field(1, port) + _field(2, port) + _field(3, b"tensorflow/serving/predict")
     signatures = _field(1, b"serving_default") + _field(2, signature)
     meta_graph = _field(1, info) + _field(2, graph) + _field(5, signatures)
     return _field(1, 1) + _field(2, meta_graph)
+
+
+def gguf() -> bytes:
+    """GGUF version 3: the architecture, an alignment of eight, and one f32[2,2]."""
+    text = lambda value: struct.pack("<Q", len(value)) + value
+    keys = [text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama"), text(b"general.alignment") + struct.pack("<II", 4, 8)]
+    tensor = text(b"weight") + struct.pack("<IQQIQ", 2, 2, 2, 0, 0)
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, len(keys)) + b"".join(keys) + tensor
+    return head + b"\0" * (-len(head) % 8) + struct.pack("<4f", 1.0, 0.0, 0.0, 1.0)
 
 
 def tensorrt_plan() -> bytes:

@@ -1,8 +1,10 @@
-h
+‚
 "serve*2.15.0
 
-xPlaceholder"*=
-serving_default*
-
-x
-x:0tensorflow/serving/predict
+xPlaceholder"*W
+serving_defaultD
+
+x
+x:0
+x
+x:0tensorflow/serving/predict

@@ -8,7 +8,7 @@ use crate::{
 use toml::Table;
 
 /// Libraries that only compute.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "slipway-kernel",
     "serde",
     "serde_json",
@@ -23,6 +23,7 @@ const PURE: [&str; 14] = [
     "toml",
     "serde_norway",
     "ipnet",
+    "flate2",
 ];
 
 /// What a decision may not do, as words of code.

@@ -248,6 +248,7 @@ mod tests {
             ("tiny.safetensors", ModelFormat::Safetensors),
             ("torchscript.pt", ModelFormat::Torchscript),
             ("saved_model.pb", ModelFormat::SavedModel),
+            ("tiny.gguf", ModelFormat::Gguf),
             ("tensorrt.plan", ModelFormat::TensorrtPlan),
             ("unknown-operator.onnx", ModelFormat::Onnx),
             ("nan-outputs.onnx", ModelFormat::Onnx),

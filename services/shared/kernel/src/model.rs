@@ -16,6 +16,8 @@ pub enum ModelFormat {
     Torchscript,
     /// Hugging Face safetensors.
     Safetensors,
+    /// GGUF, of llama.cpp.
+    Gguf,
     /// A serialized TensorRT engine.
     TensorrtPlan,
 }

@@ -30,7 +30,7 @@ pub(super) const fn backend(format: ModelFormat) -> Option<(&'static str, &'stat
         ModelFormat::Onnx => Some(("onnxruntime", "model.onnx")),
         ModelFormat::TensorrtPlan => Some(("tensorrt", "model.plan")),
         ModelFormat::SavedModel => Some(("tensorflow", "model.savedmodel/saved_model.pb")),
-        ModelFormat::Torchscript | ModelFormat::Safetensors => None,
+        ModelFormat::Torchscript | ModelFormat::Safetensors | ModelFormat::Gguf => None,
     }
 }
 

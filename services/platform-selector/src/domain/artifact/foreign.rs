@@ -22,7 +22,6 @@ pub(super) fn by_magic(head: &[u8]) -> Option<Invalid> {
     }
     let found = match head {
         _ if begins(b"\x89HDF\r\n\x1a\n") => "it is an HDF5 file (Keras saves such)",
-        _ if begins(b"GGUF") => "it is a GGUF file (llama.cpp)",
         _ if head.get(4..8) == Some(b"TFL3") => "it is a TensorFlow Lite model",
         _ if begins(b"\x93NUMPY") => "it is a NumPy array",
         _ if begins(b"\x1f\x8b") => "it is a gzip archive",
@@ -91,7 +90,6 @@ mod tests {
             (&b"\x80\x04\x95"[..], "pickle (protocol 4)"),
             (b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20", "old format"),
             (b"\x89HDF\r\n\x1a\n", "HDF5"),
-            (b"GGUF\x03", "GGUF"),
             (b"\x1c\0\0\0TFL3", "TensorFlow Lite"),
             (b"\x1f\x8b\x08", "gzip"),
             (&tar, "tar archive"),

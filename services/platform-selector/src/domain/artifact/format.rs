@@ -5,8 +5,9 @@
 
 use super::{
     Invalid,
+    broken::{CUT, LONGEST_NAME, unreadable},
     content::{Content, window},
-    foreign, safetensors,
+    foreign, gguf, safetensors,
     wire::{Fault, Value, Wire},
     zip,
 };
@@ -29,8 +30,10 @@ pub enum Detected {
     SavedModel,
     /// TorchScript.
     Torchscript,
-    /// Safetensors, with what its header says.
-    Safetensors(safetensors::Tensors),
+    /// Safetensors.
+    Safetensors,
+    /// GGUF.
+    Gguf,
     /// A TensorRT engine.
     TensorrtPlan,
 }
@@ -44,19 +47,21 @@ pub fn detect<C: Content + ?Sized>(content: &C) -> Result<Detected, Invalid> {
     if size == 0 {
         return Err(Invalid::new("the file is empty", "see to where it comes from"));
     }
-    let unreadable = |reason| Invalid::new(format!("it cannot be read: {reason}"), "see to the disk");
-    let head = window(content, 0, HEAD).map_err(unreadable)?;
+    let head = window(content, 0, HEAD).map_err(|reason| unreadable(&reason))?;
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
-        return zip::is_torchscript(content).map(|()| Detected::Torchscript);
+        return zip::Archive::of_torchscript(content).map(|_| Detected::Torchscript);
     }
     if is_tensorrt(&head) {
         return Ok(Detected::TensorrtPlan);
+    }
+    if head.starts_with(gguf::MAGIC) {
+        return Ok(Detected::Gguf);
     }
     if let Some(invalid) = foreign::by_magic(&head) {
         return Err(invalid);
     }
     if safetensors::is_likely(&head, size) {
-        return safetensors::read(content).map(Detected::Safetensors);
+        return Ok(Detected::Safetensors);
     }
     protobuf(content, &head)
 }
@@ -109,10 +114,15 @@ fn protobuf<C: Content + ?Sized>(content: &C, head: &[u8]) -> Result<Detected, I
             "it is an ONNX file without a graph",
             "the file seems to be cut short; fetch or export it again",
         )),
-        Some((Fault::Unreadable(reason), _)) => {
-            Err(Invalid::new(format!("it cannot be read: {reason}"), "see to the disk"))
-        }
+        Some((Fault::Unreadable(reason), _)) => Err(unreadable(&reason)),
         Some((Fault::TooMany, _)) => Err(foreign::by_looks(head)),
+        // Both begin alike; then ONNX has the name of its producer, and a SavedModel all that it holds.
+        Some((Fault::Truncated { field: 2, wanted, left }, at)) if seen.like_onnx() && wanted > LONGEST_NAME as u64 => {
+            Err(Invalid::new(
+                format!("it is a SavedModel cut short: its graph at byte {at} says {wanted} bytes and {left} are left"),
+                CUT,
+            ))
+        }
         Some((Fault::Truncated { field, wanted, left }, at)) if seen.like_onnx() && ONNX_FIELDS.contains(&field) => {
             Err(Invalid::new(
                 format!(
@@ -170,12 +180,12 @@ mod tests {
     #[test]
     fn each_format_is_told_from_its_content() {
         let tensors = r#"{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
-        let counted = safetensors::Tensors { count: 1, parameters: 1, bytes: 4 };
         for (content, format) in [
             (onnx(), Detected::Onnx),
             (saved_model(), Detected::SavedModel),
             (archive(&["m/constants.pkl", "m/code/m.py"]), Detected::Torchscript),
-            (file(tensors, 4), Detected::Safetensors(counted)),
+            (file(tensors, 4), Detected::Safetensors),
+            (b"GGUF\x03\0\0\0".to_vec(), Detected::Gguf),
             (b"ftrt\0\0\0\0\xe8\0\0\0".to_vec(), Detected::TensorrtPlan),
         ] {
             assert_eq!(detect(&content[..]), Ok(format));

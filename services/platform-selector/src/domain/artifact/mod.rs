@@ -4,11 +4,17 @@
 //! held that the file can make large, nothing nests without a bound; and nothing of a file's content is ever quoted,
 //! because a refused file may not be a model at all but somebody's secret.
 
+mod broken;
 pub mod content;
 mod foreign;
 pub mod format;
+mod gguf;
+mod memory;
 pub mod onnx;
+mod ports;
 mod safetensors;
+mod saved_model;
+mod torchscript;
 mod wire;
 mod zip;
 
@@ -32,6 +38,9 @@ impl Invalid {
     }
 }
 
+/// Different operators of one model.
+const MOST_OPERATORS: usize = 1_024;
+
 /// What was read of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
@@ -53,6 +62,8 @@ pub struct Model {
     pub opset: u32,
     /// The program that wrote it, as it says itself.
     pub producer: String,
+    /// What it calls its architecture (`llama`…); empty where the format has no word for it.
+    pub architecture: String,
     /// What an engine must be careful about.
     pub cautions: Cautions,
 }
@@ -71,6 +82,7 @@ impl Model {
             memory_estimate_bytes: 0,
             opset: 0,
             producer: String::new(),
+            architecture: String::new(),
             cautions: Cautions { untyped: Vec::new(), patterns: BTreeSet::new() },
         }
     }
@@ -99,14 +111,24 @@ pub enum Pattern {
 pub fn read<C: Content + ?Sized>(content: &C) -> Result<Model, Invalid> {
     match format::detect(content)? {
         format::Detected::Onnx => onnx::read(content),
-        format::Detected::Safetensors(tensors) => Ok(Model {
-            parameters: tensors.parameters,
-            weight_bytes: tensors.bytes,
-            ..Model::of_format(ModelFormat::Safetensors)
+        format::Detected::SavedModel => saved_model::read(content),
+        format::Detected::Torchscript => torchscript::read(content, &zip::Archive::of_torchscript(content)?),
+        format::Detected::Safetensors => {
+            let tensors = safetensors::read(content)?;
+            Ok(Model {
+                parameters: tensors.parameters,
+                weight_bytes: tensors.bytes,
+                memory_estimate_bytes: memory::estimate(tensors.bytes, 0),
+                ..Model::of_format(ModelFormat::Safetensors)
+            })
+        }
+        format::Detected::Gguf => gguf::read(content),
+        // What a plan holds is known to TensorRT alone, of the version that wrote it.
+        format::Detected::TensorrtPlan => Ok(Model {
+            weight_bytes: content.size(),
+            memory_estimate_bytes: memory::estimate(content.size(), 0),
+            ..Model::of_format(ModelFormat::TensorrtPlan)
         }),
-        format::Detected::SavedModel => Ok(Model::of_format(ModelFormat::SavedModel)),
-        format::Detected::Torchscript => Ok(Model::of_format(ModelFormat::Torchscript)),
-        format::Detected::TensorrtPlan => Ok(Model::of_format(ModelFormat::TensorrtPlan)),
     }
 }
 

@@ -31,6 +31,7 @@ fn beginnings() -> Vec<Vec<u8>> {
         40_u64.to_le_bytes().into_iter().chain(*b"{\"a\":{\"shape\":[1],\"data_offsets\":[0,1]}}").collect(),
         b"\x80\x04".to_vec(),
         [number(1, 1), vec![0x12]].concat(),
+        b"GGUF\x03\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0".to_vec(),
     ]
 }
 

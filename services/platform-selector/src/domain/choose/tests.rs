@@ -178,6 +178,7 @@ fn each_foreign_format_is_refused_here_with_its_own_advice() {
         (ModelFormat::SavedModel, "tf2onnx"),
         (ModelFormat::Torchscript, "torch.onnx.export"),
         (ModelFormat::Safetensors, "optimum"),
+        (ModelFormat::Gguf, "optimum"),
         (ModelFormat::TensorrtPlan, "ONNX file it was built from"),
     ] {
         let message = Asked::new(Model::of_format(format)).refused();
@@ -253,19 +254,35 @@ fn in_a_cluster_triton_serves_what_slipways_engines_lack_where_its_image_is_name
 #[test]
 fn in_a_cluster_what_is_not_read_is_not_served_and_each_platform_says_why() {
     for (format, platform, rule) in [
-        (ModelFormat::SavedModel, Platform::Triton, "signature"),
-        (ModelFormat::Torchscript, Platform::Triton, "signature"),
+        (ModelFormat::Torchscript, Platform::Triton, "tensors"),
         (ModelFormat::TensorrtPlan, Platform::Triton, "gpu"),
+        (ModelFormat::Gguf, Platform::Triton, "format"),
         (ModelFormat::SavedModel, Platform::TensorflowServing, "protocol"),
         (ModelFormat::Torchscript, Platform::Torchserve, "protocol"),
         (ModelFormat::Safetensors, Platform::Vllm, "artifact"),
+        (ModelFormat::Gguf, Platform::Vllm, "artifact"),
     ] {
-        let mut asked = Asked::new(Model::of_format(format));
+        let mut model = Model::of_format(format);
+        if format == ModelFormat::Torchscript {
+            model.cautions.untyped.push("`x` is a tensor".into());
+        }
+        let mut asked = Asked::new(model);
         (asked.target, asked.images.triton) = ("kubernetes", Some("triton:1".into()));
         asked.spec.serving.platform = platform;
         let message = asked.refused();
         assert!(message.contains(&format!("cannot serve this model here ({rule})")), "{message}");
     }
+}
+
+#[test]
+fn in_a_cluster_triton_serves_a_saved_model_whose_tensors_it_can_carry() {
+    let mut asked = Asked::new(Model::of_format(ModelFormat::SavedModel));
+    (asked.target, asked.images.triton) = ("kubernetes", Some("triton:1".into()));
+    assert_eq!(asked.chosen().unwrap(), "triton");
+    asked.model.cautions.untyped.push("`x` is a sparse tensor, and only dense ones are carried".into());
+    asked.spec.serving.platform = Platform::Triton;
+    let message = asked.refused();
+    assert!(message.contains("(tensors)") && message.contains("tf.TensorSpec"), "{message}");
 }
 
 fn any_model() -> impl Strategy<Value = Model> {
@@ -275,6 +292,7 @@ fn any_model() -> impl Strategy<Value = Model> {
         ModelFormat::SavedModel,
         ModelFormat::Torchscript,
         ModelFormat::Safetensors,
+        ModelFormat::Gguf,
         ModelFormat::TensorrtPlan,
     ];
     (

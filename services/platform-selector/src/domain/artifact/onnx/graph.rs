@@ -2,16 +2,16 @@
 
 use super::{
     super::{
-        Pattern,
+        MOST_OPERATORS, Pattern,
+        broken::{Broken, LONGEST_NAME, text},
         content::Content,
+        ports::{Declared, MOST_PORTS, Signature},
         wire::{Span, Value, Wire},
     },
-    Broken, DEEPEST, LONGEST_NAME, MOST_NODES, MOST_OPERATORS, MOST_PORTS,
+    DEEPEST, KIND, MOST_NODES,
     tensor::{Constant, constant},
-    text,
-    types::{Declared, declared},
+    types::declared,
 };
-use slipway_kernel::TensorSpec;
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hasher as _},
@@ -37,16 +37,6 @@ pub(super) struct Graph {
     zip_maps: BTreeMap<NameHash, u64>,
     largest_inner_bytes: u64,
     nodes: u64,
-}
-
-/// What a model takes and gives.
-pub(super) struct Signature {
-    /// Inputs, without constants.
-    pub(super) inputs: Vec<TensorSpec>,
-    /// Outputs.
-    pub(super) outputs: Vec<TensorSpec>,
-    /// What of both cannot be carried, each with the reason.
-    pub(super) untyped: Vec<String>,
 }
 
 /// What of one graph is needed to see how quantisation and Softmax meet.
@@ -84,25 +74,7 @@ impl Graph {
                 output.be_scores(classes);
             }
         }
-        let mut untyped = Vec::new();
-        let mut list = |declared: &[Declared], what: &str| {
-            if declared.len() > MOST_PORTS {
-                let found = format!("it is an ONNX file with {} {what}", declared.len());
-                return Err(Broken::new(found, format!("at most {MOST_PORTS} are carried")));
-            }
-            let mut names = BTreeSet::new();
-            for one in declared {
-                untyped.extend(one.untyped.clone());
-                if one.spec.name.is_empty() || !names.insert(&one.spec.name) {
-                    let found = format!("it is an ONNX file in which {what} share a name or have none");
-                    return Err(Broken::new(found, "export it again"));
-                }
-            }
-            Ok(declared.iter().filter(|one| one.untyped.is_none()).map(|one| one.spec.clone()).collect())
-        };
-        let inputs = list(&self.inputs, "inputs")?;
-        let outputs = list(&self.outputs, "outputs")?;
-        Ok(Signature { inputs, outputs, untyped })
+        Ok(Signature::of(KIND, &self.inputs, &self.outputs)?)
     }
 
     /// Bytes of the largest declared tensor of one row.
@@ -258,8 +230,8 @@ impl Flow {
 fn inner_bytes<C: Content + ?Sized>(wire: &Wire<'_, C>, span: Span) -> Result<u64, Broken> {
     match declared(wire, span) {
         Ok(declared) if declared.row_bytes < u64::MAX => Ok(declared.row_bytes),
-        Ok(_) | Err(Broken::Invalid(_)) => Ok(0),
         Err(fault @ Broken::Fault(_)) => Err(fault),
+        Ok(_) | Err(_) => Ok(0),
     }
 }
 

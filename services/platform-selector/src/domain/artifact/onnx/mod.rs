@@ -4,75 +4,29 @@
 //! it may make it do by the budget of [`Wire`].
 
 mod graph;
-mod memory;
 mod tensor;
 mod types;
 
 use super::{
-    Cautions, Invalid, Model,
+    Invalid, Model,
+    broken::{Broken, CUT, text},
     content::Content,
-    wire::{Fault, Span, Value, Wire},
+    memory,
+    wire::{Span, Value, Wire},
 };
-use graph::{Graph, Signature};
+use graph::Graph;
 use slipway_kernel::{ModelFormat, OperatorCount};
 
-/// Inputs and outputs of one model; they travel in a fact, which is small.
-const MOST_PORTS: usize = 256;
-/// Different operators of one model.
-const MOST_OPERATORS: usize = 1_024;
-/// Longest name of an input, output or operator, in bytes.
-const LONGEST_NAME: usize = 256;
 /// Graphs inside graphs (branches, loop bodies). Exporters reach three or four.
 const DEEPEST: u32 = 16;
-/// Nodes and constants of all graphs together. The largest known models have some hundred thousand.
-const MOST_NODES: u64 = 2_000_000;
+/// Nodes and constants of all graphs together. The largest known models have some hundred thousand; what is remembered of each bounds the
+/// memory that a file can take.
+const MOST_NODES: u64 = 1_000_000;
 /// The oldest file format that names its operator sets.
 const OLDEST_IR: u64 = 3;
 
-const CUT: &str = "the file seems to be cut short or damaged; fetch or export it again";
-
-/// Why reading stopped.
-enum Broken {
-    Fault(Fault),
-    Invalid(Invalid),
-}
-
-impl From<Fault> for Broken {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<Invalid> for Broken {
-    fn from(invalid: Invalid) -> Self {
-        Self::Invalid(invalid)
-    }
-}
-
-impl Broken {
-    fn new(found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self::Invalid(Invalid::new(found, advice))
-    }
-
-    fn into_invalid(self) -> Invalid {
-        match self {
-            Self::Invalid(invalid) => invalid,
-            Self::Fault(Fault::Truncated { field, wanted, left }) => Invalid::new(
-                format!("it is an ONNX file in which field {field} says {wanted} bytes and {left} are left"),
-                CUT,
-            ),
-            Self::Fault(Fault::Malformed { at }) => {
-                Invalid::new(format!("it is an ONNX file broken at byte {at}"), CUT)
-            }
-            Self::Fault(Fault::TooMany) => {
-                Invalid::new("it is an ONNX file with more fields than any model has", "export it again")
-            }
-            Self::Fault(Fault::Unreadable(reason)) => {
-                Invalid::new(format!("it cannot be read: {reason}"), "see to the disk")
-            }
-        }
-    }
-}
+/// What the file is, in a refusal.
+const KIND: &str = "an ONNX file";
 
 /// What the outermost message says.
 #[derive(Default)]
@@ -91,7 +45,7 @@ struct Head {
 /// [`Invalid`], when the file is broken, keeps data elsewhere, or is beyond what is carried.
 pub(super) fn read<C: Content + ?Sized>(content: &C) -> Result<Model, Invalid> {
     let wire = Wire::new(content);
-    model(&wire).map_err(Broken::into_invalid)
+    model(&wire).map_err(|broken| broken.into_invalid(KIND))
 }
 
 fn model<C: Content + ?Sized>(wire: &Wire<'_, C>) -> Result<Model, Broken> {
@@ -111,27 +65,23 @@ fn model<C: Content + ?Sized>(wire: &Wire<'_, C>) -> Result<Model, Broken> {
     if graph.operators.is_empty() {
         return Err(Broken::new("it is an ONNX file whose graph has no operators", CUT));
     }
-    let Signature { inputs, outputs, untyped } = graph.signature()?;
-    if outputs.is_empty() && untyped.is_empty() {
+    let signature = graph.signature()?;
+    if signature.gives_nothing() {
         return Err(Broken::new("it is an ONNX file whose graph has no outputs", CUT));
     }
-    let memory_estimate_bytes = memory::estimate(graph.weight_bytes, graph.largest_row_bytes());
-    Ok(Model {
-        format: ModelFormat::Onnx,
-        inputs,
-        outputs,
-        operators: graph
-            .operators
-            .iter()
-            .map(|((domain, name), count)| OperatorCount { operator: operator_name(domain, name), count: *count })
-            .collect(),
-        parameters: graph.parameters,
-        weight_bytes: graph.weight_bytes,
-        memory_estimate_bytes,
-        opset: u32::try_from(head.default_set.unwrap_or(0)).unwrap_or(u32::MAX),
-        producer: format!("{} {}", head.producer, head.producer_version).trim().to_owned(),
-        cautions: Cautions { untyped, patterns: graph.patterns },
-    })
+    let mut model = signature.on(Model::of_format(ModelFormat::Onnx));
+    model.memory_estimate_bytes = memory::estimate(graph.weight_bytes, graph.largest_row_bytes());
+    model.operators = graph
+        .operators
+        .iter()
+        .map(|((domain, name), count)| OperatorCount { operator: operator_name(domain, name), count: *count })
+        .collect();
+    model.parameters = graph.parameters;
+    model.weight_bytes = graph.weight_bytes;
+    model.opset = u32::try_from(head.default_set.unwrap_or(0)).unwrap_or(u32::MAX);
+    model.producer = format!("{} {}", head.producer, head.producer_version).trim().to_owned();
+    model.cautions.patterns = graph.patterns;
+    Ok(model)
 }
 
 /// The name of an operator in facts: with its domain, if that is not the default one.
@@ -177,16 +127,6 @@ fn operator_set<C: Content + ?Sized>(wire: &Wire<'_, C>, span: Span, head: &mut 
         head.default_set = Some(version);
     }
     Ok(())
-}
-
-/// A name: short, and free of what a terminal or a log would obey.
-fn text<C: Content + ?Sized>(wire: &Wire<'_, C>, span: Span) -> Result<String, Broken> {
-    let Some(bytes) = wire.bytes(span, LONGEST_NAME)? else {
-        let found = format!("it is an ONNX file with a name of {} bytes", span.length());
-        return Err(Broken::new(found, format!("names up to {LONGEST_NAME} bytes are carried; export it again")));
-    };
-    let text = String::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control));
-    text.ok_or_else(|| Broken::new("it is an ONNX file with a name that is no printable text", "export it again"))
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use super::{
     super::{
+        broken::{Broken, CUT, text},
         content::Content,
         wire::{Span, Value, Wire},
     },
-    Broken, CUT, text,
     types::element_type,
 };
 
@@ -105,7 +105,7 @@ mod tests {
     fn read(parts: &[Vec<u8>]) -> Result<Constant, String> {
         let message = parts.concat();
         let wire = Wire::new(&message[..]);
-        constant(&wire, wire.whole()).map_err(|broken| broken.into_invalid().to_string())
+        constant(&wire, wire.whole()).map_err(|broken| broken.into_invalid(super::super::KIND).to_string())
     }
 
     fn named(parts: &[Vec<u8>]) -> Result<Constant, String> {

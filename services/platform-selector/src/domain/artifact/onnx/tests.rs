@@ -1,6 +1,6 @@
 use super::{
     super::{
-        Pattern,
+        Cautions, Pattern,
         wire::write::{bytes, number},
     },
     *,

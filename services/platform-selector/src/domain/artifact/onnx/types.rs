@@ -1,22 +1,11 @@
 //! Element types of ONNX and what the Open Inference Protocol calls them; declarations of inputs and outputs.
 
-use super::{
-    super::{
-        content::Content,
-        wire::{Span, Value, Wire},
-    },
-    Broken, CUT, LONGEST_NAME, text,
+use super::super::{
+    broken::{Broken, CUT, text},
+    content::Content,
+    ports::{Declared, ElementType},
+    wire::{Span, Value, Wire},
 };
-use slipway_kernel::TensorSpec;
-
-/// The name of an element type, and the bits of one element (0 = varies).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ElementType {
-    pub(super) name: &'static str,
-    pub(super) bits: u64,
-    /// Whether the Open Inference Protocol carries it.
-    pub(super) carried: bool,
-}
 
 /// The type with this number in `TensorProto.DataType`.
 pub(super) const fn element_type(number: u64) -> Option<ElementType> {
@@ -49,28 +38,7 @@ pub(super) const fn element_type(number: u64) -> Option<ElementType> {
         26 => ("INT2", 2, false),
         _ => return None,
     };
-    Some(ElementType { name, bits, carried })
-}
-
-/// A declared input, output or inner value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Declared {
-    pub(super) spec: TensorSpec,
-    /// Why it cannot be carried, if it cannot.
-    pub(super) untyped: Option<String>,
-    /// Bytes of one row: free dimensions count as one; 0 if that cannot be told.
-    pub(super) row_bytes: u64,
-}
-
-impl Declared {
-    /// A `ZipMap` declares a sequence of maps from class to score; the worker serves the scores in one tensor.
-    pub(super) fn be_scores(&mut self, classes: u64) {
-        let Ok(classes) = i32::try_from(classes) else { return };
-        self.spec.datatype = "FP32".to_owned();
-        self.spec.shape = vec![-1, classes];
-        self.row_bytes = u64::from(classes.unsigned_abs()) * 4;
-        self.untyped = None;
-    }
+    Some(ElementType::new(name, bits, carried))
 }
 
 /// Most dimensions of a tensor; engines stop well below.
@@ -99,31 +67,14 @@ enum Kind {
 
 impl Kind {
     fn declare(self, name: String) -> Declared {
-        let shown = name.clone();
-        let bare = |name, why: &str| Declared {
-            spec: TensorSpec { name, datatype: String::new(), shape: Vec::new() },
-            untyped: Some(format!("`{shown}` {why}")),
-            row_bytes: 0,
-        };
-        let (element, shape) = match self {
-            Self::Missing => return bare(name, "declares no type"),
-            Self::Other(what) => return bare(name, &format!("is a {what}, and only tensors are carried")),
-            Self::Tensor { element, shape } => (element, shape),
-        };
-        let Some(element_type) = element_type(element) else {
-            return bare(name, &format!("is of element type {element}, which is not known"));
-        };
-        let untyped = match (&shape, element_type.carried) {
-            (_, false) => Some(format!("`{shown}` is of element type {}, which is not carried", element_type.name)),
-            (None, true) => Some(format!("`{shown}` declares no shape")),
-            (Some(_), true) => None,
-        };
-        let shape = shape.unwrap_or_default();
-        let elements =
-            shape.iter().try_fold(1_u64, |product, size| product.checked_mul(u64::from(size.max(&1).unsigned_abs())));
-        let row_bytes =
-            elements.and_then(|n| n.checked_mul(element_type.bits)).map_or(u64::MAX, |bits| bits.div_ceil(8));
-        Declared { spec: TensorSpec { name, datatype: element_type.name.to_owned(), shape }, untyped, row_bytes }
+        match self {
+            Self::Missing => Declared::untyped(name, "declares no type"),
+            Self::Other(what) => Declared::untyped(name, &format!("is a {what}, and only tensors are carried")),
+            Self::Tensor { element, shape } => match element_type(element) {
+                Some(element) => Declared::tensor(name, element, shape),
+                None => Declared::untyped(name, &format!("is of element type {element}, which is not known")),
+            },
+        }
     }
 }
 
@@ -191,8 +142,6 @@ fn dimension<C: Content + ?Sized>(wire: &Wire<'_, C>, span: Span) -> Result<i32,
     Ok(size)
 }
 
-const _: () = assert!(LONGEST_NAME <= 1_024, "names travel in facts");
-
 #[cfg(test)]
 mod tests {
     use super::{
@@ -212,7 +161,7 @@ mod tests {
 
     fn read(message: &[u8]) -> Result<Declared, String> {
         let wire = Wire::new(message);
-        declared(&wire, wire.whole()).map_err(|broken| broken.into_invalid().to_string())
+        declared(&wire, wire.whole()).map_err(|broken| broken.into_invalid(super::super::KIND).to_string())
     }
 
     #[test]

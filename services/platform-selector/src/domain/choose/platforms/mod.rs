@@ -7,7 +7,7 @@ pub mod triton;
 pub mod vllm;
 
 use super::{Question, Weighed};
-use slipway_kernel::spec::Platform;
+use slipway_kernel::{ModelFormat, spec::Platform};
 
 /// Weighs a platform.
 pub type Weigh = fn(&Question<'_>) -> Weighed;
@@ -51,6 +51,30 @@ fn needs_an_image(platform: Platform, question: &Question<'_>, weighed: &mut Wei
         let key = format!("platforms.{}.image", name(platform));
         weighed.exclude("image", format!("this installation names no image of it ({key} of the platform-selector)"));
     }
+}
+
+/// Most inputs and outputs named in one reason.
+const NAMED: usize = 12;
+
+/// What a model takes and gives must be tensors of known type and rank, whoever computes them.
+fn carried(question: &Question<'_>, weighed: &mut Weighed) {
+    let untyped = &question.model.cautions.untyped;
+    if untyped.is_empty() {
+        return;
+    }
+    let more = untyped.len().saturating_sub(NAMED);
+    let named = untyped[..untyped.len() - more].join(", ");
+    let advice = match question.model.format {
+        ModelFormat::Onnx => "export with options={'zipmap': False} or declare types and shapes",
+        ModelFormat::SavedModel => {
+            "save it with a signature of dense tensors that declares types and shapes (tf.TensorSpec)"
+        }
+        _ => "export it to ONNX, which keeps them",
+    };
+    weighed.exclude(
+        "tensors",
+        format!("the Open Inference Protocol carries tensors of known type and rank: {named}; {advice}"),
+    );
 }
 
 /// A worker talks to the server beside it over the Open Inference Protocol.

@@ -1,6 +1,6 @@
 //! Slipway's own worker: ONNX on the engines that it has, on the CPU or a GPU.
 
-use super::{Question, Weighed};
+use super::{Question, Weighed, carried};
 use crate::domain::choose::engines;
 use slipway_kernel::{ByteSize, ModelFormat, spec::Gpu};
 
@@ -25,7 +25,7 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
         return weighed;
     }
     engines::weigh(question, &mut weighed);
-    ports(question, &mut weighed);
+    carried(question, &mut weighed);
     memory(question, &mut weighed);
     gpu(question, &mut weighed);
     weighed
@@ -39,6 +39,9 @@ const fn conversion(format: ModelFormat) -> Option<&'static str> {
         ModelFormat::Torchscript => Some("export the module it was made from with torch.onnx.export"),
         ModelFormat::Safetensors => {
             Some("these are weights without a graph: export the model they belong to with optimum-cli export onnx")
+        }
+        ModelFormat::Gguf => {
+            Some("these are weights of a language model: export the one they were made of with optimum-cli export onnx")
         }
         ModelFormat::TensorrtPlan => {
             Some("an engine plan fits one GPU and one TensorRT version: deploy the ONNX file it was built from")
@@ -63,20 +66,6 @@ fn gpu(question: &Question<'_>, weighed: &mut Weighed) {
 
 /// What a running worker needs beside its model: the program, its buffers and its connections (measured: about 40 MiB).
 const WORKER_BASE_BYTES: u64 = 48 << 20;
-/// Most inputs and outputs named in one reason.
-const NAMED: usize = 12;
-
-fn ports(question: &Question<'_>, weighed: &mut Weighed) {
-    let untyped = &question.model.cautions.untyped;
-    if !untyped.is_empty() {
-        let more = untyped.len().saturating_sub(NAMED);
-        let named = untyped[..untyped.len() - more].join(", ");
-        weighed.exclude(
-            "tensors",
-            format!("the Open Inference Protocol carries tensors of known type and rank: {named}; export with options={{'zipmap': False}} or declare types and shapes"),
-        );
-    }
-}
 
 /// The memory of a worker is where the first plan starts, and a revision may raise it: it excludes only where it must not be
 /// raised, or cannot. A target whose memory is not known (0) bounds nothing.

@@ -1,6 +1,6 @@
 //! NVIDIA Triton Inference Server: nearly every format, best with GPUs.
 
-use super::{Question, Weighed, needs_an_image};
+use super::{Question, Weighed, carried, needs_an_image};
 use slipway_kernel::{ModelFormat, spec::Platform};
 
 /// Weighs it.
@@ -12,7 +12,7 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
         ModelFormat::Onnx => (0.9, "ONNX runs on its ONNX Runtime backend"),
         ModelFormat::Torchscript => (0.8, "TorchScript runs on its PyTorch backend"),
         ModelFormat::SavedModel => (0.6, "SavedModel runs on its TensorFlow backend, which newer releases leave out"),
-        ModelFormat::Safetensors => (0.0, "weights without a graph are nothing it runs"),
+        ModelFormat::Safetensors | ModelFormat::Gguf => (0.0, "weights without a graph are nothing it runs"),
     };
     let mut weighed = Weighed {
         fit,
@@ -29,7 +29,7 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
         ..Weighed::default()
     };
     match question.model.format {
-        ModelFormat::Safetensors => {
+        ModelFormat::Safetensors | ModelFormat::Gguf => {
             weighed.exclude("format", "these are weights without a graph; export the model to ONNX");
         }
         ModelFormat::TensorrtPlan if !has_gpu => {
@@ -38,13 +38,12 @@ pub fn weigh(question: &Question<'_>) -> Weighed {
                 "a TensorRT engine runs on a GPU, and the target has none; deploy the ONNX file it was built from",
             );
         }
-        ModelFormat::TensorrtPlan | ModelFormat::SavedModel | ModelFormat::Torchscript => {
-            let format = question.model.format;
-            let reason =
-                format!("what the model takes and gives is not read from {format} in this version; export it to ONNX");
-            weighed.exclude("signature", reason);
-        }
-        ModelFormat::Onnx => {}
+        ModelFormat::TensorrtPlan => weighed.exclude(
+            "signature",
+            "what a TensorRT engine takes and gives is known to TensorRT alone, so nothing could be checked before it runs; deploy the ONNX file it was built from",
+        ),
+        // Of TorchScript, these are the types that the file does not keep.
+        ModelFormat::Onnx | ModelFormat::SavedModel | ModelFormat::Torchscript => carried(question, &mut weighed),
     }
     needs_an_image(Platform::Triton, question, &mut weighed);
     weighed

@@ -1,0 +1,522 @@
+//! TensorFlow's SavedModel: the signature that is served, the operators, and the constants. Field numbers are those of `saved_model.proto`,
+//! `meta_graph.proto`, `graph.proto`, `function.proto`, `attr_value.proto` and `tensor.proto`.
+//!
+//! A SavedModel is a folder; what is read here is its `saved_model.pb` alone. Whatever keeps something beside it, variables or vocabularies,
+//! is refused: a model is one file, known by its digest.
+
+use super::{
+    Invalid, MOST_OPERATORS, Model,
+    broken::{Broken, CUT, text},
+    content::Content,
+    memory,
+    ports::{Declared, ElementType, MOST_PORTS, Signature},
+    wire::{Field, Span, Value, Wire},
+};
+use slipway_kernel::{ModelFormat, OperatorCount};
+use std::collections::BTreeMap;
+
+/// Signatures, and tags, of one graph.
+const MOST_NAMES: usize = 256;
+/// Dimensions of a tensor; TensorFlow stops at this number.
+const MOST_DIMENSIONS: usize = 254;
+/// The signature that servers serve unless they are asked for another.
+const SERVED: &str = "serving_default";
+/// Begins the names of signatures that TensorFlow keeps for itself.
+const OWN: &str = "__saved_model";
+/// Operators that hold a value which `variables/` keeps.
+const VARIABLES: [&str; 4] = ["VarHandleOp", "Variable", "VariableV2", "AutoReloadVariable"];
+
+const KIND: &str = "a SavedModel";
+
+/// Reads the model.
+///
+/// # Errors
+/// [`Invalid`], when it is broken, keeps something in other files, or serves nothing.
+pub(super) fn read<C: Content + ?Sized>(content: &C) -> Result<Model, Invalid> {
+    let wire = Wire::new(content);
+    model(&wire).map_err(|broken| broken.into_invalid(KIND))
+}
+
+fn model<C: Content + ?Sized>(wire: &Wire<'_, C>) -> Result<Model, Broken> {
+    let mut graph = None;
+    let mut fields = wire.fields(wire.whole());
+    while let Some(field) = fields.next()? {
+        if let (2, Value::Bytes(span)) = (field.number, field.value) {
+            let info = info(wire, span)?;
+            if info.serves && graph.is_none() {
+                graph = Some((span, info));
+            }
+        }
+    }
+    let Some((span, info)) = graph else {
+        let found = format!("it is {KIND} none of whose graphs is tagged `serve`");
+        return Err(Broken::new(found, "save it for serving: tf.saved_model.save, or model.export of Keras"));
+    };
+    let mut meta = Meta::default();
+    meta.read(wire, span)?;
+    let (inputs, outputs) = meta.served()?;
+    let signature = Signature::of(KIND, &inputs, &outputs)?;
+    if signature.gives_nothing() {
+        return Err(Broken::new(format!("it is {KIND} whose signature gives nothing"), CUT));
+    }
+    let row = inputs.iter().chain(&outputs).map(|declared| declared.row_bytes).max().unwrap_or(0);
+    let mut model = signature.on(Model::of_format(ModelFormat::SavedModel));
+    model.operators = meta.operators.into_iter().map(|(operator, count)| OperatorCount { operator, count }).collect();
+    model.parameters = meta.parameters;
+    model.weight_bytes = meta.weight_bytes;
+    model.memory_estimate_bytes = memory::estimate(meta.weight_bytes, row);
+    model.producer = format!("tensorflow {}", info.version).trim().to_owned();
+    Ok(model)
+}
+
+/// What a graph says of itself.
+#[derive(Default)]
+struct Info {
+    serves: bool,
+    version: String,
+}
+
+fn info<C: Content + ?Sized>(wire: &Wire<'_, C>, span: Span) -> Result<Info, Broken> {
+    let mut info = Info::default();
+    each(wire, span, &mut |field| {
+        let (1, Value::Bytes(span)) = (field.number, field.value) else { return Ok(()) };
+        each(wire, span, &mut |field| {
+            match (field.number, field.value) {
+                (4, Value::Bytes(span)) => info.serves |= text(wire, span)? == "serve",
+                (5, Value::Bytes(span)) => info.version = text(wire, span)?,
+                _ => {}
+            }
+            Ok(())
+        })
+    })?;
+    Ok(info)
+}
+
+/// Calls `read` with every field of the message.
+fn each<C: Content + ?Sized>(
+    wire: &Wire<'_, C>,
+    span: Span,
+    read: &mut dyn FnMut(Field) -> Result<(), Broken>,
+) -> Result<(), Broken> {
+    let mut fields = wire.fields(span);
+    while let Some(field) = fields.next()? {
+        read(field)?;
+    }
+    Ok(())
+}
+
+/// A key and the value's place, of a map.
+fn entry<C: Content + ?Sized>(wire: &Wire<'_, C>, span: Span) -> Result<(String, Option<Span>), Broken> {
+    let (mut key, mut value) = (String::new(), None);
+    each(wire, span, &mut |field| {
+        match (field.number, field.value) {
+            (1, Value::Bytes(span)) => key = text(wire, span)?,
+            (2, Value::Bytes(span)) => value = Some(span),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok((key, value))
+}
+
+/// Inputs and outputs of a signature, in the order of their names: that of the file is by chance.
+type Ports = (Vec<Declared>, Vec<Declared>);
+
+/// What is found in the graph that serves.
+#[derive(Default)]
+struct Meta {
+    operators: BTreeMap<String, u32>,
+    parameters: u64,
+    weight_bytes: u64,
+    signatures: BTreeMap<String, Ports>,
+}
+
+impl Meta {
+    fn read<C: Content + ?Sized>(&mut self, wire: &Wire<'_, C>, span: Span) -> Result<(), Broken> {
+        each(wire, span, &mut |field| {
+            let Value::Bytes(span) = field.value else { return Ok(()) };
+            match field.number {
+                2 => self.graph(wire, span),
+                5 => self.signature(wire, span),
+                6 => Err(elsewhere("files of its own, such as a vocabulary, in assets/")),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// A `GraphDef`: its nodes, and those of its functions, which is where TensorFlow 2 puts nearly all.
+    fn graph<C: Content + ?Sized>(&mut self, wire: &Wire<'_, C>, span: Span) -> Result<(), Broken> {
+        each(wire, span, &mut |field| {
+            let Value::Bytes(span) = field.value else { return Ok(()) };
+            match field.number {
+                1 => self.node(wire, span),
+                2 => each(wire, span, &mut |field| match (field.number, field.value) {
+                    (1, Value::Bytes(span)) => self.function(wire, span),
+                    _ => Ok(()),
+                }),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn function<C: Content + ?Sized>(&mut self, wire: &Wire<'_, C>, span: Span) -> Result<(), Broken> {
+        each(wire, span, &mut |field| match (field.number, field.value) {
+            (3, Value::Bytes(span)) => self.node(wire, span),
+            _ => Ok(()),
+        })
+    }
+
+    fn node<C: Content + ?Sized>(&mut self, wire: &Wire<'_, C>, span: Span) -> Result<(), Broken> {
+        let mut operator = String::new();
+        let mut constant = None;
+        each(wire, span, &mut |field| {
+            match (field.number, field.value) {
+                (2, Value::Bytes(span)) => operator = text(wire, span)?,
+                (5, Value::Bytes(span)) => match entry(wire, span) {
+                    Ok((key, value)) if key == "value" => constant = value,
+                    // A name that is no usual one is not that which is looked for.
+                    Ok(_) | Err(Broken::LongName(_) | Broken::UnprintableName) => {}
+                    Err(broken) => return Err(broken),
+                },
+                _ => {}
+            }
+            Ok(())
+        })?;
+        if VARIABLES.contains(&operator.as_str()) {
+            return Err(elsewhere("its weights in variables/"));
+        }
+        if let Some(span) = constant.filter(|_| operator == "Const") {
+            self.constant(wire, span)?;
+        }
+        let count = self.operators.entry(operator).or_insert(0);
+        *count = count.saturating_add(1);
+        if self.operators.len() > MOST_OPERATORS {
+            let found = format!("it is {KIND} with more than {MOST_OPERATORS} different operators");
+            return Err(Broken::new(found, "export it again"));
+        }
+        Ok(())
+    }
+
+    /// The tensor in an `AttrValue`. In memory it takes its plain form, however it is written in the file.
+    fn constant<C: Content + ?Sized>(&mut self, wire: &Wire<'_, C>, span: Span) -> Result<(), Broken> {
+        each(wire, span, &mut |field| {
+            let (8, Value::Bytes(span)) = (field.number, field.value) else { return Ok(()) };
+            let (mut element, mut elements, mut held) = (0, Some(1_u64), 0_u64);
+            each(wire, span, &mut |field| {
+                match (field.number, field.value) {
+                    (1, Value::Varint(number)) => element = number,
+                    (2, Value::Bytes(span)) => {
+                        let sizes = shape(wire, span)?.unwrap_or_default();
+                        elements =
+                            sizes.iter().try_fold(1_u64, |all, size| all.checked_mul(u64::try_from(*size).ok()?));
+                    }
+                    (_, Value::Bytes(span)) => held = held.saturating_add(span.length()),
+                    _ => {}
+                }
+                Ok(())
+            })?;
+            let impossible = || Broken::new(format!("it is {KIND} with a constant of an impossible shape"), CUT);
+            let elements = elements.ok_or_else(impossible)?;
+            let bits = element_type(element).map_or(0, |element| element.bits);
+            let bytes = elements.checked_mul(bits).ok_or_else(impossible)?.div_ceil(8);
+            self.parameters = self.parameters.saturating_add(elements);
+            self.weight_bytes = self.weight_bytes.saturating_add(if bits == 0 { held } else { bytes });
+            Ok(())
+        })
+    }
+
+    fn signature<C: Content + ?Sized>(&mut self, wire: &Wire<'_, C>, span: Span) -> Result<(), Broken> {
+        let (name, Some(span)) = entry(wire, span)? else { return Ok(()) };
+        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+        each(wire, span, &mut |field| {
+            let ports = match field.number {
+                1 => &mut inputs,
+                2 => &mut outputs,
+                _ => return Ok(()),
+            };
+            if let Value::Bytes(span) = field.value {
+                ports.push(port(wire, span)?);
+            }
+            if ports.len() > MOST_PORTS {
+                return Err(too_many("inputs or outputs", MOST_PORTS));
+            }
+            Ok(())
+        })?;
+        for ports in [&mut inputs, &mut outputs] {
+            ports.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+        }
+        self.signatures.insert(name, (inputs, outputs));
+        if self.signatures.len() > MOST_NAMES { Err(too_many("signatures", MOST_NAMES)) } else { Ok(()) }
+    }
+
+    /// The signature that servers serve: that of the usual name, or the only one.
+    fn served(&mut self) -> Result<Ports, Broken> {
+        self.signatures.retain(|name, _| !name.starts_with(OWN));
+        if let Some(ports) = self.signatures.remove(SERVED) {
+            return Ok(ports);
+        }
+        match (self.signatures.len(), self.signatures.pop_first()) {
+            (1, Some((_, ports))) => Ok(ports),
+            (0, _) => Err(Broken::new(
+                format!("it is {KIND} without a signature"),
+                "save it with signatures={'serving_default': …}, or with model.export of Keras",
+            )),
+            (count, _) => Err(Broken::new(
+                format!("it is {KIND} with {count} signatures, none of which is `{SERVED}`"),
+                "save it with signatures={'serving_default': …}",
+            )),
+        }
+    }
+}
+
+fn elsewhere(what: &str) -> Broken {
+    Broken::new(
+        format!("it is {KIND} that keeps {what}, which are other files"),
+        "a model is one file, known by its digest: freeze it (convert_variables_to_constants_v2) or convert it to ONNX (python -m tf2onnx.convert --saved-model …)",
+    )
+}
+
+fn too_many(what: &str, most: usize) -> Broken {
+    Broken::new(format!("it is {KIND} with more than {most} {what}"), format!("at most {most} are carried"))
+}
+
+/// A `TensorInfo` under its name.
+fn port<C: Content + ?Sized>(wire: &Wire<'_, C>, span: Span) -> Result<Declared, Broken> {
+    let (name, value) = entry(wire, span)?;
+    let (mut element, mut sizes, mut other) = (0, None, None);
+    let Some(span) = value else { return Ok(Declared::untyped(name, "declares no type")) };
+    each(wire, span, &mut |field| {
+        match (field.number, field.value) {
+            (2, Value::Varint(number)) => element = number,
+            (3, Value::Bytes(span)) => sizes = shape(wire, span)?,
+            (4, _) => other = Some("is a sparse tensor, and only dense ones are carried"),
+            (5, _) => other = Some("is made of several tensors, and only single ones are carried"),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    if let Some(why) = other {
+        return Ok(Declared::untyped(name, why));
+    }
+    Ok(match element_type(element) {
+        Some(element) => Declared::tensor(name, element, sizes),
+        None => Declared::untyped(name, &format!("is of type {element}, which is no number and no text")),
+    })
+}
+
+/// A `TensorShapeProto`; none if any shape may come.
+fn shape<C: Content + ?Sized>(wire: &Wire<'_, C>, span: Span) -> Result<Option<Vec<i32>>, Broken> {
+    let (mut sizes, mut unknown) = (Vec::new(), false);
+    each(wire, span, &mut |field| {
+        match (field.number, field.value) {
+            (2, Value::Bytes(span)) => {
+                sizes.push(dimension(wire, span)?);
+                if sizes.len() > MOST_DIMENSIONS {
+                    return Err(too_many("dimensions of a tensor", MOST_DIMENSIONS));
+                }
+            }
+            (3, Value::Varint(number)) => unknown = number != 0,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok((!unknown).then_some(sizes))
+}
+
+/// A `Dim`: its size, which is not written when it is 0; -1 where any may come.
+fn dimension<C: Content + ?Sized>(wire: &Wire<'_, C>, span: Span) -> Result<i32, Broken> {
+    let mut size = 0;
+    each(wire, span, &mut |field| {
+        if let (1, Value::Varint(number)) = (field.number, field.value) {
+            #[expect(clippy::cast_possible_wrap, reason = "protobuf writes a negative int64 as its two's complement")]
+            let number = number as i64;
+            size = match number {
+                ..0 => -1,
+                _ => i32::try_from(number)
+                    .map_err(|_| Broken::new(format!("it is {KIND} with a dimension of {number}"), CUT))?,
+            };
+        }
+        Ok(())
+    })?;
+    Ok(size)
+}
+
+/// The type with this number in `DataType`; none of what is no number and no text.
+const fn element_type(number: u64) -> Option<ElementType> {
+    let (name, bits, carried) = match number {
+        1 => ("FP32", 32, true),
+        2 => ("FP64", 64, true),
+        3 => ("INT32", 32, true),
+        4 => ("UINT8", 8, true),
+        5 => ("INT16", 16, true),
+        6 => ("INT8", 8, true),
+        7 => ("BYTES", 0, true),
+        8 => ("COMPLEX64", 64, false),
+        9 => ("INT64", 64, true),
+        10 => ("BOOL", 8, true),
+        11 => ("QINT8", 8, false),
+        12 => ("QUINT8", 8, false),
+        13 => ("QINT32", 32, false),
+        14 => ("BF16", 16, false),
+        15 => ("QINT16", 16, false),
+        16 => ("QUINT16", 16, false),
+        17 => ("UINT16", 16, true),
+        18 => ("COMPLEX128", 128, false),
+        19 => ("FP16", 16, true),
+        22 => ("UINT32", 32, true),
+        23 => ("UINT64", 64, true),
+        24 => ("FP8E5M2", 8, false),
+        25 => ("FP8E4M3FN", 8, false),
+        29 => ("INT4", 4, false),
+        30 => ("UINT4", 4, false),
+        _ => return None,
+    };
+    Some(ElementType::new(name, bits, carried))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::wire::write::{bytes, number},
+        *,
+    };
+    use slipway_kernel::TensorSpec;
+
+    /// A shape; -1 is any size.
+    fn sizes(shape: &[i64]) -> Vec<u8> {
+        shape.iter().flat_map(|size| bytes(2, &number(1, size.cast_unsigned()))).collect()
+    }
+
+    fn info_of(element: u64, shape: &[i64]) -> Vec<u8> {
+        [bytes(1, b"x:0"), number(2, element), bytes(3, &sizes(shape))].concat()
+    }
+
+    fn pair(key: &str, value: &[u8]) -> Vec<u8> {
+        [bytes(1, key.as_bytes()), bytes(2, value)].concat()
+    }
+
+    fn node(operator: &str, attributes: &[u8]) -> Vec<u8> {
+        [bytes(1, b"n"), bytes(2, operator.as_bytes()), attributes.to_vec()].concat()
+    }
+
+    fn constant(element: u64, shape: &[i64], content: &[u8]) -> Vec<u8> {
+        let tensor = [number(1, element), bytes(2, &sizes(shape)), bytes(4, content)].concat();
+        node("Const", &[bytes(5, &pair("dtype", &number(6, 1))), bytes(5, &pair("value", &bytes(8, &tensor)))].concat())
+    }
+
+    fn signature(inputs: &[(&str, Vec<u8>)], outputs: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let ports = |field, ports: &[(&str, Vec<u8>)]| -> Vec<u8> {
+            ports.iter().flat_map(|(name, info)| bytes(field, &pair(name, info))).collect()
+        };
+        [ports(1, inputs), ports(2, outputs), bytes(3, b"tensorflow/serving/predict")].concat()
+    }
+
+    fn usual() -> Vec<u8> {
+        signature(&[("b", info_of(1, &[-1, 4])), ("a", info_of(9, &[-1]))], &[("y", info_of(1, &[-1, 2]))])
+    }
+
+    fn with(tag: &str, graph: &[u8], signatures: &[(&str, Vec<u8>)], more: &[u8]) -> Vec<u8> {
+        let info = bytes(1, &[bytes(4, b"other"), bytes(4, tag.as_bytes()), bytes(5, b"2.20.0")].concat());
+        let signatures: Vec<u8> =
+            signatures.iter().flat_map(|(name, content)| bytes(5, &pair(name, content))).collect();
+        let meta = [info, bytes(2, graph), signatures, more.to_vec()].concat();
+        [number(1, 1), bytes(2, &meta)].concat()
+    }
+
+    fn graph() -> Vec<u8> {
+        let function =
+            [bytes(1, b"signature"), bytes(3, &node("MatMul", b"")), bytes(3, &constant(1, &[4, 2], &[0; 32]))]
+                .concat();
+        [bytes(1, &node("Placeholder", b"")), bytes(1, &constant(7, &[2], b"words")), bytes(2, &bytes(1, &function))]
+            .concat()
+    }
+
+    fn refused(file: &[u8]) -> String {
+        read(file).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_signature_that_is_served_operators_and_constants_are_read() {
+        let own = ("__saved_model_init_op", signature(&[], &[("op", info_of(0, &[]))]));
+        let model =
+            read(&with("serve", &graph(), &[own, ("serving_default", usual()), ("train", usual())], b"")[..]).unwrap();
+        let port = |name: &str, datatype: &str, shape: &[i32]| TensorSpec {
+            name: name.into(),
+            datatype: datatype.into(),
+            shape: shape.to_vec(),
+        };
+        assert_eq!(model.inputs, [port("a", "INT64", &[-1]), port("b", "FP32", &[-1, 4])]);
+        assert_eq!(model.outputs, [port("y", "FP32", &[-1, 2])]);
+        assert_eq!(model.producer, "tensorflow 2.20.0");
+        let operators: Vec<_> = model.operators.iter().map(|one| (one.operator.as_str(), one.count)).collect();
+        assert_eq!(operators, [("Const", 2), ("MatMul", 1), ("Placeholder", 1)]);
+        assert_eq!((model.parameters, model.weight_bytes), (10, 32 + 5));
+        assert_eq!(model.memory_estimate_bytes, 2 * 37 + 16 * 16);
+    }
+
+    #[test]
+    fn a_signature_that_is_alone_is_served_whatever_its_name() {
+        assert!(read(&with("serve", &graph(), &[("predict", usual())], b"")[..]).is_ok());
+        for (signatures, word) in [
+            (vec![], "without a signature"),
+            (vec![("__saved_model_init_op", usual())], "without a signature"),
+            (vec![("a", usual()), ("b", usual())], "with 2 signatures, none of which"),
+            (vec![("serving_default", signature(&[("x", info_of(1, &[]))], &[]))], "gives nothing"),
+        ] {
+            let refused = refused(&with("serve", &graph(), &signatures, b""));
+            assert!(refused.contains(word), "{word}: {refused}");
+        }
+        assert!(refused(&with("train", &graph(), &[("serving_default", usual())], b"")).contains("tagged `serve`"));
+    }
+
+    #[test]
+    fn what_lies_in_other_files_is_refused() {
+        let served = [("serving_default", usual())];
+        for operator in VARIABLES {
+            let graph = bytes(2, &bytes(1, &bytes(3, &node(operator, b""))));
+            assert!(refused(&with("serve", &graph, &served, b"")).contains("variables/"), "{operator}");
+        }
+        assert!(refused(&with("serve", &graph(), &served, &bytes(6, b"asset"))).contains("assets/"));
+    }
+
+    #[test]
+    fn tensors_that_cannot_be_carried_are_named() {
+        let ports = [
+            ("any", [number(2, 1), bytes(3, &number(3, 1))].concat()),
+            ("bare", number(2, 1)),
+            ("complex", info_of(8, &[])),
+            ("handle", info_of(20, &[])),
+            ("ragged", [number(2, 1), bytes(5, b"")].concat()),
+            ("sparse", [number(2, 1), bytes(4, b"")].concat()),
+        ];
+        let model =
+            read(&with("serve", &graph(), &[("serving_default", signature(&ports, &ports[..1]))], b"")[..]).unwrap();
+        assert!(model.inputs.is_empty(), "{:?}", model.inputs);
+        for (said, word) in model.cautions.untyped.iter().zip([
+            "`any` declares no shape",
+            "`bare` declares no shape",
+            "COMPLEX64",
+            "type 20",
+            "several tensors",
+            "sparse tensor",
+        ]) {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let served = |content| vec![("serving_default", content)];
+        let huge = constant(1, &[i64::from(i32::MAX); 3], b"");
+        assert!(refused(&with("serve", &bytes(1, &huge), &served(usual()), b"")).contains("impossible shape"));
+        let far = signature(&[("x", info_of(1, &[1 << 40]))], &[]);
+        assert!(refused(&with("serve", b"", &served(far), b"")).contains("a dimension of 1099511627776"));
+        let flat = signature(&[("x", info_of(1, &[1; 255]))], &[]);
+        assert!(refused(&with("serve", b"", &served(flat), b"")).contains("dimensions of a tensor"));
+        let twice = signature(&[("x", info_of(1, &[])), ("x", info_of(1, &[]))], &[]);
+        assert!(refused(&with("serve", b"", &served(twice), b"")).contains("share a name"));
+        let mut cut = with("serve", &graph(), &served(usual()), b"");
+        cut.truncate(cut.len() - 3);
+        assert!(read(&cut[..]).is_err());
+    }
+}
