@@ -124,7 +124,7 @@ fn files_that_are_no_usable_model_are_refused_without_a_panic() {
             || name == "nan-outputs.onnx"
             || !path
                 .extension()
-                .is_some_and(|ext| ["onnx", "pt", "pb", "plan", "safetensors"].contains(&ext.to_str().unwrap()))
+                .is_some_and(|ext| ["onnx", "pt", "pb", "plan", "safetensors", "gguf"].contains(&ext.to_str().unwrap()))
         {
             continue;
         }
