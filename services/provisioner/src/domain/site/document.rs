@@ -120,6 +120,9 @@ pub struct Peer {
 pub struct Kubernetes {
     /// The version, such as `1.33.2`.
     pub version: String,
+    /// What runs containers.
+    #[serde(default)]
+    pub runtime: Runtime,
     /// The network that nodes reach each other in.
     #[serde(default = "machines")]
     pub network: String,
@@ -133,6 +136,28 @@ pub struct Kubernetes {
     /// Addresses of services.
     #[serde(default = "services")]
     pub services: Ipv4Net,
+}
+
+/// What runs containers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runtime {
+    /// containerd, as the distribution packs it.
+    #[default]
+    Containerd,
+    /// CRI-O, as its project packs it, of the cluster's minor version.
+    CriO,
+}
+
+impl Runtime {
+    /// Where the kubelet asks it.
+    #[must_use]
+    pub const fn socket(self) -> &'static str {
+        match self {
+            Self::Containerd => "unix:///run/containerd/containerd.sock",
+            Self::CriO => "unix:///run/crio/crio.sock",
+        }
+    }
 }
 
 fn machines() -> String {

@@ -23,6 +23,7 @@ pub(super) fn inventory(site: &Site) -> Value {
             "endpoint": site.endpoint(),
             "kubernetes_version": spec.kubernetes.version,
             "kubernetes_minor": minor,
+            "container_runtime": spec.kubernetes.runtime,
             "has_vpn": spec.vpn.is_some(),
             "has_moving_address": site.control_planes().count() > 1,
         },

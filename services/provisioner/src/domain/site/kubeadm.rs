@@ -7,7 +7,6 @@ use std::net::Ipv4Addr;
 
 const VERSION: &str = "kubeadm.k8s.io/v1beta4";
 const PORT: u16 = 6443;
-const SOCKET: &str = "unix:///run/containerd/containerd.sock";
 /// How a host that joins finds the cluster: made by the first one, with a token for an hour.
 const DISCOVERY: &str = "/etc/slipway/discovery.conf";
 
@@ -187,7 +186,12 @@ fn registration(site: &Site, host: &Host, own: Ipv4Addr) -> Registration {
         let key = "node-role.kubernetes.io/control-plane".to_owned();
         taints.push(Taint { key, value: String::new(), effect: "NoSchedule".to_owned() });
     }
-    Registration { name: host.name.clone(), cri_socket: SOCKET, kubelet_extra_args: arguments, taints: Some(taints) }
+    Registration {
+        name: host.name.clone(),
+        cri_socket: site.spec.kubernetes.runtime.socket(),
+        kubelet_extra_args: arguments,
+        taints: Some(taints),
+    }
 }
 
 const fn kubelet() -> Kubelet {

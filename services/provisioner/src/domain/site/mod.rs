@@ -15,7 +15,8 @@ mod storage;
 mod tests;
 
 pub use document::{
-    Filesystem, Host, Interface, Kubernetes, Layout, Network, Peer, Role, Site, SiteSpec, Storage, Taint, Vpn, Zones,
+    Filesystem, Host, Interface, Kubernetes, Layout, Network, Peer, Role, Runtime, Site, SiteSpec, Storage, Taint, Vpn,
+    Zones,
 };
 
 use slipway_kernel::{Refusal, Refusals};

@@ -81,6 +81,25 @@ fn the_first_control_plane_makes_the_cluster_and_all_others_join_it() {
 }
 
 #[test]
+fn the_kubelet_asks_the_runtime_that_the_site_names() {
+    for (name, socket) in [
+        (Value::Null, "unix:///run/containerd/containerd.sock"),
+        (json!("containerd"), "unix:///run/containerd/containerd.sock"),
+        (json!("cri-o"), "unix:///run/crio/crio.sock"),
+    ] {
+        let mut document = document();
+        let kubernetes = document["spec"]["kubernetes"].as_object_mut().unwrap();
+        kubernetes.extend((!name.is_null()).then(|| ("runtime".to_owned(), name)));
+        let files = planned(&Site::read(&document).unwrap());
+        for file in
+            ["hosts/h1/etc/slipway/init.yaml", "hosts/h2/etc/slipway/join.yaml", "hosts/h4/etc/slipway/join.yaml"]
+        {
+            assert!(files[file].contains(&format!("criSocket: {socket}")), "{}", files[file]);
+        }
+    }
+}
+
+#[test]
 fn where_there_is_no_worker_pods_run_on_the_control_planes() {
     let mut document = document();
     document["spec"]["hosts"] = json!([host(1, "control-plane")]);
@@ -139,6 +158,7 @@ fn what_a_site_cannot_be_is_named_by_path() {
         ("spec.vpn.peers[0].address", |d| d["spec"]["vpn"]["peers"][0]["address"] = json!("10.99.0.2")),
         ("spec.kubernetes.version", |d| d["spec"]["kubernetes"]["version"] = json!("1.30.2")),
         ("spec.kubernetes.version", |d| d["spec"]["kubernetes"]["version"] = json!("1.33")),
+        ("spec.kubernetes.runtime", |d| d["spec"]["kubernetes"]["runtime"] = json!("docker")),
         ("spec.kubernetes.network", |d| d["spec"]["kubernetes"]["network"] = json!("none")),
         ("spec.kubernetes.endpoint", |d| d["spec"]["kubernetes"]["endpoint"] = Value::Null),
         ("spec.kubernetes.endpoint", |d| d["spec"]["kubernetes"]["endpoint"] = json!("10.10.0.11")),
