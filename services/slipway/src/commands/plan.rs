@@ -11,7 +11,7 @@ use crate::{
 use serde_json::json;
 use slipway_controller::domain::plan::first_plan;
 use slipway_kernel::{
-    Finding, InfrastructureChosen, InfrastructureReady, MachineFacts, Plan, PlatformSelected,
+    ByteSize, Finding, InfrastructureChosen, InfrastructureReady, MachineFacts, Plan, PlatformSelected, TensorSpec,
     spec::{BLOB, ModelDeployment},
 };
 use slipway_platform_selector::Preview;
@@ -137,6 +137,14 @@ fn show(
             model.parameters,
             model.digest.short()
         ));
+        for (does, tensors) in [("takes", &model.inputs), ("gives", &model.outputs)] {
+            if !tensors.is_empty() {
+                line(format!("  it {does} {}", tensors.iter().map(tensor).collect::<Vec<_>>().join(", ")));
+            }
+        }
+        if model.memory_estimate_bytes > 0 {
+            line(format!("  a copy of it is expected to take {} of memory", rounded(model.memory_estimate_bytes)));
+        }
         if let Some(rows) = preview.golden_rows {
             line(format!("  golden file: {rows} rows fit the model"));
         }
@@ -147,5 +155,29 @@ fn show(
             "  {} × {} cpu, {}, {} thread(s), batches of up to {} within {}, {} requests may wait",
             plan.replicas, plan.cpu, plan.memory, plan.threads, plan.max_batch, plan.max_delay, plan.queue_limit
         ));
+    }
+}
+
+/// `X FP32 [any, 64]`
+fn tensor(tensor: &TensorSpec) -> String {
+    let size = |size: &i32| if *size < 0 { "any".to_owned() } else { size.to_string() };
+    let sizes: Vec<String> = tensor.shape.iter().map(size).collect();
+    format!("{} {} [{}]", tensor.name, tensor.datatype, sizes.join(", "))
+}
+
+/// Whole mebibytes, upwards: it is an estimate.
+fn rounded(bytes: u64) -> ByteSize {
+    ByteSize(bytes.div_ceil(1 << 20) << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tensor_is_told_with_what_any_size_fits() {
+        let scores = TensorSpec { name: "scores".to_owned(), datatype: "FP32".to_owned(), shape: vec![-1, 10] };
+        assert_eq!(tensor(&scores), "scores FP32 [any, 10]");
+        assert_eq!(rounded(1).to_string(), "1Mi");
     }
 }
