@@ -23,10 +23,14 @@ pub fn document() -> Result<ModelDeployment, Refusals> {
             "model": {
                 "uri": "https://models.example/digits.onnx",
                 "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                "format": "onnx"
+                "format": "onnx",
+                "signature": {
+                    "inputs": [{ "name": "X", "datatype": "FP32", "shape": [-1, 64] }],
+                    "outputs": [{ "name": "label", "datatype": "INT64", "shape": [-1] }]
+                }
             },
             "infrastructure": {
-                "target": "local", "residency": ["eu"], "compliance": ["gdpr"], "elasticity": "bursty",
+                "target": "local", "residency": ["eu"], "compliance": ["gdpr"], "control": "own", "elasticity": "bursty",
                 "latencyBudget": "20ms", "budgetPerHour": 5.5, "gpu": "required", "approval": "manual"
             },
             "placement": {
@@ -43,7 +47,11 @@ pub fn document() -> Result<ModelDeployment, Refusals> {
                 "storage": { "size": "10Gi", "class": "fast-ssd", "mode": "ReadWriteOncePod" }
             },
             "serving": {
-                "platform": "slipway", "protocols": ["http", "grpc"], "batching": { "maxSize": 32, "maxDelay": "2ms" },
+                "platform": "container",
+                "container": {
+                    "image": "registry.example/digits@sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+                },
+                "protocols": ["http", "grpc"], "batching": { "maxSize": 32, "maxDelay": "2ms" },
                 "cache": { "maxBytes": "64Mi" }, "hedging": { "after": "40ms" }
             },
             "resources": { "cpu": "500m", "memory": "512Mi", "gpuMemory": "0" },

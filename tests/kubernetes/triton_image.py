@@ -5,14 +5,13 @@ The very server, from the package nvidia-pytriton, with ONNX Runtime as a backen
 has ten gigabytes and lies in a registry. Run by the Python whose packages go into it: `.tools/bin/python-models`.
 """
 
-import os
-import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
+
+from python_root import LEFT_OUT, PACKAGES, lay_interpreter, lay_libraries, lay_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "models"))
@@ -29,11 +28,9 @@ os.execv(program, [program, *sys.argv[1:], "--backend-directory=/tmp/backends"])
 # The exit code where there can be none on this machine.
 CANNOT = 3
 WHEELS = ROOT / ".tools" / "models"
-# Of the interpreter's library what no server needs, and what is large.
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "test", "tests", "idlelib", "dist-packages", "site-packages", "config-*", "ensurepip", "tkinter")
 ENVIRONMENT = {
     "LD_LIBRARY_PATH": "/opt/lib",
-    "PACKAGES": "/opt/packages",
+    "PACKAGES": f"/{PACKAGES}",
     "REPOSITORY": "/models",
 }
 
@@ -48,39 +45,16 @@ def lay(root, scratch):
     shutil.copytree(libraries, root / "opt" / "lib")
     for library in WHEELS.glob("libpython*.so*"):
         shutil.copy(library, root / "opt" / "lib")
-    places = sysconfig.get_paths()
-    shutil.copytree(packages, root / "opt" / "packages", ignore=LEFT_OUT)
-    shutil.copytree(Path(places["purelib"]) / "onnxruntime", root / "opt" / "packages" / "onnxruntime", ignore=LEFT_OUT)
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    shutil.copytree(places["stdlib"], root / "usr" / "lib" / version, ignore=LEFT_OUT, symlinks=True, ignore_dangling_symlinks=True)
-    (root / "tmp").mkdir()
-    (root / "tmp").chmod(0o1777)
+    shutil.copytree(packages, root / PACKAGES, ignore=LEFT_OUT)
+    lay_packages(root, "onnxruntime")
+    lay_interpreter(root)
     bin = root / "usr" / "local" / "bin"
     bin.mkdir(parents=True)
-    (root / "usr" / "bin").mkdir()
-    shutil.copy(Path(sys.executable).resolve(), root / "usr" / "bin" / "python3")
     # By it Triton starts the processes of that backend.
     shutil.copy(shutil.which("bash"), root / "usr" / "bin" / "bash")
     (bin / "tritonserver").write_text(START)
     (bin / "tritonserver").chmod(0o755)
-    lay_libraries(root)
-
-
-def lay_libraries(root):
-    """What the programs and libraries of the image load from outside of it, by the path where the loader looks for it, the loader with them."""
-    programs = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink() and is_elf(path)]
-    search = os.pathsep.join([str(root / "opt" / "lib"), *sorted({str(path.parent) for path in programs})])
-    told = subprocess.run(["ldd", *map(str, programs)], capture_output=True, text=True, env=os.environ | {"LD_LIBRARY_PATH": search}).stdout
-    for found in sorted(set(re.findall(r"\s(/\S+) \(0x[0-9a-f]+\)", told))):
-        if not Path(found).is_relative_to(root):
-            place = root / found.lstrip("/")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(found, place)
-
-
-def is_elf(path):
-    with path.open("rb") as file:
-        return file.read(4) == b"\x7fELF"
+    lay_libraries(root, [root / "opt" / "lib"])
 
 
 def main():

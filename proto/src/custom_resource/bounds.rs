@@ -46,17 +46,35 @@ const TABLE: Bound =
     Pattern("^[a-z_][a-z0-9_]{0,62}$", "1 to 63 characters a-z, 0-9 and _, beginning with a letter or _");
 
 /// Paths below `spec`; `[]` is each element of a list.
-const BOUNDS: [(&str, Bound); 65] = [
+const BOUNDS: [(&str, Bound); 80] = [
     ("", NATS_BESIDE_NETWORKS),
     ("model.uri", ARTIFACT),
     ("model.uri", BLOB),
     ("model.uri", NO_CREDENTIALS),
     ("model.uri", NO_ESCAPES),
     ("model.sha256", Pattern("^[0-9a-f]{64}$", "64 lower-case hexadecimal digits (sha256)")),
+    ("model", SIGNED),
+    ("model.signature.inputs", Elements(1, MAX_LIST)),
+    ("model.signature.inputs", NAMED_ONCE),
+    ("model.signature.inputs[].name", Characters(1, 256)),
+    ("model.signature.inputs[].datatype", Words(&DATATYPES)),
+    ("model.signature.inputs[].shape", Elements(0, MAX_DIMENSIONS)),
+    ("model.signature.inputs[].shape[]", SIZE),
+    ("model.signature.outputs", Elements(1, MAX_LIST)),
+    ("model.signature.outputs", NAMED_ONCE),
+    ("model.signature.outputs[].name", Characters(1, 256)),
+    ("model.signature.outputs[].datatype", Words(&DATATYPES)),
+    ("model.signature.outputs[].shape", Elements(0, MAX_DIMENSIONS)),
+    ("model.signature.outputs[].shape[]", SIZE),
     ("infrastructure.residency[]", Words(&["eu", "us", "uk", "apac", "ca", "on-prem", "this-machine"])),
     ("infrastructure.compliance[]", Words(&["gdpr", "hipaa", "pci-dss", "iso-27001", "soc-2", "air-gapped"])),
     ("infrastructure.budgetPerHour", Number(0.0, 1e6)),
     ("infrastructure.latencyBudget", Rule("duration(self) > duration('0s')", "more than 0")),
+    ("serving", CONTAINED),
+    (
+        "serving.container.image",
+        Pattern("^[^@[:space:]]+@sha256:[0-9a-f]{64}$", "<image>@sha256:<64 hexadecimal digits>"),
+    ),
     ("serving.batching.maxSize", Number(1.0, 256.0)),
     ("serving.batching.maxDelay", Span("0s", "1s")),
     ("serving.cache.maxBytes", Quantity("1Mi", "1Gi")),
@@ -116,6 +134,22 @@ const BOUNDS: [(&str, Bound); 65] = [
     ("rollout.hold", Span("0s", "24h")),
     ("rollout.watch", Span("0s", "720h")),
 ];
+
+/// Dimensions of a tensor.
+const MAX_DIMENSIONS: u32 = 16;
+/// Data types of the Open Inference Protocol.
+const DATATYPES: [&str; 13] =
+    ["BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"];
+const SIZE: Bound = Rule("self == -1 || self > 0", "1 or more, or -1 where any may come");
+const NAMED_ONCE: Bound = Rule("self.all(one, self.exists_one(same, same.name == one.name))", "each name once");
+const SIGNED: Bound = Rule(
+    "!has(self.format) || self.format != 'other' || has(self.signature)",
+    "signature: inputs and outputs, for nothing is read of a file whose format is other",
+);
+const CONTAINED: Bound = Rule(
+    "has(self.container) == (has(self.platform) && self.platform == 'container')",
+    "container: an image, with platform: container and with no other",
+);
 
 const BUCKET: &str = "3 to 63 characters a-z, 0-9, - and single dots, with a letter or digit at each end";
 

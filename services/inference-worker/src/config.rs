@@ -263,7 +263,7 @@ impl ServiceConfig for Config {
         require("worker.host", &worker.host, hostless || is_name(&worker.host), NAME);
         require("worker.model_digest", "", worker.model_digest.is_some(), "64 hexadecimal digits (sha256)");
         let taken = worker.server.kind.takes(worker.model_format);
-        let allowed = "onnx; beside them saved-model and tensorrt-plan where worker.server.kind is triton, and all where it is open-inference";
+        let allowed = "onnx; beside it saved-model, torchscript and tensorrt-plan where worker.server.kind is triton, saved-model alone where it is tensorflow-serving, and all where it is open-inference";
         require("worker.model_format", &worker.model_format.to_string(), taken, allowed);
         refusals.extend(worker.check_advertised());
         refusals.extend(worker.check_serving());

@@ -33,6 +33,8 @@ pub struct Config {
 pub struct PlatformsConfig {
     /// NVIDIA Triton Inference Server.
     pub triton: PlatformConfig,
+    /// TensorFlow Serving.
+    pub tensorflow_serving: PlatformConfig,
 }
 
 /// One of them.
@@ -47,7 +49,7 @@ impl PlatformsConfig {
     /// Their images.
     #[must_use]
     pub fn images(&self) -> Images {
-        Images { triton: self.triton.image.clone() }
+        Images { triton: self.triton.image.clone(), tensorflow_serving: self.tensorflow_serving.image.clone() }
     }
 }
 
@@ -143,9 +145,13 @@ impl ServiceConfig for Config {
             let valid = host == "*" || (!name.is_empty() && !name.contains(['*', '/', ':', '@']));
             unless(valid, "https.hosts", host.clone(), "`*`, a host name, or `*.` and a host name");
         }
-        if let Some(image) = &self.platforms.triton.image {
+        for (path, platform) in [
+            ("platforms.triton.image", &self.platforms.triton),
+            ("platforms.tensorflow_serving.image", &self.platforms.tensorflow_serving),
+        ] {
             // Security lets no other through.
-            unless(is_pinned(image), "platforms.triton.image", image.clone(), PINNED);
+            let image = platform.image.clone().unwrap_or_default();
+            unless(platform.image.is_none() || is_pinned(&image), path, image, PINNED);
         }
         for (path, span) in [
             ("https.connect_timeout", self.https.connect_timeout),
@@ -176,6 +182,7 @@ mod tests {
         config.https.hosts = vec!["https://example.com".into(), "*.example.com".into(), "a*b".into()];
         config.https.timeout = Span::millis(0);
         config.platforms.triton.image = Some("nvcr.io/nvidia/tritonserver:26.10".into());
+        config.platforms.tensorflow_serving.image = Some("tensorflow/serving".into());
         let paths: Vec<String> = config.check().into_iter().map(|refusal| refusal.path).collect();
         let expected = [
             "fetch.artifact_roots",
@@ -183,6 +190,7 @@ mod tests {
             "https.hosts",
             "https.hosts",
             "platforms.triton.image",
+            "platforms.tensorflow_serving.image",
             "https.timeout",
         ];
         assert_eq!(paths, expected);

@@ -9,7 +9,10 @@ use crate::{
 };
 use async_trait::async_trait;
 use slipway_bus::{Bus, DutyError};
-use slipway_kernel::{BlobReference, DeploymentId, Finding, FindingKind, ModelFacts, spec::Spec};
+use slipway_kernel::{
+    BlobReference, DeploymentId, Finding, FindingKind, ModelFacts, ModelFormat,
+    spec::{Platform, Spec},
+};
 use std::{
     fs::{self, DirBuilder},
     io,
@@ -100,8 +103,20 @@ impl Workshop {
         let artifact = artifact.map_err(|error| vec![error.finding(path, &spec.model.uri)])?;
         verify(spec, &artifact)?;
         let about = About { path, uri: &spec.model.uri, fetched: &artifact };
-        let model = read(&artifact, examine::model).await.map_err(|error| vec![about.finding(&error)])?;
+        let mut model = match spec.model.format {
+            // Whatever it is: only the container that it is for reads it.
+            Some(ModelFormat::Other) => Model::of_format(ModelFormat::Other),
+            _ => read(&artifact, examine::model).await.map_err(|error| vec![about.finding(&error)])?,
+        };
         right_format(spec, &model, &about)?;
+        match &spec.model.signature {
+            Some(signature) if spec.serving.platform == Platform::Container => model.wrap(signature),
+            Some(signature) => {
+                let about = About { path: "spec.model.signature", ..about };
+                model.sign(signature).map_err(|invalid| vec![about.finding(&invalid.into())])?;
+            }
+            None => {}
+        }
         let golden = match &spec.validation.golden {
             Some(uri) => Some(self.golden(uri, &incoming, &model, bus).await?),
             None => None,
@@ -121,7 +136,7 @@ impl Workshop {
         let fetched = self.fetcher.fetch(uri, &incoming.path().join("golden"), limit, bus).await;
         let fetched = fetched.map_err(|error| vec![error.finding(path, uri)])?;
         // Where the signature is not wholly known no platform will serve the model, and that says more than its rows.
-        if model.outputs.is_empty() || !model.cautions.untyped.is_empty() {
+        if !model.is_signed() {
             return Ok((fetched, 0));
         }
         let (max_rows, known) = (self.config.max_golden_rows, model.clone());

@@ -1,5 +1,5 @@
 //! Files that are no model, or a broken one: each is refused for its own reason, within 64 MiB of memory however large it says it is.
-//! They are made by the formats' specifications; those of the real libraries are in `tests/data` and `tests/models`.
+//! They are made by the formats' specifications.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
 
 use slipway_platform_selector::domain::artifact::{content::Content, read};

@@ -126,7 +126,7 @@ async fn a_good_model_is_selected_and_pinned_with_its_golden_rows() {
     let id = stage.ready("digits", spec).await;
     let selected = stage.selected(&id).await;
     assert_eq!((selected.platform.as_str(), selected.image.as_str()), ("slipway", ""));
-    assert_eq!(selected.candidates.len(), 5);
+    assert_eq!(selected.candidates.len(), 6);
     assert_eq!(selected.model.inputs[0].name, "X");
     // Whoever deploys finds both in the store, as they were.
     let store = stage.gate.blobs();
@@ -202,7 +202,7 @@ async fn what_cannot_be_served_is_rejected_for_good_with_the_reason() {
         assert_eq!((finding.kind, finding.cause), (kind, Cause::Deterministic), "{name}");
         assert!(finding.message.contains(word), "{name}: {}", finding.message);
         let read = kind == FindingKind::PlatformUnsuitable;
-        assert_eq!((rejected.model.is_some(), rejected.candidates.len()), (read, if read { 5 } else { 0 }), "{name}");
+        assert_eq!((rejected.model.is_some(), rejected.candidates.len()), (read, if read { 6 } else { 0 }), "{name}");
     }
     service.stop().await;
 }

@@ -42,6 +42,8 @@ pub struct LocalConfig {
     pub regions: Vec<String>,
     /// What it complies with, in the words of `spec.infrastructure.compliance`.
     pub compliance: Vec<String>,
+    /// Whether it is run by those who run this installation; a machine rented of a vendor is not.
+    pub own: bool,
     /// What the network between it and the clients costs. 1 ms: the same building.
     pub latency: Span,
     /// How many times over its cores may be promised to workers. Two: workers seldom compute all at once, and who comes
@@ -61,6 +63,7 @@ impl Default for LocalConfig {
             enabled: true,
             regions: vec!["this-machine".to_owned(), "on-prem".to_owned()],
             compliance: vec!["air-gapped".to_owned()],
+            own: true,
             latency: Span::millis(1),
             cpu_overcommit: 2.0,
             min_disk: ByteSize::mebibytes(256),
@@ -93,6 +96,8 @@ pub struct KubernetesConfig {
     pub regions: Vec<String>,
     /// What it complies with.
     pub compliance: Vec<String>,
+    /// Whether its machines and itself are run by those who run this installation, and by no vendor.
+    pub own: bool,
     /// What the network between it and the clients costs. 2 ms: the same site, through an ingress.
     pub latency: Span,
     /// Whether it has nodes with GPUs, where nodes cannot be looked at or come when they are needed.
@@ -111,6 +116,7 @@ impl Default for KubernetesConfig {
             engines: Vec::new(),
             regions: Vec::new(),
             compliance: Vec::new(),
+            own: false,
             latency: Span::millis(2),
             gpus: false,
         }
@@ -125,6 +131,8 @@ pub struct BareMetalConfig {
     pub regions: Vec<String>,
     /// What they would comply with.
     pub compliance: Vec<String>,
+    /// Whether they would be run by those who run this installation.
+    pub own: bool,
     /// What the network between them and the clients would cost.
     pub latency: Span,
 }
@@ -134,6 +142,7 @@ impl Default for BareMetalConfig {
         Self {
             regions: vec!["on-prem".to_owned()],
             compliance: vec!["air-gapped".to_owned()],
+            own: true,
             latency: Span::millis(1),
         }
     }

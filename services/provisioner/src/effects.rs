@@ -83,18 +83,21 @@ impl Installation {
             local: OwnPlace {
                 regions: config.local.regions.clone(),
                 compliance: config.local.compliance.clone(),
+                own: config.local.own,
                 latency: config.local.latency,
             },
             cpu_overcommit: config.local.cpu_overcommit,
             kubernetes: OwnPlace {
                 regions: config.kubernetes.regions.clone(),
                 compliance: config.kubernetes.compliance.clone(),
+                own: config.kubernetes.own,
                 latency: config.kubernetes.latency,
             },
             kubernetes_gpus,
             bare_metal: OwnPlace {
                 regions: config.bare_metal.regions.clone(),
                 compliance: config.bare_metal.compliance.clone(),
+                own: config.bare_metal.own,
                 latency: config.bare_metal.latency,
             },
             cloud_latency: config.cloud.latency,

@@ -197,8 +197,8 @@ pub struct ServeArgs {
     /// Where it is computed: `cpu`, `cuda`, or `auto`, which is a GPU where there is one that takes the model.
     #[arg(long, default_value = "auto", value_name = "DEVICE", value_parser = word::<DeviceWanted>)]
     pub device: DeviceWanted,
-    /// A model server that computes instead: `triton`, started with `--model-control-mode=explicit`, or `open-inference`, which has the model
-    /// already.
+    /// A model server that computes instead: `triton`, started with `--model-control-mode=explicit`, `tensorflow-serving`, or `open-inference`,
+    /// which has the model already.
     #[arg(long, default_value = "none", value_name = "KIND", value_parser = word::<ServerKind>)]
     pub server: ServerKind,
     /// Where that server answers over gRPC, on this machine.
@@ -207,7 +207,7 @@ pub struct ServeArgs {
     /// Name of the model there.
     #[arg(long, default_value = "model", value_name = "NAME")]
     pub server_model: String,
-    /// The folder that Triton reads models from.
+    /// The folder that Triton or TensorFlow Serving reads models from.
     #[arg(long, default_value = "/models", value_name = "DIR")]
     pub server_repository: PathBuf,
     /// How long it may take until that server answers and has the model.

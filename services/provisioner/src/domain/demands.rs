@@ -2,7 +2,7 @@
 
 use slipway_kernel::{
     ByteSize, CpuMillis, Span,
-    spec::{Approval, Elasticity, Gpu, Spec, Target},
+    spec::{Approval, Control, Elasticity, Gpu, Spec, Target},
 };
 
 /// The part of a spec that the choice depends on.
@@ -14,6 +14,8 @@ pub struct Demands {
     pub residency: Vec<String>,
     /// Regimes to comply with.
     pub compliance: Vec<String>,
+    /// Who may run the machines and the cluster.
+    pub control: Control,
     /// How the load behaves.
     pub elasticity: Elasticity,
     /// What the network to the clients may cost.
@@ -58,6 +60,7 @@ impl Demands {
             target: infrastructure.target,
             residency: infrastructure.residency.clone(),
             compliance: infrastructure.compliance.clone(),
+            control: infrastructure.control,
             elasticity: infrastructure.elasticity,
             latency_budget: infrastructure.latency_budget,
             budget_per_hour: infrastructure.budget_per_hour,
@@ -114,6 +117,7 @@ pub(crate) mod tests {
             target: Target::Auto,
             residency: Vec::new(),
             compliance: Vec::new(),
+            control: Control::Any,
             elasticity: Elasticity::Steady,
             latency_budget: None,
             budget_per_hour: None,

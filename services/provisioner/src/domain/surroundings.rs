@@ -35,6 +35,8 @@ pub struct OwnPlace {
     pub regions: Vec<String>,
     /// The regimes it complies with.
     pub compliance: Vec<String>,
+    /// Whether machines and cluster are run by those who run this installation, and by no vendor.
+    pub own: bool,
     /// What the network between it and the clients costs.
     pub latency: Span,
 }
@@ -150,6 +152,7 @@ pub(crate) mod tests {
             local: OwnPlace {
                 regions: vec!["this-machine".to_owned(), "on-prem".to_owned()],
                 compliance: vec!["air-gapped".to_owned()],
+                own: true,
                 latency: Span::millis(1),
             },
             cpu_overcommit: 2.0,
@@ -158,6 +161,7 @@ pub(crate) mod tests {
             bare_metal: OwnPlace {
                 regions: vec!["on-prem".to_owned()],
                 compliance: vec!["air-gapped".to_owned()],
+                own: true,
                 latency: Span::millis(1),
             },
             cloud_latency: Span::millis(25),

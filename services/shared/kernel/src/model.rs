@@ -20,6 +20,8 @@ pub enum ModelFormat {
     Gguf,
     /// A serialized TensorRT engine.
     TensorrtPlan,
+    /// Anything else, which only a container of one's own knows to read. It is never told from content: a document has to say so.
+    Other,
 }
 
 impl fmt::Display for ModelFormat {
@@ -29,7 +31,7 @@ impl fmt::Display for ModelFormat {
 }
 
 /// One input or output of a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TensorSpec {
     /// The name.

@@ -5,7 +5,10 @@ pub mod kubernetes;
 pub mod processes;
 
 use serde_json::{Value, json};
-use slipway_kernel::{DeploymentId, ModelFormat, Plan, PlatformSelected, RevisionId, spec::Gpu};
+use slipway_kernel::{
+    DeploymentId, ModelFormat, Plan, PlatformSelected, RevisionId,
+    spec::{Gpu, ModelSignature},
+};
 
 /// The most memory a worker may have resident beyond its plan before it is killed from outside: the worker watches its
 /// own limit and ends with a finding of its own; this is for one that cannot.
@@ -32,24 +35,39 @@ impl Model {
     /// What is known once a platform is selected.
     #[must_use]
     pub fn of(selected: &PlatformSelected, gpu: Gpu) -> Self {
-        let server = (!selected.image.is_empty()).then(|| Server {
-            platform: selected.platform.clone(),
-            image: selected.image.clone(),
-            model_bytes: selected.model.size_bytes,
-        });
-        Self { format: selected.model.format, gpu, server }
+        Self { format: selected.model.format, gpu, server: Server::of(selected) }
     }
 }
+
+/// The platform that is a container of one's own.
+pub const CONTAINER: &str = "container";
 
 /// A model server beside the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Which platform: the worker's word for it too.
+    /// Which platform.
     pub platform: String,
     /// Its image.
     pub image: String,
     /// Size of the artifact, which the worker hands over.
     pub model_bytes: u64,
+    /// What the model is said to take and give, where that is not read off its file.
+    pub signature: Option<ModelSignature>,
+}
+
+impl Server {
+    /// That of a platform that has one.
+    fn of(selected: &PlatformSelected) -> Option<Self> {
+        let model = &selected.model;
+        let is_said = selected.platform == CONTAINER
+            || matches!(model.format, ModelFormat::Torchscript | ModelFormat::TensorrtPlan | ModelFormat::Other);
+        (!selected.image.is_empty()).then(|| Self {
+            platform: selected.platform.clone(),
+            image: selected.image.clone(),
+            model_bytes: model.size_bytes,
+            signature: is_said.then(|| ModelSignature { inputs: model.inputs.clone(), outputs: model.outputs.clone() }),
+        })
+    }
 }
 
 impl Default for Model {

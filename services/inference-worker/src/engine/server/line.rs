@@ -11,24 +11,18 @@ use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use slipway_proto::codec::BoundedCodec;
-use slipway_proto::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
-use slipway_proto::inference::{
-    ModelConfigRequest, ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse,
-    ModelReadyRequest, ServerLiveRequest,
-};
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
 use super::settings::ServerConfig;
-use super::triton::{RepositoryModelLoadRequest, RepositoryModelLoadResponse};
 use crate::door::MAX_MESSAGE_BYTES;
 use crate::engine::EngineError;
 
 /// How often it is looked whether the server is there.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a question may take that is not a run.
-const ASK: Duration = Duration::from_secs(10);
+pub(super) const ASK: Duration = Duration::from_secs(10);
 
 /// The way to the server.
 pub(super) struct Line {
@@ -37,7 +31,6 @@ pub(super) struct Line {
     start_timeout: Duration,
     run_timeout: Duration,
     channel: Channel,
-    client: GrpcInferenceServiceClient<Channel>,
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
 }
@@ -58,16 +51,12 @@ impl Line {
             let _inside = runtime.enter();
             endpoint.connect_lazy()
         };
-        let client = GrpcInferenceServiceClient::new(channel.clone())
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
         Ok(Self {
             address: config.address,
             model: config.model.clone(),
             start_timeout: config.start_timeout.0,
             run_timeout: config.run_timeout.0,
             channel,
-            client,
             runtime: Some(runtime),
         })
     }
@@ -80,27 +69,22 @@ impl Line {
         &self.model
     }
 
-    pub(super) fn wait_until_it_lives(&self) -> Result<(), EngineError> {
-        self.wait(|| {
-            let (mut client, request) = (self.client.clone(), within(ServerLiveRequest {}, ASK));
-            self.ask(async move { client.server_live(request).await }).map(|answer| answer.live)
-        })
+    pub(super) const fn start_timeout(&self) -> Duration {
+        self.start_timeout
     }
 
-    pub(super) fn wait_until_it_has_the_model(&self) -> Result<(), EngineError> {
-        self.wait(|| {
-            let request = ModelReadyRequest { name: self.model.clone(), ..ModelReadyRequest::default() };
-            let (mut client, request) = (self.client.clone(), within(request, ASK));
-            self.ask(async move { client.model_ready(request).await }).map(|answer| answer.ready)
-        })
+    pub(super) const fn run_timeout(&self) -> Duration {
+        self.run_timeout
     }
 
-    fn wait(&self, is_so: impl Fn() -> Result<bool, Status>) -> Result<(), EngineError> {
+    /// Waits until it is so.
+    pub(super) fn wait(&self, is_so: impl Fn() -> Result<bool, Status>) -> Result<(), EngineError> {
         let started = Instant::now();
         loop {
             let reason = match is_so() {
                 Ok(true) => return Ok(()),
                 Ok(false) => "it says that it is not ready".to_owned(),
+                Err(status) if status.code() == Code::FailedPrecondition => return Err(self.refuses(&status)),
                 Err(status) => said(&status),
             };
             if started.elapsed() >= self.start_timeout {
@@ -112,49 +96,30 @@ impl Line {
         }
     }
 
-    /// Has Triton load the model that lies in its repository.
-    pub(super) fn have_it_loaded(&self) -> Result<(), EngineError> {
-        const PATH: &str = "/inference.GRPCInferenceService/RepositoryModelLoad";
-        let request = RepositoryModelLoadRequest { model_name: self.model.clone(), ..Default::default() };
-        let (channel, request) = (self.channel.clone(), within(request, self.start_timeout));
-        let answered: Result<RepositoryModelLoadResponse, Status> = self.ask(async move {
-            let mut grpc = tonic::client::Grpc::new(channel);
+    /// One question and its answer.
+    pub(super) fn unary<M, R>(&self, path: &'static str, message: M, time: Duration) -> Result<R, Status>
+    where
+        M: prost::Message + Send + Sync + 'static,
+        R: prost::Message + Default + Send + Sync + 'static,
+    {
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let request = within(message, time);
+        self.ask(async move {
             grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-            grpc.unary(request, PathAndQuery::from_static(PATH), BoundedCodec::default()).await
-        });
-        answered.map(drop).map_err(|status| self.refuses(&status))
+            grpc.unary(request, PathAndQuery::from_static(path), BoundedCodec::default()).await
+        })
     }
 
-    /// The server must take what the worker sends: runs of up to so many rows.
-    pub(super) fn check_batch(&self, rows: usize) -> Result<(), EngineError> {
-        let request = ModelConfigRequest { name: self.model.clone(), ..ModelConfigRequest::default() };
-        let (mut client, request) = (self.client.clone(), within(request, ASK));
-        // Not every server has the question.
-        let Ok(answer) = self.ask(async move { client.model_config(request).await }) else { return Ok(()) };
-        let most = answer.config.and_then(|config| usize::try_from(config.max_batch_size).ok()).unwrap_or(0);
-        if most == 0 || most >= rows {
-            return Ok(());
-        }
-        let reason = format!(
-            "it takes {most} rows at once where worker.max_batch is {rows}; configure the same, or none (0) there"
-        );
-        Err(EngineError::ServerRefuses { address: self.address, reason })
-    }
-
-    pub(super) fn metadata(&self) -> Result<ModelMetadataResponse, EngineError> {
-        let request = ModelMetadataRequest { name: self.model.clone(), ..ModelMetadataRequest::default() };
-        let (mut client, request) = (self.client.clone(), within(request, ASK));
-        self.ask(async move { client.model_metadata(request).await }).map_err(|status| self.refuses(&status))
-    }
-
-    pub(super) fn infer(&self, request: ModelInferRequest) -> Result<ModelInferResponse, EngineError> {
-        let (mut client, request) = (self.client.clone(), within(request, self.run_timeout));
-        let answered = self.ask(async move { client.model_infer(request).await });
-        answered.map_err(|status| EngineError::Run(format!("the model server at {}: {}", self.address, said(&status))))
-    }
-
-    fn refuses(&self, status: &Status) -> EngineError {
+    /// What it says against the model or a question about it.
+    pub(super) fn refuses(&self, status: &Status) -> EngineError {
         EngineError::ServerRefuses { address: self.address, reason: said(status) }
+    }
+
+    /// What it says of a run.
+    pub(super) fn failed(&self, status: &Status) -> EngineError {
+        EngineError::Run(format!("the model server at {}: {}", self.address, said(status)))
     }
 
     fn ask<T: Send + 'static>(

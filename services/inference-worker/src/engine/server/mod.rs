@@ -1,22 +1,29 @@
-//! A model server beside the worker that computes in the place of its own engines: Triton, which is given the model, or any other that has
-//! it already. It is asked over the Open Inference Protocol.
+//! A model server beside the worker that computes in the place of its own engines: Triton, or any other that has the model or is given its
+//! file. It is asked over the Open Inference Protocol.
 //!
 //! What a deployment promises (batches, deadlines, the queue, results kept once, figures, identity) is the worker's, whatever computes: so
 //! the mesh knows one kind of worker.
 
 mod line;
+mod open_inference;
+mod protocol;
 mod settings;
+mod tensorflow;
 #[cfg(test)]
 mod tests;
 mod triton;
 
 pub use settings::{ServerConfig, ServerKind};
 
+use std::path::Path;
+use std::{fs, io};
+
 use slipway_kernel::ModelFormat;
-use slipway_proto::inference::model_metadata_response::TensorMetadata;
-use slipway_proto::oip::{Tensor, raw_request, response_tensors};
+use slipway_proto::oip::Tensor;
 
 use self::line::Line;
+use self::open_inference::OpenInference;
+use self::protocol::Protocol;
 use super::device::DeviceWanted;
 use super::{Batching, Engine, EngineError, LoadOptions, Marks, Model, copies, probe, stack_rows};
 use crate::signature::{Signature, TensorSpec};
@@ -44,33 +51,91 @@ impl Engine for ServerEngine {
 
     fn load(&self, artifact: &[u8], options: &LoadOptions) -> Result<Box<dyn Model>, EngineError> {
         let line = Line::open(&self.config)?;
-        line.wait_until_it_lives()?;
-        if self.config.kind == ServerKind::Triton {
-            let layout = triton::Layout { name: &self.config.model, format: self.format, device: self.device, options };
-            layout.write(&self.config.repository, artifact)?;
-            line.have_it_loaded()?;
+        let protocol = self.config.kind.protocol();
+        // Before it is asked anything: it may not answer until it has the file.
+        match (self.config.kind, &self.config.file) {
+            (ServerKind::OpenInference, Some(file)) => hand_over(artifact, file)?,
+            (ServerKind::TensorflowServing, _) => {
+                tensorflow::lay(&self.config.repository, &self.config.model, artifact)?;
+            }
+            _ => {}
         }
-        line.wait_until_it_has_the_model()?;
-        line.check_batch(options.max_batch)?;
-        let told = line.metadata()?;
-        let signature = Signature::new(specs(told.inputs)?, specs(told.outputs)?);
+        line.wait(|| protocol.lives(&line))?;
+        if self.config.kind == ServerKind::Triton {
+            let layout = triton::Layout {
+                name: &self.config.model,
+                format: self.format,
+                device: self.device,
+                options,
+                inputs: &self.config.inputs,
+                outputs: &self.config.outputs,
+            };
+            layout.write(&self.config.repository, artifact)?;
+            OpenInference::have_it_loaded(&line)?;
+        }
+        line.wait(|| protocol.has_model(&line))?;
+        check_batch(&line, protocol.most_rows(&line), options.max_batch)?;
+        let told = protocol.told(&line)?;
+        let signature = Signature::new(told.inputs, told.outputs);
+        hold_to_what_is_said(&self.config, &signature)?;
         let name = self.name();
-        let mut model = ServerModel { name, by: told.platform, line, signature, batching: Batching::Rows };
+        let mut model = ServerModel { name, by: told.by, line, protocol, signature, batching: Batching::Rows };
         model.batching = probe::at_likely_sizes(&model)?;
         Ok(Box::new(model))
     }
 }
 
-fn specs(told: Vec<TensorMetadata>) -> Result<Vec<TensorSpec>, EngineError> {
-    told.into_iter().map(spec).collect()
+/// The server must take what the worker sends: runs of up to so many rows.
+fn check_batch(line: &Line, most: Option<usize>, rows: usize) -> Result<(), EngineError> {
+    let Some(most) = most.filter(|most| *most < rows) else { return Ok(()) };
+    let reason =
+        format!("it takes {most} rows at once where worker.max_batch is {rows}; configure the same, or none (0) there");
+    Err(EngineError::ServerRefuses { address: line.address(), reason })
 }
 
-fn spec(told: TensorMetadata) -> Result<TensorSpec, EngineError> {
-    let data_type = told.datatype.parse().map_err(|_| EngineError::UnsupportedType {
-        tensor: told.name.clone(),
-        reason: format!("the model server calls it `{}`", told.datatype),
-    })?;
-    Ok(TensorSpec { name: told.name, data_type, shape: told.shape })
+/// What the server tells of the model is what everybody before it was told of it, where they were.
+fn hold_to_what_is_said(config: &ServerConfig, told: &Signature) -> Result<(), EngineError> {
+    for (does, said, told) in [("takes", &config.inputs, &told.inputs), ("gives", &config.outputs, &told.outputs)] {
+        let is_told = |said: &slipway_kernel::TensorSpec| told.iter().any(|told| is_same(said, told));
+        if said.is_empty() || (said.len() == told.len() && said.iter().all(is_told)) {
+            continue;
+        }
+        let shown = |name: &str, kind: &str, shape: &dyn std::fmt::Debug| format!("`{name}` {kind} {shape:?}");
+        let said: Vec<String> = said.iter().map(|one| shown(&one.name, &one.datatype, &one.shape)).collect();
+        let told: Vec<String> =
+            told.iter().map(|one| shown(&one.name, &one.data_type.to_string(), &one.shape)).collect();
+        let reason = format!(
+            "it {does} {}, and spec.model.signature says {}; correct one of them",
+            told.join(", "),
+            said.join(", ")
+        );
+        return Err(EngineError::ServerRefuses { address: config.address, reason });
+    }
+    Ok(())
+}
+
+/// Whether both are of one name and type, and no size of one excludes that of the other.
+fn is_same(said: &slipway_kernel::TensorSpec, told: &TensorSpec) -> bool {
+    let fits = |(said, told): (&i32, &i64)| *said == -1 || *told == -1 || i64::from(*said) == *told;
+    said.name == told.name
+        && said.datatype == told.data_type.to_string()
+        && said.shape.len() == told.shape.len()
+        && said.shape.iter().zip(&told.shape).all(fits)
+}
+
+/// Puts the file in its place, whole or not at all.
+fn hand_over(artifact: &[u8], file: &Path) -> Result<(), EngineError> {
+    let unwritable = |error: io::Error| EngineError::Repository { path: file.to_owned(), reason: error.to_string() };
+    let beside = file.with_extension("part");
+    fs::write(&beside, artifact).and_then(|()| fs::rename(&beside, file)).map_err(unwritable)
+}
+
+/// Removes a folder, if it is there.
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// A model that the server has.
@@ -80,6 +145,7 @@ struct ServerModel {
     /// What the server computes it with, in its own words.
     by: String,
     line: Line,
+    protocol: Box<dyn Protocol>,
     signature: Signature,
     batching: Batching,
 }
@@ -146,8 +212,8 @@ impl Model for ServerModel {
         let inputs = (0..self.signature.inputs.len()).map(|input| self.joined(requests, input));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         marks.filled();
-        let answer = self.line.infer(raw_request(self.line.model(), "", inputs))?;
+        let found = self.protocol.infer(&self.line, inputs)?;
         marks.computed();
-        self.in_order(response_tensors(&answer).map_err(|error| EngineError::Output(error.to_string()))?)
+        self.in_order(found)
     }
 }

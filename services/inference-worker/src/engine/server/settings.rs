@@ -4,22 +4,31 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use slipway_kernel::{ModelFormat, Refusal, Span};
+use slipway_kernel::{ModelFormat, Refusal, Span, TensorSpec};
 
+use super::open_inference::OpenInference;
+use super::protocol::Protocol;
+use super::tensorflow::TensorflowServing;
 use super::triton;
 
 /// A model server that computes in the place of the worker's own engines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServerConfig {
-    /// Which: `none`, `triton`, which is given the model, or `open-inference`, any server of the protocol that has the model already.
+    /// Which: `none`, `triton`, `tensorflow-serving`, or `open-inference`, any other server of the protocol.
     pub kind: ServerKind,
     /// Where it answers over gRPC. On this machine or in this pod: between the two there is neither a password nor encryption.
     pub address: SocketAddr,
     /// Name of the model there.
     pub model: String,
-    /// The folder of models that Triton reads and the worker writes.
+    /// The folder of models that Triton or TensorFlow Serving reads and the worker writes.
     pub repository: PathBuf,
+    /// Where the worker puts the model's file for a server that is not Triton; unset: the server has it already.
+    pub file: Option<PathBuf>,
+    /// What the model is said to take, where its file does not tell. The server is told it, if it has to be, and has to say the same.
+    pub inputs: Vec<TensorSpec>,
+    /// What it is said to give.
+    pub outputs: Vec<TensorSpec>,
     /// How long it may take until it answers and has the model. 10 min: an image of ten gigabytes is on its way for that long.
     pub start_timeout: Span,
     /// How long one run may take. 60 s: beyond the patience of whoever asks, short of a thread that is lost for good.
@@ -34,6 +43,9 @@ impl Default for ServerConfig {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8001)),
             model: "model".to_owned(),
             repository: PathBuf::from("/models"),
+            file: None,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
             start_timeout: Span::seconds(600),
             run_timeout: Span::seconds(60),
         }
@@ -49,8 +61,10 @@ pub enum ServerKind {
     None,
     /// NVIDIA Triton Inference Server, started with `--model-control-mode=explicit`.
     Triton,
-    /// Any server that speaks the Open Inference Protocol and has the model already.
+    /// Any server that speaks the Open Inference Protocol: it has the model already, or is given the file.
     OpenInference,
+    /// TensorFlow Serving, started with `--model_base_path` in the folder that the worker writes.
+    TensorflowServing,
 }
 
 impl ServerKind {
@@ -61,6 +75,15 @@ impl ServerKind {
             Self::None => "none",
             Self::Triton => "triton",
             Self::OpenInference => "open-inference",
+            Self::TensorflowServing => "tensorflow-serving",
+        }
+    }
+
+    /// What it speaks.
+    pub(super) fn protocol(self) -> Box<dyn Protocol> {
+        match self {
+            Self::TensorflowServing => Box::<TensorflowServing>::default(),
+            Self::None | Self::Triton | Self::OpenInference => Box::new(OpenInference),
         }
     }
 
@@ -71,6 +94,7 @@ impl ServerKind {
             Self::None => format == ModelFormat::Onnx,
             Self::Triton => triton::backend(format).is_some(),
             Self::OpenInference => true,
+            Self::TensorflowServing => format == ModelFormat::SavedModel,
         }
     }
 }

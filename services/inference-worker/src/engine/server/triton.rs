@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::{fs, io};
 
-use slipway_kernel::ModelFormat;
+use slipway_kernel::{ModelFormat, TensorSpec};
 
+use super::remove;
 use crate::engine::device::DeviceWanted;
 use crate::engine::{EngineError, LoadOptions};
 
@@ -23,14 +24,14 @@ pub(super) struct RepositoryModelLoadRequest {
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(super) struct RepositoryModelLoadResponse {}
 
-/// The backend for models of this format and the name of the file that it reads; `None` where the file alone is not enough for any.
-/// TorchScript does not say what it takes.
+/// The backend for models of this format and the name of the file that it reads; `None` where one file is not enough for any.
 pub(super) const fn backend(format: ModelFormat) -> Option<(&'static str, &'static str)> {
     match format {
         ModelFormat::Onnx => Some(("onnxruntime", "model.onnx")),
         ModelFormat::TensorrtPlan => Some(("tensorrt", "model.plan")),
         ModelFormat::SavedModel => Some(("tensorflow", "model.savedmodel/saved_model.pb")),
-        ModelFormat::Torchscript | ModelFormat::Safetensors | ModelFormat::Gguf => None,
+        ModelFormat::Torchscript => Some(("pytorch", "model.pt")),
+        ModelFormat::Safetensors | ModelFormat::Gguf | ModelFormat::Other => None,
     }
 }
 
@@ -44,6 +45,10 @@ pub(super) struct Layout<'a> {
     pub(super) device: DeviceWanted,
     /// How many runs at once, and on how many threads.
     pub(super) options: &'a LoadOptions,
+    /// What it takes and gives, where its file does not say so.
+    pub(super) inputs: &'a [TensorSpec],
+    /// See `inputs`.
+    pub(super) outputs: &'a [TensorSpec],
 }
 
 impl Layout<'_> {
@@ -57,6 +62,10 @@ impl Layout<'_> {
                 self.format
             )));
         };
+        if self.format == ModelFormat::Torchscript && self.outputs.is_empty() {
+            let wanted = "Triton has to be told what TorchScript takes and gives (worker.server.inputs and outputs)";
+            return Err(EngineError::Unreadable(wanted.to_owned()));
+        }
         let (place, beside) = (repository.join(self.name), repository.join(format!(".{}.part", self.name)));
         remove(&beside).map_err(unwritable)?;
         let file = beside.join("1").join(file);
@@ -68,8 +77,8 @@ impl Layout<'_> {
         fs::rename(&beside, &place).map_err(unwritable)
     }
 
-    /// The model's `config.pbtxt`. It names no inputs: Triton reads them off the file. A batch is whatever is sent: the worker makes batches, and
-    /// a second queue behind the first would only wait.
+    /// The model's `config.pbtxt`. It names inputs and outputs only where Triton cannot read them off the file. A batch is whatever is sent: the
+    /// worker makes batches, and a second queue behind the first would only wait.
     fn config(&self, backend: &str) -> String {
         let kind = match self.device {
             DeviceWanted::Auto => "KIND_AUTO",
@@ -82,6 +91,10 @@ impl Layout<'_> {
             "max_batch_size: 0".to_owned(),
             format!("instance_group [ {{ count: {} kind: {kind} }} ]", self.options.threads.pool),
         ];
+        if self.format == ModelFormat::Torchscript {
+            lines.extend(self.inputs.iter().map(|tensor| format!("input {}", port(tensor))));
+            lines.extend(self.outputs.iter().map(|tensor| format!("output {}", port(tensor))));
+        }
         if self.format == ModelFormat::Onnx {
             let threads = self.options.threads.intra_op;
             lines.extend(
@@ -94,11 +107,12 @@ impl Layout<'_> {
     }
 }
 
-fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
+/// A tensor in the words of `ModelInput` and `ModelOutput`.
+fn port(tensor: &TensorSpec) -> String {
+    let name = tensor.name.replace('\\', "\\\\").replace('"', "\\\"");
+    let kind = if tensor.datatype == "BYTES" { "STRING" } else { tensor.datatype.as_str() };
+    let sizes: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
+    format!("[ {{ name: \"{name}\" data_type: TYPE_{kind} dims: [ {} ] }} ]", sizes.join(", "))
 }
 
 #[cfg(test)]
@@ -106,10 +120,23 @@ mod tests {
     use super::*;
     use crate::engine::Threads;
 
+    fn tensor(name: &str, datatype: &str, shape: &[i32]) -> TensorSpec {
+        TensorSpec { name: name.to_owned(), datatype: datatype.to_owned(), shape: shape.to_vec() }
+    }
+
     fn written(format: ModelFormat, device: DeviceWanted) -> Result<(String, Vec<String>), EngineError> {
+        with(format, device, &[], &[])
+    }
+
+    fn with(
+        format: ModelFormat,
+        device: DeviceWanted,
+        inputs: &[TensorSpec],
+        outputs: &[TensorSpec],
+    ) -> Result<(String, Vec<String>), EngineError> {
         let repository = tempfile::tempdir().unwrap();
         let options = LoadOptions { threads: Threads { pool: 2, intra_op: 3 }, ..LoadOptions::default() };
-        let layout = Layout { name: "digits", format, device, options: &options };
+        let layout = Layout { name: "digits", format, device, options: &options, inputs, outputs };
         layout.write(repository.path(), b"an older one")?;
         layout.write(repository.path(), b"a model")?;
         let folder = repository.path().join("digits");
@@ -137,11 +164,35 @@ mod tests {
     }
 
     #[test]
+    fn what_torchscript_does_not_say_is_told() {
+        let inputs = [tensor("x", "FP32", &[-1, 4]), tensor("a \"b\\", "BYTES", &[2])];
+        let (config, _) =
+            with(ModelFormat::Torchscript, DeviceWanted::Cpu, &inputs, &[tensor("y__0", "INT64", &[-1])]).unwrap();
+        assert!(
+            config.ends_with(
+                "input [ { name: \"x\" data_type: TYPE_FP32 dims: [ -1, 4 ] } ]\n\
+                 input [ { name: \"a \\\"b\\\\\" data_type: TYPE_STRING dims: [ 2 ] } ]\n\
+                 output [ { name: \"y__0\" data_type: TYPE_INT64 dims: [ -1 ] } ]\n"
+            ),
+            "{config}"
+        );
+    }
+
+    #[test]
     fn what_a_file_alone_does_not_say_is_refused_and_so_is_a_folder_that_cannot_be_written() {
+        let error = written(ModelFormat::Gguf, DeviceWanted::Cpu).unwrap_err();
+        assert!(error.to_string().contains("more than a file of gguf"), "{error}");
         let error = written(ModelFormat::Torchscript, DeviceWanted::Cpu).unwrap_err();
-        assert!(error.to_string().contains("more than a file of torchscript"), "{error}");
+        assert!(error.to_string().contains("worker.server.inputs"), "{error}");
         let options = LoadOptions::default();
-        let layout = Layout { name: "digits", format: ModelFormat::Onnx, device: DeviceWanted::Cpu, options: &options };
+        let layout = Layout {
+            name: "digits",
+            format: ModelFormat::Onnx,
+            device: DeviceWanted::Cpu,
+            options: &options,
+            inputs: &[],
+            outputs: &[],
+        };
         let error = layout.write(Path::new("/dev/null/models"), b"a model").unwrap_err();
         assert!(error.to_string().contains("/dev/null/models"), "{error}");
     }

@@ -14,13 +14,14 @@ pub mod onnx;
 mod ports;
 mod safetensors;
 mod saved_model;
+mod signature;
 mod torchscript;
 mod wire;
 mod zip;
 
 use content::Content;
 use slipway_kernel::{ModelFormat, OperatorCount, TensorSpec};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 /// Why a file is no artifact that can be served. The text says what was found and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +70,12 @@ pub struct Model {
 }
 
 impl Model {
+    /// Whether all that it takes and gives is known, and can be carried.
+    #[must_use]
+    pub const fn is_signed(&self) -> bool {
+        !self.outputs.is_empty() && self.cautions.untyped.is_empty()
+    }
+
     /// A model of which nothing is known but its format.
     #[must_use]
     pub const fn of_format(format: ModelFormat) -> Self {
@@ -91,10 +98,27 @@ impl Model {
 /// What an engine must be careful about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cautions {
-    /// Inputs and outputs that the Open Inference Protocol cannot carry, each with the reason.
-    pub untyped: Vec<String>,
+    /// Inputs and outputs that the Open Inference Protocol cannot carry as they are known.
+    pub untyped: Vec<Untyped>,
     /// Patterns that some engine is known to compute wrongly.
     pub patterns: BTreeSet<Pattern>,
+}
+
+/// An input or output that cannot be carried as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untyped {
+    /// Its name.
+    pub name: String,
+    /// What is wrong with it.
+    pub why: String,
+    /// Whether it is a tensor whose type and shape the file does not say: then its document may ([`Model::sign`]).
+    pub is_unsaid: bool,
+}
+
+impl fmt::Display for Untyped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {}", self.name, self.why)
+    }
 }
 
 /// A pattern in a graph that some engine is known to compute wrongly.

@@ -1,6 +1,6 @@
 //! The inputs and outputs of a model, as the Open Inference Protocol calls them; and which of them it cannot carry.
 
-use super::{Invalid, Model};
+use super::{Invalid, Model, Untyped};
 use slipway_kernel::TensorSpec;
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ impl ElementType {
 pub(super) struct Declared {
     pub(super) spec: TensorSpec,
     /// Why it cannot be carried, if it cannot.
-    pub(super) untyped: Option<String>,
+    pub(super) untyped: Option<Untyped>,
     /// Bytes of one row: free dimensions count as one; 0 if that cannot be told.
     pub(super) row_bytes: u64,
 }
@@ -35,9 +35,10 @@ pub(super) struct Declared {
 impl Declared {
     /// A tensor; `shape` is none where any may come.
     pub(super) fn tensor(name: String, element: ElementType, shape: Option<Vec<i32>>) -> Self {
+        let because = |why: String, is_unsaid| Some(Untyped { name: name.clone(), why, is_unsaid });
         let untyped = match (&shape, element.carried) {
-            (_, false) => Some(format!("`{name}` is of element type {}, which is not carried", element.name)),
-            (None, true) => Some(format!("`{name}` declares no shape")),
+            (_, false) => because(format!("is of element type {}, which is not carried", element.name), false),
+            (None, true) => because("declares no shape".to_owned(), true),
             (Some(_), true) => None,
         };
         let shape = shape.unwrap_or_default();
@@ -47,9 +48,18 @@ impl Declared {
         Self { spec: TensorSpec { name, datatype: element.name.to_owned(), shape }, untyped, row_bytes }
     }
 
-    /// What is no tensor, or does not say which.
+    /// What is no tensor, or does not say so.
     pub(super) fn untyped(name: String, why: &str) -> Self {
-        let untyped = Some(format!("`{name}` {why}"));
+        Self::bare(name, why, false)
+    }
+
+    /// A tensor that says neither type nor shape.
+    pub(super) fn unsaid(name: String, why: &str) -> Self {
+        Self::bare(name, why, true)
+    }
+
+    fn bare(name: String, why: &str, is_unsaid: bool) -> Self {
+        let untyped = Some(Untyped { name: name.clone(), why: why.to_owned(), is_unsaid });
         Self { spec: TensorSpec { name, datatype: String::new(), shape: Vec::new() }, untyped, row_bytes: 0 }
     }
 
@@ -67,7 +77,7 @@ impl Declared {
 pub(super) struct Signature {
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
-    untyped: Vec<String>,
+    untyped: Vec<Untyped>,
 }
 
 impl Signature {

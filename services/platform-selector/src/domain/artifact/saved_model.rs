@@ -500,7 +500,7 @@ mod tests {
             "several tensors",
             "sparse tensor",
         ]) {
-            assert!(said.contains(word), "{word}: {said}");
+            assert!(said.to_string().contains(word), "{word}: {said}");
         }
     }
 

@@ -175,7 +175,7 @@ fn argument(text: &[u8]) -> Option<Argument> {
 
 fn declared(argument: Argument) -> Declared {
     if argument.kind == "Tensor" {
-        Declared::untyped(argument.name, "is a tensor, and TorchScript does not keep of which type and shape")
+        Declared::unsaid(argument.name, "is a tensor, and TorchScript does not keep of which type and shape")
     } else {
         Declared::untyped(argument.name, &format!("is of type {}, and only tensors are carried", argument.kind))
     }
@@ -243,8 +243,9 @@ class Model(Module):
     fn arguments_operators_and_weights_are_read() {
         let model = read_from(&file(PICKLE, CODE, &[0; 40])).unwrap();
         assert_eq!(model.format, ModelFormat::Torchscript);
+        let untyped: Vec<String> = model.cautions.untyped.iter().map(ToString::to_string).collect();
         assert_eq!(
-            model.cautions.untyped,
+            untyped,
             [
                 "`x` is a tensor, and TorchScript does not keep of which type and shape",
                 "`sizes` is of type List[Tuple[int, int]], and only tensors are carried",

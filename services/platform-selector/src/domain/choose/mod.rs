@@ -38,14 +38,18 @@ pub struct Question<'a> {
 pub struct Images {
     /// NVIDIA Triton Inference Server.
     pub triton: Option<String>,
+    /// TensorFlow Serving.
+    pub tensorflow_serving: Option<String>,
 }
 
 impl Images {
-    /// That of a platform.
+    /// That of a platform; that of a container of one's own stands in the spec.
     #[must_use]
-    pub fn of(&self, platform: Platform) -> Option<&str> {
+    pub fn of<'a>(&'a self, platform: Platform, spec: &'a Spec) -> Option<&'a str> {
         match platform {
             Platform::Triton => self.triton.as_deref(),
+            Platform::TensorflowServing => self.tensorflow_serving.as_deref(),
+            Platform::Container => spec.serving.container.as_ref().map(|container| container.image.as_str()),
             _ => None,
         }
     }
@@ -126,7 +130,7 @@ pub fn choose(question: &Question<'_>) -> Choice {
     let platform = best.map(|best| Chosen {
         name: best.platform.clone(),
         image: platforms::of_name(&best.platform)
-            .and_then(|platform| question.images.of(platform))
+            .and_then(|platform| question.images.of(platform, question.spec))
             .unwrap_or("")
             .to_owned(),
         reason: why(best, &candidates, asked),

@@ -1,7 +1,10 @@
 use super::*;
-use crate::domain::artifact::Pattern;
+use crate::domain::artifact::{Pattern, Untyped};
 use proptest::prelude::*;
-use slipway_kernel::{ByteSize, ModelFormat, OperatorCount, spec::ModelDeployment};
+use slipway_kernel::{
+    ByteSize, ModelFormat, OperatorCount, TensorSpec,
+    spec::{Container, ModelDeployment},
+};
 
 fn spec() -> Spec {
     let document = serde_json::json!({ "metadata": { "name": "d" }, "spec": { "model": { "uri": "file:///m" } } });
@@ -32,6 +35,10 @@ fn engines() -> [Engine; 2] {
 fn onnx(operators: &[&str]) -> Model {
     let operators = operators.iter().map(|name| OperatorCount { operator: (*name).into(), count: 2 }).collect();
     Model { operators, parameters: 100, memory_estimate_bytes: 1 << 20, ..Model::of_format(ModelFormat::Onnx) }
+}
+
+fn untyped(name: &str, why: &str) -> Untyped {
+    Untyped { name: name.into(), why: why.into(), is_unsaid: false }
 }
 
 struct Asked {
@@ -89,7 +96,7 @@ fn a_plain_model_is_served_by_slipway_and_every_other_platform_says_why_not() {
     let asked = Asked::new(onnx(&["Gemm", "Relu"]));
     let choice = asked.choice();
     assert_eq!(asked.chosen().unwrap(), "slipway");
-    assert_eq!(choice.candidates.len(), 5);
+    assert_eq!(choice.candidates.len(), 6);
     for other in &choice.candidates[1..] {
         assert!(other.vetoes.iter().any(|veto| ["target", "protocol"].contains(&veto.rule.as_str())), "{other:?}");
         assert!(other.score == 0.0 && !other.reasons.is_empty());
@@ -167,7 +174,7 @@ fn what_would_come_out_wrong_is_refused_before_it_runs() {
 #[test]
 fn tensors_that_cannot_be_carried_are_named() {
     let mut model = onnx(&["Gemm"]);
-    model.cautions.untyped.push("`probabilities` is a sequence, and only tensors are carried".into());
+    model.cautions.untyped.push(untyped("probabilities", "is a sequence, and only tensors are carried"));
     let message = Asked::new(model).refused();
     assert!(message.contains("`probabilities` is a sequence") && message.contains("zipmap"), "{message}");
 }
@@ -255,16 +262,19 @@ fn in_a_cluster_triton_serves_what_slipways_engines_lack_where_its_image_is_name
 fn in_a_cluster_what_is_not_read_is_not_served_and_each_platform_says_why() {
     for (format, platform, rule) in [
         (ModelFormat::Torchscript, Platform::Triton, "tensors"),
+        (ModelFormat::Other, Platform::Triton, "format"),
+        (ModelFormat::Onnx, Platform::Container, "image"),
         (ModelFormat::TensorrtPlan, Platform::Triton, "gpu"),
         (ModelFormat::Gguf, Platform::Triton, "format"),
-        (ModelFormat::SavedModel, Platform::TensorflowServing, "protocol"),
+        (ModelFormat::SavedModel, Platform::TensorflowServing, "image"),
+        (ModelFormat::Onnx, Platform::TensorflowServing, "format"),
         (ModelFormat::Torchscript, Platform::Torchserve, "protocol"),
         (ModelFormat::Safetensors, Platform::Vllm, "artifact"),
         (ModelFormat::Gguf, Platform::Vllm, "artifact"),
     ] {
         let mut model = Model::of_format(format);
         if format == ModelFormat::Torchscript {
-            model.cautions.untyped.push("`x` is a tensor".into());
+            model.cautions.untyped.push(untyped("x", "is a tensor"));
         }
         let mut asked = Asked::new(model);
         (asked.target, asked.images.triton) = ("kubernetes", Some("triton:1".into()));
@@ -279,10 +289,55 @@ fn in_a_cluster_triton_serves_a_saved_model_whose_tensors_it_can_carry() {
     let mut asked = Asked::new(Model::of_format(ModelFormat::SavedModel));
     (asked.target, asked.images.triton) = ("kubernetes", Some("triton:1".into()));
     assert_eq!(asked.chosen().unwrap(), "triton");
-    asked.model.cautions.untyped.push("`x` is a sparse tensor, and only dense ones are carried".into());
+    asked.model.cautions.untyped.push(untyped("x", "is a sparse tensor, and only dense ones are carried"));
     asked.spec.serving.platform = Platform::Triton;
     let message = asked.refused();
     assert!(message.contains("(tensors)") && message.contains("tf.TensorSpec"), "{message}");
+}
+
+#[test]
+fn in_a_cluster_triton_serves_what_its_document_says_the_signature_of() {
+    let tensor = |name: &str| TensorSpec { name: name.into(), datatype: "FP32".into(), shape: vec![-1, 4] };
+    for (format, good, bad) in [(ModelFormat::Torchscript, "y__0", "y"), (ModelFormat::TensorrtPlan, "y", "")] {
+        let mut asked = Asked::new(Model::of_format(format));
+        (asked.target, asked.images.triton) = ("kubernetes", Some("triton:1".into()));
+        asked.machine.gpus.push(slipway_kernel::GpuFacts::default());
+        asked.spec.serving.platform = Platform::Triton;
+        assert!(asked.refused().contains("spec.model.signature"));
+        asked.model.inputs = vec![tensor("x")];
+        asked.model.outputs = vec![tensor(good)];
+        assert_eq!(asked.chosen().unwrap(), "triton");
+        if !bad.is_empty() {
+            asked.model.outputs = vec![tensor(bad)];
+            assert!(asked.refused().contains("NAME__0"));
+        }
+    }
+}
+
+#[test]
+fn a_container_of_ones_own_serves_what_it_is_asked_for_and_its_image_is_that_of_the_spec() {
+    let image = format!("registry.example/own@sha256:{}", "a".repeat(64));
+    let mut asked = Asked::new(Model::of_format(ModelFormat::Other));
+    asked.target = "kubernetes";
+    asked.spec.serving.platform = Platform::Container;
+    asked.spec.serving.container = Some(Container { image: image.clone() });
+    assert!(asked.refused().contains("spec.model.signature"));
+    asked.model.outputs = vec![TensorSpec { name: "y".into(), datatype: "FP32".into(), shape: vec![-1] }];
+    let chosen = asked.choice().platform.unwrap();
+    assert_eq!((chosen.name.as_str(), chosen.image), ("container", image));
+    asked.target = "local";
+    assert!(asked.refused().contains("(target)"));
+}
+
+#[test]
+fn in_a_cluster_tensorflow_serving_serves_a_saved_model_where_its_image_is_named() {
+    let mut asked = Asked::new(Model::of_format(ModelFormat::SavedModel));
+    asked.target = "kubernetes";
+    asked.images.tensorflow_serving = Some("serving:1".into());
+    let chosen = asked.choice().platform.unwrap();
+    assert_eq!((chosen.name.as_str(), chosen.image.as_str()), ("tensorflow-serving", "serving:1"));
+    asked.images.triton = Some("triton:1".into());
+    assert_eq!(asked.chosen().unwrap(), "tensorflow-serving", "it runs nothing else, and that best");
 }
 
 fn any_model() -> impl Strategy<Value = Model> {

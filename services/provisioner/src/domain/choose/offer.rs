@@ -14,7 +14,9 @@ pub struct Offer {
     pub regions: Vec<String>,
     /// The regimes it complies with.
     pub compliance: Vec<String>,
-    /// What to do when a region or regime is missing.
+    /// Whether machines and cluster are under one's own control.
+    pub own: bool,
+    /// What to do when a region, a regime or the control is missing.
     pub attest: &'static str,
     /// What there is of cores and memory; `None` = as much as is paid for.
     pub capacity: Option<Capacity>,

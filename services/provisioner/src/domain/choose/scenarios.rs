@@ -71,6 +71,7 @@ fn place(name: &str) -> Surroundings {
                 here.kubernetes.regions = there(&["eu"]);
                 here.kubernetes.compliance = there(&["gdpr", "iso-27001"]);
             }
+            "cluster-of-our-own" => here.kubernetes.own = true,
             "cluster-gpus" => here.kubernetes_gpus = ClusterGpus::Seen(gpus(2, 40)),
             "kubeconfig" => here.reach.kubernetes = Some("a kubeconfig".to_owned()),
             "aws" => here.reach.aws = Some("credentials".to_owned()),

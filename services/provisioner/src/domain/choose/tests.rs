@@ -7,7 +7,7 @@ use crate::domain::{
 use proptest::prelude::*;
 use slipway_kernel::{
     ByteSize, CpuMillis, GpuFacts, Span,
-    spec::{Elasticity, Gpu},
+    spec::{Control, Elasticity, Gpu},
 };
 
 fn candidate<'a>(chosen: &'a InfrastructureChosen, target: &str) -> &'a Candidate {
@@ -115,6 +115,7 @@ prop_compose! {
         ]),
         residency in words(&REGIONS),
         compliance in words(&REGIMES),
+        own in any::<bool>(),
         bursty in any::<bool>(),
         latency in proptest::option::of(1_u64..60),
         budget in proptest::option::of(0.0..3.0_f64),
@@ -129,6 +130,7 @@ prop_compose! {
             target,
             residency,
             compliance,
+            control: if own { Control::Own } else { Control::Any },
             elasticity: if bursty { Elasticity::Bursty } else { Elasticity::Steady },
             latency_budget: latency.map(Span::millis),
             budget_per_hour: budget,
@@ -151,6 +153,7 @@ prop_compose! {
         gpus in proptest::collection::vec(1_u64..96, 0..3),
         regions in words(&REGIONS),
         compliance in words(&REGIMES),
+        own in any::<bool>(),
         kubernetes in any::<bool>(),
         cloud in any::<bool>(),
         executors in proptest::sample::subsequence(vec![Target::Local, Target::Kubernetes], 0..=2),
@@ -168,6 +171,7 @@ prop_compose! {
         here.local.compliance.clone_from(&compliance);
         here.kubernetes.regions = regions;
         here.kubernetes.compliance = compliance;
+        here.kubernetes.own = own;
         here.reach.kubernetes = kubernetes.then(|| "a kubeconfig".to_owned());
         here.executors = executors;
         here.reach.azure = cloud.then(|| "credentials".to_owned());
@@ -180,13 +184,14 @@ prop_compose! {
 /// The demands with one more thing demanded.
 fn stricter(demands: &Demands, which: u8) -> Demands {
     let mut demands = demands.clone();
-    match which % 6 {
+    match which % 7 {
         0 => demands.compliance.push("iso-27001".into()),
         1 => demands.latency_budget = Some(demands.latency_budget.map_or(Span::millis(5), |b| b.min(Span::millis(5)))),
         2 => demands.budget_per_hour = Some(demands.budget_per_hour.map_or(0.05, |b| b.min(0.05))),
         3 if demands.residency.is_empty() => demands.residency.push("eu".into()),
         4 if demands.target == Target::Auto => demands.target = Target::Local,
         5 => demands.compliance.push("air-gapped".into()),
+        6 => demands.control = Control::Own,
         _ => {}
     }
     demands

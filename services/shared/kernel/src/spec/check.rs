@@ -1,12 +1,19 @@
 //! The ranges: what a well-typed document may still not say.
 
 mod placement;
+mod signature;
 
 use super::{
     API_VERSION, BLOB, Cache, Compression, FilesOutput, Hedging, Input, KIND, MAX_BODY_BYTES, ModelDeployment,
-    ObjectFormat, Output, Partitioning, S3Output, Spec, blob_digest, stored,
+    ObjectFormat, Output, Partitioning, Platform, S3Output, Spec, blob_digest, stored,
 };
-use crate::{plan::Plan, refusal::Refusal, time::Span};
+use crate::{
+    image::{PINNED, is_pinned},
+    model::ModelFormat,
+    plan::Plan,
+    refusal::Refusal,
+    time::Span,
+};
 use serde::Serialize;
 use std::{fmt::Display, ops::RangeInclusive};
 
@@ -65,6 +72,7 @@ pub(super) fn check(deployment: &ModelDeployment) -> Vec<Refusal> {
     refusing.unless(deployment.kind == KIND, "kind", &deployment.kind, KIND);
     let spec = &deployment.spec;
     refusing.artifact("spec.model.uri", &spec.model.uri);
+    signature::check(&mut refusing, spec);
     infrastructure(&mut refusing, spec);
     placement::check(&mut refusing, spec);
     serving(&mut refusing, spec);
@@ -105,6 +113,7 @@ fn infrastructure(refusing: &mut Refusing, spec: &Spec) {
 }
 
 fn serving(refusing: &mut Refusing, spec: &Spec) {
+    container(refusing, spec);
     refusing.within("spec.serving.batching.maxSize", spec.serving.batching.max_size, 1..=256);
     refusing.within(
         "spec.serving.batching.maxDelay",
@@ -135,6 +144,29 @@ fn serving(refusing: &mut Refusing, spec: &Spec) {
         let fits = body.0 >= 1 << 10 && body.0 <= MAX_BODY_BYTES as u64;
         refusing.unless(fits, &format!("{path}.maxBody"), body, "1Ki to 64Mi");
         refusing.within(&format!("{path}.timeout"), http.timeout, Span::millis(1)..=Span::seconds(300));
+    }
+}
+
+/// A container is asked for, and said which; by its digest, for a name may be another one tomorrow.
+fn container(refusing: &mut Refusing, spec: &Spec) {
+    let path = "spec.serving.container";
+    let platform = spec.serving.platform;
+    match &spec.serving.container {
+        Some(container) => {
+            refusing.unless(
+                platform == Platform::Container,
+                path,
+                &container.image,
+                "none unless platform is container",
+            );
+            refusing.unless(is_pinned(&container.image), &format!("{path}.image"), &container.image, PINNED);
+        }
+        None => {
+            let allowed = "an image, with platform: container";
+            refusing.unless(platform != Platform::Container, path, "(absent)", allowed);
+            let other = spec.model.format == Some(ModelFormat::Other);
+            refusing.unless(!other, "spec.model.format", "other", "a known format, unless platform is container");
+        }
     }
 }
 

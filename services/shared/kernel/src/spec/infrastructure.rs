@@ -14,6 +14,8 @@ pub struct Infrastructure {
     pub residency: Vec<String>,
     /// Regimes to comply with (`gdpr`, `hipaa`, `pci-dss`, `iso-27001`, `air-gapped`).
     pub compliance: Vec<String>,
+    /// Who may run the machines and the cluster.
+    pub control: Control,
     /// How the load behaves.
     pub elasticity: Elasticity,
     /// What the network to the clients may cost.
@@ -47,6 +49,17 @@ pub enum Target {
     Gcp,
     /// Own machines, bootstrapped with kubeadm.
     BareMetal,
+}
+
+/// Who may run the machines and the cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Control {
+    /// Anybody, a vendor among them.
+    #[default]
+    Any,
+    /// Nobody but those who run this installation: hardware, network and cluster are under their own control.
+    Own,
 }
 
 /// How the load behaves.

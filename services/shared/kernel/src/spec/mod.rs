@@ -13,7 +13,7 @@ mod serving;
 mod stored;
 mod validation;
 
-pub use infrastructure::{Approval, Elasticity, Gpu, Infrastructure, Target};
+pub use infrastructure::{Approval, Control, Elasticity, Gpu, Infrastructure, Target};
 pub use outputs::{
     Compression, FilesFormat, FilesOutput, Layout, ObjectFormat, Output, Partitioning, PostgresOutput, Record,
     S3Output, SecretReference, SqliteOutput,
@@ -22,8 +22,8 @@ pub use placement::{
     AccessMode, NodeAffinity, NodeOperator, Placement, Spread, Storage, TaintEffect, Toleration, TolerationOperator,
 };
 pub use serving::{
-    Access, Batching, Cache, Hedging, HttpInput, Input, Jwt, MAX_BODY_BYTES, Model, NatsInput, Platform, Protocol,
-    Resources, Scale, ScaleSignal, Serving,
+    Access, Batching, Cache, Container, Hedging, HttpInput, Input, Jwt, MAX_BODY_BYTES, Model, ModelSignature,
+    NatsInput, Platform, Protocol, Resources, Scale, ScaleSignal, Serving,
 };
 pub use stored::{BLOB, blob_digest, blob_uri};
 pub use validation::{Fault, Load, Rollout, Slo, Validation};

@@ -2,7 +2,7 @@
 
 use crate::{
     blob::Digest,
-    model::ModelFormat,
+    model::{ModelFormat, TensorSpec},
     quantity::{ByteSize, CpuMillis, Rate},
     time::Span,
 };
@@ -22,6 +22,19 @@ pub struct Model {
     /// The format if it must be a certain one; else it is detected from the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<ModelFormat>,
+    /// What it takes and gives, where its file does not say so. What the file says has to agree, unless a container is around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<ModelSignature>,
+}
+
+/// What a model takes and gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelSignature {
+    /// The inputs.
+    pub inputs: Vec<TensorSpec>,
+    /// The outputs.
+    pub outputs: Vec<TensorSpec>,
 }
 
 /// How it is served.
@@ -30,6 +43,9 @@ pub struct Model {
 pub struct Serving {
     /// A platform, or `auto` to let Slipway choose.
     pub platform: Platform,
+    /// The container of one's own that computes, with `platform: container`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
     /// Protocols the platform must offer.
     pub protocols: Vec<Protocol>,
     /// Where dynamic batching starts.
@@ -47,12 +63,22 @@ impl Default for Serving {
     fn default() -> Self {
         Self {
             platform: Platform::Auto,
+            container: None,
             protocols: vec![Protocol::Http],
             batching: Batching::default(),
             cache: None,
             hedging: None,
         }
     }
+}
+
+/// A container that computes in the place of the worker's own engines, beside each worker. It answers over the Open Inference Protocol; what it
+/// is given and has to hold to is its contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Container {
+    /// Its image by its digest: `<image>@sha256:…`.
+    pub image: String,
 }
 
 /// Answers that each replica of the ingress keeps: to a request with equal inputs, wanted outputs and parameters, of the same revision.
@@ -94,6 +120,8 @@ pub enum Platform {
     Torchserve,
     /// vLLM.
     Vllm,
+    /// A container of one's own.
+    Container,
 }
 
 /// A protocol of inference.

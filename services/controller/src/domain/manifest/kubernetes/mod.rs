@@ -173,7 +173,10 @@ mod tests {
         manifest::Server,
         scenario::{id, plan},
     };
-    use slipway_kernel::spec::{Gpu, ScaleSignal};
+    use slipway_kernel::{
+        ModelFormat, TensorSpec,
+        spec::{Gpu, ModelSignature, ScaleSignal},
+    };
 
     pub(super) fn cluster() -> Cluster {
         Cluster {
@@ -326,7 +329,8 @@ mod tests {
 
     #[test]
     fn a_model_server_has_what_the_plan_gives_and_the_worker_beside_it_what_it_takes_to_hand_over() {
-        let server = Server { platform: "triton".into(), image: "triton:1".into(), model_bytes: 1 << 30 };
+        let server =
+            Server { platform: "triton".into(), image: "triton:1".into(), model_bytes: 1 << 30, signature: None };
         let model = Model { gpu: Gpu::Required, server: Some(server), ..Model::default() };
         let document = rendered(1, Scale::default(), &model, &cluster());
         let pod = pod(&document, "Deployment");
@@ -341,6 +345,57 @@ mod tests {
         assert!(settings.contains("memory = \"1280Mi\"") && settings.contains("device = \"cuda\""), "{settings}");
         let mounted = |container: &Value| container["volumeMounts"].to_string().contains("/models");
         assert!(mounted(worker) && mounted(server));
+    }
+
+    #[test]
+    fn a_container_of_ones_own_is_told_where_the_model_is_and_started_as_its_image_says() {
+        let image = format!("registry.example/own@sha256:{}", "a".repeat(64));
+        let server =
+            Server { platform: "container".into(), image: image.clone(), model_bytes: 1 << 20, signature: None };
+        let model = Model { format: ModelFormat::Other, server: Some(server), ..Model::default() };
+        let document = rendered(1, Scale::default(), &model, &cluster());
+        let server = &pod(&document, "Deployment")["containers"][1];
+        assert_eq!(server["image"], image);
+        assert_eq!(server["env"], json!([{ "name": "SLIPWAY_MODEL_FILE", "value": "/models/model" }]));
+        assert!(["command", "args", "ports", "livenessProbe"].iter().all(|key| server.get(key).is_none()), "{server}");
+        let settings = item(&document, "ConfigMap")["data"]["worker.toml"].as_str().unwrap();
+        for line in ["kind = \"open-inference\"", "file = \"/models/model\"", "model_format = \"other\""] {
+            assert!(settings.contains(line), "{line}: {settings}");
+        }
+    }
+
+    #[test]
+    fn tensorflow_serving_waits_for_the_model_that_the_worker_lays() {
+        let server = Server {
+            platform: "tensorflow-serving".into(),
+            image: "serving:1".into(),
+            model_bytes: 1,
+            signature: None,
+        };
+        let model = Model { format: ModelFormat::SavedModel, server: Some(server), ..Model::default() };
+        let document = rendered(1, Scale::default(), &model, &cluster());
+        let server = &pod(&document, "Deployment")["containers"][1];
+        let arguments = server["args"].to_string();
+        assert!(
+            arguments.contains("--model_base_path=/models/model") && arguments.contains("--port=8001"),
+            "{arguments}"
+        );
+        assert_eq!(server["startupProbe"]["httpGet"]["path"], "/v1/models/model");
+        let settings = item(&document, "ConfigMap")["data"]["worker.toml"].as_str().unwrap();
+        assert!(settings.contains("kind = \"tensorflow-serving\""), "{settings}");
+    }
+
+    #[test]
+    fn triton_is_told_what_torchscript_takes_and_gives() {
+        let tensor = |name: &str| TensorSpec { name: name.into(), datatype: "FP32".into(), shape: vec![-1, 4] };
+        let signature = ModelSignature { inputs: vec![tensor("x")], outputs: vec![tensor("y__0")] };
+        let server =
+            Server { platform: "triton".into(), image: "triton:1".into(), model_bytes: 1, signature: Some(signature) };
+        let model = Model { format: ModelFormat::Torchscript, server: Some(server), ..Model::default() };
+        let document = rendered(1, Scale::default(), &model, &cluster());
+        let settings = item(&document, "ConfigMap")["data"]["worker.toml"].as_str().unwrap();
+        let settings: toml::Table = settings.parse().unwrap();
+        assert_eq!(settings["worker"]["server"]["outputs"][0]["name"].as_str(), Some("y__0"));
     }
 
     #[test]
@@ -426,7 +481,7 @@ mod tests {
         golden("kubernetes-placed.json", &document);
         // By its digest, as security wants it.
         let image = format!("registry.example/triton@sha256:{}", "a".repeat(64));
-        let server = Server { platform: "triton".into(), image, model_bytes: 48 << 20 };
+        let server = Server { platform: "triton".into(), image, model_bytes: 48 << 20, signature: None };
         let model = Model { gpu: Gpu::Required, server: Some(server), ..Model::default() };
         golden("kubernetes-triton.json", &rendered(1, Scale { min: 1, max: 1, ..scale }, &model, &cluster()));
     }

@@ -124,7 +124,7 @@ fn a_zip_map_gives_the_tensor_of_its_scores() {
         let model =
             with(vec![(1, node("ai.onnx.ml", "ZipMap", &["x"], &["probabilities"], &[attribute])), (12, sequence)]);
         let model = model.unwrap();
-        assert_eq!(model.cautions.untyped, Vec::<String>::new());
+        assert_eq!(model.cautions.untyped, []);
         model.outputs[1].clone()
     };
     let scores =

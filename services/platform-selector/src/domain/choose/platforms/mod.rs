@@ -1,5 +1,6 @@
 //! The platforms, one file each: whether it can serve the model on this target, why not, and how well.
 
+pub mod container;
 pub mod slipway;
 pub mod tensorflow_serving;
 pub mod torchserve;
@@ -13,12 +14,13 @@ use slipway_kernel::{ModelFormat, spec::Platform};
 pub type Weigh = fn(&Question<'_>) -> Weighed;
 
 /// Every platform, in the order that breaks ties.
-pub const ALL: [(Platform, Weigh); 5] = [
+pub const ALL: [(Platform, Weigh); 6] = [
     (Platform::Slipway, slipway::weigh),
     (Platform::Triton, triton::weigh),
     (Platform::TensorflowServing, tensorflow_serving::weigh),
     (Platform::Torchserve, torchserve::weigh),
     (Platform::Vllm, vllm::weigh),
+    (Platform::Container, container::weigh),
 ];
 
 /// The name of a platform in facts.
@@ -31,6 +33,7 @@ pub const fn name(platform: Platform) -> &'static str {
         Platform::TensorflowServing => "tensorflow-serving",
         Platform::Torchserve => "torchserve",
         Platform::Vllm => "vllm",
+        Platform::Container => "container",
     }
 }
 
@@ -47,8 +50,8 @@ fn needs_an_image(platform: Platform, question: &Question<'_>, weighed: &mut Wei
             "target",
             "it runs in a container, and the local target runs Slipway's own worker only; use spec.infrastructure.target `kubernetes`",
         );
-    } else if question.images.of(platform).is_none() {
-        let key = format!("platforms.{}.image", name(platform));
+    } else if question.images.of(platform, question.spec).is_none() {
+        let key = format!("platforms.{}.image", name(platform).replace('-', "_"));
         weighed.exclude("image", format!("this installation names no image of it ({key} of the platform-selector)"));
     }
 }
@@ -63,13 +66,14 @@ fn carried(question: &Question<'_>, weighed: &mut Weighed) {
         return;
     }
     let more = untyped.len().saturating_sub(NAMED);
-    let named = untyped[..untyped.len() - more].join(", ");
+    let named: Vec<String> = untyped[..untyped.len() - more].iter().map(ToString::to_string).collect();
+    let named = named.join(", ");
     let advice = match question.model.format {
         ModelFormat::Onnx => "export with options={'zipmap': False} or declare types and shapes",
         ModelFormat::SavedModel => {
-            "save it with a signature of dense tensors that declares types and shapes (tf.TensorSpec)"
+            "save it with a signature of dense tensors that declares types and shapes (tf.TensorSpec), or say shapes in spec.model.signature"
         }
-        _ => "export it to ONNX, which keeps them",
+        _ => "say them in spec.model.signature, or export it to ONNX, which keeps them",
     };
     weighed.exclude(
         "tensors",

@@ -43,6 +43,9 @@ const fn conversion(format: ModelFormat) -> Option<&'static str> {
         ModelFormat::Gguf => {
             Some("these are weights of a language model: export the one they were made of with optimum-cli export onnx")
         }
+        ModelFormat::Other => {
+            Some("nothing is known of it: it needs a container of its own (spec.serving.platform `container`)")
+        }
         ModelFormat::TensorrtPlan => {
             Some("an engine plan fits one GPU and one TensorRT version: deploy the ONNX file it was built from")
         }

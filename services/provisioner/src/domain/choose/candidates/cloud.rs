@@ -23,6 +23,7 @@ pub(super) fn offer(
         site: region.map_or(Site::Nowhere, |region| Site::Region(chosen(cloud, region, demands, surroundings))),
         regions: region.map_or_else(Vec::new, |region| region.residency.clone()),
         compliance: region.map_or_else(Vec::new, |region| region.compliance.clone()),
+        own: false,
         attest: "choose another target, or a region of the price table where it holds",
         capacity: None,
         quota: cloud.quota,

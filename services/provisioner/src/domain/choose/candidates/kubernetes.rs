@@ -22,6 +22,7 @@ pub fn offer(demands: &Demands, surroundings: &Surroundings) -> Offer {
         site: Site::Own,
         regions: place.regions.clone(),
         compliance: place.compliance.clone(),
+        own: place.own,
         attest: ATTEST_OWN,
         capacity: None,
         quota: Quota::default(),

@@ -20,6 +20,7 @@ pub fn offer(demands: &Demands, surroundings: &Surroundings) -> Offer {
         site: Site::Own,
         regions: surroundings.local.regions.clone(),
         compliance: surroundings.local.compliance.clone(),
+        own: surroundings.local.own,
         attest: ATTEST_OWN,
         capacity: Some(Capacity {
             cores: cores * surroundings.cpu_overcommit.max(1.0),

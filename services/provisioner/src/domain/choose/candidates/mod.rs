@@ -18,7 +18,7 @@ pub fn offers(demands: &Demands, surroundings: &Surroundings) -> Vec<Offer> {
     candidates.map(|offer| offer(demands, surroundings)).into()
 }
 
-/// What to do when an own place lacks a region or a regime that is demanded.
+/// What to do when an own place lacks a region, a regime or the control that is demanded.
 const ATTEST_OWN: &str = "if it holds, say so in the provisioner's configuration";
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod budget;
 pub mod capacity;
 pub mod compliance;
+pub mod control;
 pub mod gpu;
 pub mod latency;
 pub mod quota;
@@ -27,11 +28,12 @@ pub struct Rule {
 }
 
 /// All of them.
-pub const RULES: [Rule; 9] = [
+pub const RULES: [Rule; 10] = [
     Rule { veto: target::veto, relax: target::relax },
     Rule { veto: region::veto, relax: |_, _| None },
     Rule { veto: residency::veto, relax: residency::relax },
     Rule { veto: compliance::veto, relax: compliance::relax },
+    Rule { veto: control::veto, relax: control::relax },
     Rule { veto: gpu::veto, relax: gpu::relax },
     Rule { veto: capacity::veto, relax: capacity::relax },
     Rule { veto: quota::veto, relax: quota::relax },
@@ -63,7 +65,7 @@ impl Change {
             "spec.infrastructure.budgetPerHour" | "spec.infrastructure.latencyBudget" => 1,
             "spec.resources.gpuMemory" => 3,
             "spec.infrastructure.gpu" => 4,
-            "spec.infrastructure.residency" | "spec.infrastructure.compliance" => 5,
+            "spec.infrastructure.residency" | "spec.infrastructure.compliance" | "spec.infrastructure.control" => 5,
             _ => 2,
         }
     }
