@@ -26,10 +26,7 @@ async fn a_model_that_triton_computes_is_released_answered_recorded_and_retired(
     document.deploy(folder).await.ok();
     let facts = Facts::read(folder, "digits").await;
     facts.hold_together();
-    let Answer::PlatformSelected(selected) = facts.answer(RevisionId::new(1, 0), "platform-selected") else {
-        unreachable!()
-    };
-    assert_eq!((selected.platform.as_str(), selected.image.as_str()), ("triton", image.as_str()));
+    selects(&facts, "triton", &image);
 
     stands_beside_a_worker(&installed);
     folder.cli(["api-key", "digits"]).await.ok();
@@ -46,6 +43,13 @@ async fn a_model_that_triton_computes_is_released_answered_recorded_and_retired(
 
     folder.cli(["retire", "digits", "--reason", "the test is over"]).await.ok();
     until("no pod of the model is left", Duration::from_secs(90), || installed.namespace.ours("pod").is_empty()).await;
+}
+
+fn selects(facts: &Facts, platform: &str, image: &str) {
+    let Answer::PlatformSelected(selected) = facts.answer(RevisionId::new(1, 0), "platform-selected") else {
+        unreachable!()
+    };
+    assert_eq!((selected.platform.as_str(), selected.image.as_str()), (platform, image));
 }
 
 /// The pod of the only worker has two containers, both of which are ready.
@@ -126,10 +130,7 @@ async fn a_model_that_only_a_container_of_ones_own_knows_is_released_and_answere
     document.deploy(folder).await.ok();
     let facts = Facts::read(folder, "digits").await;
     facts.hold_together();
-    let Answer::PlatformSelected(selected) = facts.answer(RevisionId::new(1, 0), "platform-selected") else {
-        unreachable!()
-    };
-    assert_eq!((selected.platform.as_str(), selected.image.as_str()), ("container", image.as_str()));
+    selects(&facts, "container", &image);
     stands_beside_a_worker(&installed);
     folder.cli(["api-key", "digits"]).await.ok();
     let caller = Caller::of(folder, "digits");
