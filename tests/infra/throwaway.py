@@ -16,14 +16,23 @@ BASE = ROOT / ".tools/host"
 # The network of the hosts. Of its addresses the first is the administrator's, the second anybody's; both are on the bridge.
 NETWORK, ADMINISTRATOR, STRANGER = "10.77.0", "10.77.0.1", "10.77.0.2"
 
+# capabilities(7)
+CAP_SYS_ADMIN = 21
+
 
 class Unfit(Exception):
     """Why this machine can carry no hosts."""
 
 
+def may_administer():
+    """Whether this process may mount, and make networks: in many containers root may not."""
+    rights = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:"))
+    return bool(int(rights.split()[1], 16) >> CAP_SYS_ADMIN & 1)
+
+
 def require():
-    if os.geteuid() != 0:
-        raise Unfit("hosts are made by root only")
+    if not may_administer():
+        raise Unfit("hosts are made by root only, with all rights")
     for program in ("systemd-nspawn", "ip", "nft", "ssh", "losetup"):
         if shutil.which(program) is None:
             raise Unfit(f"{program} is missing: infra/tools/install.sh host")

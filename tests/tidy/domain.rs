@@ -8,7 +8,7 @@ use crate::{
 use toml::Table;
 
 /// Libraries that only compute.
-const PURE: [&str; 15] = [
+const PURE: [&str; 16] = [
     "slipway-kernel",
     "serde",
     "serde_json",
@@ -24,6 +24,8 @@ const PURE: [&str; 15] = [
     "serde_norway",
     "ipnet",
     "flate2",
+    // Its headers only.
+    "tar",
 ];
 
 /// What a decision may not do, as words of code.

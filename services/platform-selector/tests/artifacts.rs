@@ -235,6 +235,57 @@ fn saved_model_files() -> Vec<(&'static str, File, &'static str)> {
     ]
 }
 
+mod tar {
+    pub(super) const BLOCK: usize = 512;
+
+    /// The header of an entry of so many bytes.
+    pub(super) fn header(kind: u8, name: &str, size: u64) -> Vec<u8> {
+        let mut header = [0; BLOCK];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[124..135].copy_from_slice(format!("{size:011o}").as_bytes());
+        header[148..156].fill(b' ');
+        header[156] = kind;
+        header[257..265].copy_from_slice(b"ustar\x0000");
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        header.to_vec()
+    }
+
+    pub(super) fn file(name: &str, content: &[u8]) -> Vec<u8> {
+        let mut bytes = [header(b'0', name, content.len() as u64), content.to_vec()].concat();
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        bytes
+    }
+}
+
+fn archives() -> Vec<(&'static str, File, &'static str)> {
+    use tar::{BLOCK, file, header};
+    let end = || vec![0; 2 * BLOCK];
+    let variable = saved_model::node("VarHandleOp", b"");
+    let model = || file("saved_model.pb", &saved_model::model("serve", &variable, &saved_model::signature("a")));
+    let index = || file("variables/variables.index", b"index");
+    let mut damaged = model();
+    damaged[0] = b'S';
+    let mut renamed = [header(b'x', "a", 12), b"12 path=b/c\n".to_vec()].concat();
+    renamed.resize(2 * BLOCK, 0);
+    let bombs = header(b'x', "attributes", 1 << 32);
+    vec![
+        ("an archive of something", [file("a.txt", b"a"), end()].concat().into(), "none of which is saved_model.pb"),
+        ("an empty archive", [header(b'5', "a/", 0), end()].concat().into(), "archive of 0 files"),
+        ("an archive without its end", [model(), index()].concat().into(), "cut short after 2 entries"),
+        ("a file beyond the end", [model(), header(b'0', "a", 1 << 32), end()].concat().into(), "cut short after 1"),
+        ("a header that does not add up", [damaged, end()].concat().into(), "entry 1 of it is damaged"),
+        ("a way out", [model(), file("../../etc/cron.d/a", b"a"), end()].concat().into(), "leads out"),
+        ("a link", [model(), header(b'2', "variables", 0), end()].concat().into(), "neither a file nor a folder"),
+        ("the same twice", [model(), model(), end()].concat().into(), "has the name of another"),
+        ("another name in an extension", [renamed, model(), end()].concat().into(), "in an extension"),
+        ("attributes without end", File::repeating(bombs, &[b'a'], 1 << 32, end()), "attributes without end"),
+        ("entries without end", File::repeating(model(), &header(b'5', "a/", 0), 1 << 20, end()), "any model has"),
+        ("variables without an index", [model(), end()].concat().into(), "variables.index is missing"),
+        ("variables without values", [model(), index(), end()].concat().into(), "not all of variables"),
+    ]
+}
+
 mod zip {
     /// An entry: name, method, content as it lies there, length that is said.
     pub(super) type Entry<'a> = (&'a str, u16, &'a [u8], u32);
@@ -430,6 +481,7 @@ fn high_water() -> u64 {
 fn a_file_that_is_no_model_is_refused_for_its_own_reason_within_its_memory() {
     let kinds = [
         ("onnx", onnx_files()),
+        ("archive", archives()),
         ("safetensors", safetensors_files()),
         ("saved-model", saved_model_files()),
         ("torchscript", torchscript_files()),

@@ -17,7 +17,7 @@ use crate::{
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use slipway_kernel::{
-    Cause, Finding, FindingKind, Item, MachineFacts, Proof,
+    Cause, Finding, FindingKind, Item, MachineFacts, Proof, Span,
     spec::{Placement, Target},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -123,14 +123,18 @@ impl Installation {
     /// Makes what the deployment needs in the cloud; then the cluster there is looked at, as one that was there before.
     async fn prepare_cloud(&self, stacks: &Stacks, order: &Order, hears: &dyn Hears) -> Result<Prepared, NotReady> {
         let mut proofs = stacks.make(order, self.told(stacks, order), hears).await?;
-        let deadline = Instant::now() + self.config.stack.nodes_timeout.0;
+        let patience = self.config.stack.nodes_timeout;
+        let deadline = Instant::now() + patience.0;
         loop {
             match self.prepare_kubernetes(order).await {
                 Ok(prepared) => {
                     proofs.extend(prepared.proofs);
                     return Ok(Prepared { proofs, ..prepared });
                 }
-                Err(NotReady::Findings(findings)) if may_pass(&findings) && Instant::now() < deadline => {
+                Err(NotReady::Findings(findings)) if may_pass(&findings) => {
+                    if Instant::now() >= deadline {
+                        return Err(NotReady::Findings(findings.into_iter().map(|one| late(one, patience)).collect()));
+                    }
                     sleep(NODES_COME).await;
                 }
                 Err(not_ready) => return Err(not_ready),
@@ -228,8 +232,18 @@ impl Effects for Installation {
     }
 }
 
+/// Whether waiting may help. A lack of room does pass where nodes are on their way, also one that would last without them.
 fn may_pass(findings: &[Finding]) -> bool {
-    findings.iter().all(|finding| finding.cause == Cause::Transient)
+    findings.iter().all(|finding| finding.cause == Cause::Transient || finding.kind == FindingKind::Unschedulable)
+}
+
+/// What nodes that were made have not ended in time. They may yet come.
+fn late(mut finding: Finding, patience: Span) -> Finding {
+    if finding.kind == FindingKind::Unschedulable {
+        finding.cause = Cause::Transient;
+        finding.message = format!("what was made has not ended it within {patience}: {}", finding.message);
+    }
+    finding
 }
 
 fn left(order: &Order, cloud: Target) -> Finding {

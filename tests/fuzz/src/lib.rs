@@ -6,6 +6,7 @@
 //! - [`packed`]: a body that comes packed.
 //! - [`document`]: a deployment's document.
 //! - [`mapping`]: a message of Slipway or CloudEvents, between protobuf and JSON.
+//! - [`archive`]: a model of several files.
 //!
 //! Each is called by two: by libFuzzer, which looks for an input that breaks it (`make fuzz`), and by a plain test, which runs
 //! every input that is kept in `corpus/` and `found/`. Only the parsers are called: no server, no file, no clock.
@@ -13,6 +14,7 @@
 //! What is wrong is told by a panic: that is what libFuzzer and the test harness both take for a finding.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod archive;
 pub mod body;
 pub mod document;
 mod forms;
@@ -29,11 +31,12 @@ mod refusals;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("json", json::run),
     ("body", body::run),
     ("message", message::run),
     ("packed", packed::run),
     ("document", document::run),
     ("mapping", mapping::run),
+    ("archive", archive::run),
 ];

@@ -51,7 +51,7 @@ fn open(path: &Path, roots: &[PathBuf]) -> Result<File, FetchError> {
     if metadata.is_dir() {
         return Err(FetchError::not_allowed(
             "it is a folder",
-            "name the model file in it; a model is one file, known by its digest",
+            "a model is one file, known by its digest: name the one in it, or, of a SavedModel, an archive of the folder (tar --format=ustar -C FOLDER -cf FILE.tar .)",
         ));
     }
     if !metadata.is_file() {

@@ -1,8 +1,9 @@
 //! A deployment in a cloud: its stack is made, watched and removed by the service itself. The cluster there says what a test lets it say.
 
-use crate::{ApiServer, Stage, intake, newest};
+use crate::{ApiServer, Stage, cluster::node, intake, newest};
+use serde_json::{Value, json};
 use slipway_bus::Principal;
-use slipway_kernel::{Answer, CommandReason, DeploymentId, FindingKind, Service, Slot};
+use slipway_kernel::{Answer, Cause, CommandReason, DeploymentId, FindingKind, Service, Slot};
 use slipway_provisioner::{
     Config, Installation, WORK,
     domain::stack::{Progress, variables},
@@ -25,8 +26,8 @@ impl Region {
     async fn new() -> Self {
         let cluster = ApiServer::new().await;
         // That is all there is to see.
-        cluster.says("/version", 200, serde_json::json!({ "major": "1", "minor": "34", "gitVersion": "v1.34.1" }));
-        cluster.says("/api/v1/namespaces/ml", 200, serde_json::json!({ "status": { "phase": "Active" } }));
+        cluster.says("/version", 200, json!({ "major": "1", "minor": "34", "gitVersion": "v1.34.1" }));
+        cluster.says("/api/v1/namespaces/ml", 200, json!({ "status": { "phase": "Active" } }));
         Self { stage: Stage::new().await, cluster, folder: tempfile::tempdir().unwrap() }
     }
 
@@ -52,7 +53,7 @@ impl Region {
     }
 
     async fn ask_for(&self, name: &str) -> DeploymentId {
-        self.stage.request(name, serde_json::json!({ "target": "aws" })).await
+        self.stage.request(name, json!({ "target": "aws" })).await
     }
 
     fn pool(&self, id: &DeploymentId) -> PathBuf {
@@ -145,13 +146,44 @@ async fn what_is_refused_ends_the_try_with_the_words_of_who_refused_it() {
         failed.findings[0].clone()
     };
     let refused = failed("refused").await;
-    assert_eq!((refused.kind, refused.cause), (FindingKind::Unschedulable, slipway_kernel::Cause::Deterministic));
+    assert_eq!((refused.kind, refused.cause), (FindingKind::Unschedulable, Cause::Deterministic));
     assert!(refused.message.contains("creating the pool: VcpuLimitExceeded: 4 of 4"), "{}", refused.message);
     fs::write(region.path("replace"), "").unwrap();
     let guarded = failed("guarded").await;
-    assert_eq!((guarded.kind, guarded.cause), (FindingKind::PolicyViolation, slipway_kernel::Cause::Deterministic));
+    assert_eq!((guarded.kind, guarded.cause), (FindingKind::PolicyViolation, Cause::Deterministic));
     assert!(guarded.message.contains("script.pool would be replaced"), "{}", guarded.message);
     assert_eq!(region.journal(), ["create"]);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_of_a_stack_are_waited_for_until_they_have_had_their_time() {
+    let region = Region::new().await;
+    region.open();
+    let nodes = |items: &[Value]| region.cluster.says("/api/v1/nodes?limit=500", 200, json!({ "items": items }));
+    nodes(&[]);
+    let mut config = region.config();
+    config.stack.nodes_timeout = slipway_kernel::Span(LONG);
+    let service = region.stage.start_with_config(config.clone(), region.installation(&config));
+    let id = region.ask_for("late").await;
+    let looked = || region.cluster.asked("/api/v1/nodes").len();
+    eventually(LONG, || async { region.pool(&id).exists() }).await;
+    let before = looked();
+    eventually(LONG, || async { looked() > before + 1 }).await;
+    nodes(&[node("late")]);
+    let Answer::InfrastructureReady(ready) = region.stage.answer(&id, Slot::Infrastructure).await else { panic!() };
+    assert!(ready.proofs.iter().any(|proof| proof.detail.starts_with("1 of 1 node(s)")), "{:?}", ready.proofs);
+    service.stop().await;
+
+    nodes(&[]);
+    config.stack.nodes_timeout = slipway_kernel::Span::millis(1);
+    let service = region.stage.start_with_config(config.clone(), region.installation(&config));
+    let id = region.ask_for("never").await;
+    let Answer::InfrastructureFailed(failed) = region.stage.answer(&id, Slot::Infrastructure).await else { panic!() };
+    assert_eq!((failed.findings[0].kind, failed.findings[0].cause), (FindingKind::Unschedulable, Cause::Transient));
+    let message = &failed.findings[0].message;
+    assert!(message.starts_with("what was made has not ended it within 1ms: no node has room"), "{message}");
+    assert!(region.pool(&id).exists(), "what was made stands until it is retired");
     service.stop().await;
 }
 

@@ -14,7 +14,8 @@ fn needs() -> Needs {
     Needs::of(1, CpuMillis(1_000), ByteSize::mebibytes(512), 0)
 }
 
-fn node(name: &str) -> Value {
+/// A node that is ready, with a GPU.
+pub fn node(name: &str) -> Value {
     json!({
         "metadata": { "name": name },
         "status": {

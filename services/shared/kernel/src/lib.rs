@@ -9,6 +9,7 @@
 
 mod answer;
 mod blob;
+pub mod bundle;
 mod due;
 mod fact;
 mod finding;

@@ -5,11 +5,13 @@
 //! - [`Mesh`]: `slipway up` as a user starts it; [`MeshParts`]: a process per service, each behind a [`NatsProxy`] that can kill
 //!   it at an exact moment.
 //! - [`Authority`]: what security is to the other parts, where it does not run itself.
+//! - [`archive`]: a tar archive of some files.
 //! - [`eventually`]: waits until something holds.
 //!
 //! Only tests depend on this crate; a failure here is a failed test, so it panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "whoever calls this is a test")]
 
+mod archive;
 mod authority;
 mod collector;
 mod mesh;
@@ -24,6 +26,7 @@ mod served;
 mod tools;
 mod wait;
 
+pub use archive::archive;
 pub use authority::Authority;
 pub use collector::{Collector, Span, broken_links};
 pub use mesh::{DataFolder, Mesh, MeshOptions, MeshParts, Part, Ran};

@@ -18,7 +18,7 @@ pub use settings::{ServerConfig, ServerKind};
 use std::path::Path;
 use std::{fs, io};
 
-use slipway_kernel::ModelFormat;
+use slipway_kernel::{ModelFormat, bundle};
 use slipway_proto::oip::Tensor;
 
 use self::line::Line;
@@ -128,6 +128,28 @@ fn hand_over(artifact: &[u8], file: &Path) -> Result<(), EngineError> {
     let unwritable = |error: io::Error| EngineError::Repository { path: file.to_owned(), reason: error.to_string() };
     let beside = file.with_extension("part");
     fs::write(&beside, artifact).and_then(|()| fs::rename(&beside, file)).map_err(unwritable)
+}
+
+/// Puts a model into a folder that is there: its one file under `name`, or all files of an archive, each where it was.
+fn unpack(artifact: &[u8], folder: &Path, name: &str) -> io::Result<()> {
+    if !bundle::begins(artifact) {
+        return fs::write(folder.join(name), artifact);
+    }
+    let part = |offset: u64, size: usize| {
+        let start = usize::try_from(offset).ok()?;
+        artifact.get(start..start.checked_add(size)?)
+    };
+    let files = bundle::read(artifact.len() as u64, |offset, buffer| {
+        buffer.copy_from_slice(part(offset, buffer.len()).ok_or("read beyond the end")?);
+        Ok(())
+    });
+    for file in files.map_err(io::Error::other)? {
+        let content = usize::try_from(file.size).ok().and_then(|size| part(file.offset, size));
+        let place = folder.join(&file.name);
+        fs::create_dir_all(place.parent().unwrap_or(folder))?;
+        fs::write(place, content.ok_or_else(|| io::Error::other("read beyond the end"))?)?;
+    }
+    Ok(())
 }
 
 /// Removes a folder, if it is there.

@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 
 use super::line::{ASK, Line};
 use super::protocol::{Protocol, Told};
-use super::remove;
+use super::{remove, unpack};
 use crate::engine::EngineError;
 use crate::signature::TensorSpec;
 
@@ -35,7 +35,7 @@ pub(super) fn lay(repository: &Path, model: &str, artifact: &[u8]) -> Result<(),
     let laid = || -> io::Result<()> {
         remove(&beside)?;
         fs::create_dir_all(beside.join("1"))?;
-        fs::write(beside.join("1").join("saved_model.pb"), artifact)?;
+        unpack(artifact, &beside.join("1"), "saved_model.pb")?;
         remove(&place)?;
         fs::rename(&beside, &place)
     };

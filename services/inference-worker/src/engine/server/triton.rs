@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use slipway_kernel::{ModelFormat, TensorSpec};
 
-use super::remove;
+use super::{remove, unpack};
 use crate::engine::device::DeviceWanted;
 use crate::engine::{EngineError, LoadOptions};
 
@@ -68,10 +68,11 @@ impl Layout<'_> {
         }
         let (place, beside) = (repository.join(self.name), repository.join(format!(".{}.part", self.name)));
         remove(&beside).map_err(unwritable)?;
-        let file = beside.join("1").join(file);
-        let folder = file.parent().unwrap_or(&beside);
-        fs::create_dir_all(folder).map_err(unwritable)?;
-        fs::write(&file, artifact).map_err(unwritable)?;
+        let version = beside.join("1");
+        let (folder, file) =
+            file.split_once('/').map_or((version.clone(), file), |(below, file)| (version.join(below), file));
+        fs::create_dir_all(&folder).map_err(unwritable)?;
+        unpack(artifact, &folder, file).map_err(unwritable)?;
         fs::write(beside.join("config.pbtxt"), self.config(backend)).map_err(unwritable)?;
         remove(&place).map_err(unwritable)?;
         fs::rename(&beside, &place).map_err(unwritable)
@@ -119,6 +120,10 @@ fn port(tensor: &TensorSpec) -> String {
 mod tests {
     use super::*;
     use crate::engine::Threads;
+    use serde_json::{Value, json};
+    use slipway_testkit::{archive, tool};
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
 
     fn tensor(name: &str, datatype: &str, shape: &[i32]) -> TensorSpec {
         TensorSpec { name: name.to_owned(), datatype: datatype.to_owned(), shape: shape.to_vec() }
@@ -161,6 +166,73 @@ mod tests {
         assert!(config.contains("backend: \"tensorrt\"") && config.contains("KIND_GPU"), "{config}");
         let (config, _) = written(ModelFormat::SavedModel, DeviceWanted::Auto).unwrap();
         assert!(config.contains("backend: \"tensorflow\"") && config.contains("KIND_AUTO"), "{config}");
+    }
+
+    #[test]
+    fn the_files_of_an_archive_lie_where_they_were() {
+        let artifact = archive(&[("m/saved_model.pb", b"graph"), ("m/variables/variables.index", b"index")]);
+        let repository = tempfile::tempdir().unwrap();
+        let layout = Layout {
+            name: "digits",
+            format: ModelFormat::SavedModel,
+            device: DeviceWanted::Cpu,
+            options: &LoadOptions::default(),
+            inputs: &[],
+            outputs: &[],
+        };
+        layout.write(repository.path(), &artifact).unwrap();
+        let folder = repository.path().join("digits/1/model.savedmodel");
+        assert_eq!(fs::read(folder.join("saved_model.pb")).unwrap(), b"graph");
+        assert_eq!(fs::read(folder.join("variables/variables.index")).unwrap(), b"index");
+        let error = layout.write(repository.path(), &artifact[..artifact.len() - 1_024]).unwrap_err().to_string();
+        assert!(error.contains("it is cut short after 2 entries"), "{error}");
+        assert!(folder.join("saved_model.pb").exists(), "what lay there is not touched by what is refused");
+    }
+
+    /// The message that Triton reads the file as is in its client too.
+    #[test]
+    fn its_own_message_reads_each_configuration() {
+        const READ: &str = "import sys\n\
+             from google.protobuf import json_format, text_format\n\
+             from tritonclient.grpc import model_config_pb2\n\
+             message = text_format.Parse(sys.stdin.read(), model_config_pb2.ModelConfig())\n\
+             print(json_format.MessageToJson(message, preserving_proto_field_name=True))";
+        let parsed = |config: String| -> Value {
+            let mut python = Command::new(tool("python-protocol"));
+            python.args(["-B", "-c", READ]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut python = python.spawn().unwrap();
+            python.stdin.take().unwrap().write_all(config.as_bytes()).unwrap();
+            let told = python.wait_with_output().unwrap();
+            assert!(told.status.success(), "{config}\n{}", String::from_utf8_lossy(&told.stderr));
+            serde_json::from_slice(&told.stdout).unwrap()
+        };
+        let (config, _) = written(ModelFormat::Onnx, DeviceWanted::Cpu).unwrap();
+        assert_eq!(
+            parsed(config),
+            json!({
+                "name": "digits",
+                "backend": "onnxruntime",
+                "instance_group": [{ "count": 2, "kind": "KIND_CPU" }],
+                "parameters": {
+                    "intra_op_thread_count": { "string_value": "3" },
+                    "inter_op_thread_count": { "string_value": "1" },
+                },
+            })
+        );
+        let kinds = [
+            "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64",
+            "BF16", "BYTES",
+        ];
+        let inputs: Vec<TensorSpec> = kinds.iter().map(|kind| tensor(&format!("\"{kind}\\"), kind, &[-1, 4])).collect();
+        let (config, _) =
+            with(ModelFormat::Torchscript, DeviceWanted::Cuda, &inputs, &[tensor("y", "INT64", &[])]).unwrap();
+        let told = parsed(config);
+        assert_eq!(told["instance_group"][0]["kind"], "KIND_GPU");
+        for (kind, told) in kinds.iter().zip(told["input"].as_array().unwrap()) {
+            let data_type = format!("TYPE_{}", if *kind == "BYTES" { "STRING" } else { *kind });
+            assert_eq!(*told, json!({ "name": format!("\"{kind}\\"), "data_type": data_type, "dims": ["-1", "4"] }));
+        }
+        assert_eq!(told["output"], json!([{ "name": "y", "data_type": "TYPE_INT64" }]));
     }
 
     #[test]

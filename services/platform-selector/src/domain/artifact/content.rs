@@ -25,6 +25,29 @@ impl Content for [u8] {
     }
 }
 
+/// A part of other content.
+pub(super) struct Part<'a, C: ?Sized> {
+    /// The whole.
+    pub(super) content: &'a C,
+    /// Where the part begins in it.
+    pub(super) offset: u64,
+    /// How long it is.
+    pub(super) size: u64,
+}
+
+impl<C: Content + ?Sized> Content for Part<'_, C> {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), String> {
+        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.size) {
+            return Err("read beyond the end".to_owned());
+        }
+        self.content.read_at(self.offset + offset, buffer)
+    }
+}
+
 /// Up to `most` bytes from `offset` on, fewer at the end.
 ///
 /// # Errors
@@ -49,5 +72,13 @@ mod tests {
         assert_eq!(window(content, 9, 10).unwrap(), b"");
         assert!(content.read_at(5, &mut [0; 2]).is_err());
         assert!(content.read_at(u64::MAX, &mut [0; 2]).is_err());
+    }
+
+    #[test]
+    fn a_part_is_read_as_if_it_were_all_there_is() {
+        let part = Part { content: &b"abcdef"[..], offset: 2, size: 3 };
+        assert_eq!(window(&part, 0, 10).unwrap(), b"cde");
+        assert_eq!(window(&part, 2, 10).unwrap(), b"e");
+        assert!(part.read_at(2, &mut [0; 2]).is_err() && part.read_at(u64::MAX, &mut [0; 2]).is_err());
     }
 }

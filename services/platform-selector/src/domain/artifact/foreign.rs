@@ -30,7 +30,6 @@ pub(super) fn by_magic(head: &[u8]) -> Option<Invalid> {
         _ if begins(b"\x28\xb5\x2f\xfd") => "it is a zstd archive",
         _ if begins(b"Rar!") => "it is a RAR archive",
         _ if begins(b"7z\xbc\xaf\x27\x1c") => "it is a 7z archive",
-        _ if head.get(257..262) == Some(b"ustar") => "it is a tar archive",
         _ if begins(b"\x7fELF") => "it is a program or library (ELF)",
         _ if begins(b"%PDF-") => "it is a PDF document",
         _ if begins(b"\x89PNG\r\n") || begins(b"\xff\xd8\xff") => "it is an image",
@@ -45,7 +44,11 @@ pub(super) fn by_magic(head: &[u8]) -> Option<Invalid> {
         }
         _ => return None,
     };
-    let advice = if found.contains("archive") { "unpack it and name the model file in it" } else { EXPORT };
+    let advice = if found.contains("archive") {
+        "unpack it and name the model file in it, or, of a SavedModel, make a plain tar archive of its folder"
+    } else {
+        EXPORT
+    };
     Some(Invalid::new(found, advice))
 }
 
@@ -85,14 +88,12 @@ mod tests {
 
     #[test]
     fn what_it_is_instead_is_named() {
-        let tar = [vec![0; 257], b"ustar\0".to_vec()].concat();
         for (head, word) in [
             (&b"\x80\x04\x95"[..], "pickle (protocol 4)"),
             (b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20", "old format"),
             (b"\x89HDF\r\n\x1a\n", "HDF5"),
             (b"\x1c\0\0\0TFL3", "TensorFlow Lite"),
             (b"\x1f\x8b\x08", "gzip"),
-            (&tar, "tar archive"),
             (b"\x7fELF\x02", "ELF"),
             (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         ] {

@@ -11,8 +11,9 @@ use super::{
     wire::{Fault, Value, Wire},
     zip,
 };
+use slipway_kernel::bundle;
 
-/// Bytes looked at first; tar has its magic at 257.
+/// Bytes looked at first; an archive has its magic at 257.
 const HEAD: usize = 512;
 /// Fields of an ONNX file's outermost message (`ModelProto`).
 const IR_VERSION: u32 = 1;
@@ -36,6 +37,8 @@ pub enum Detected {
     Gguf,
     /// A TensorRT engine.
     TensorrtPlan,
+    /// An archive of a folder.
+    Bundle,
 }
 
 /// Tells the format.
@@ -56,6 +59,9 @@ pub fn detect<C: Content + ?Sized>(content: &C) -> Result<Detected, Invalid> {
     }
     if head.starts_with(gguf::MAGIC) {
         return Ok(Detected::Gguf);
+    }
+    if bundle::begins(&head) {
+        return Ok(Detected::Bundle);
     }
     if let Some(invalid) = foreign::by_magic(&head) {
         return Err(invalid);

@@ -5,6 +5,7 @@
 //! because a refused file may not be a model at all but somebody's secret.
 
 mod broken;
+mod bundle;
 pub mod content;
 mod foreign;
 pub mod format;
@@ -147,6 +148,7 @@ pub fn read<C: Content + ?Sized>(content: &C) -> Result<Model, Invalid> {
             })
         }
         format::Detected::Gguf => gguf::read(content),
+        format::Detected::Bundle => bundle::read(content),
         // What a plan holds is known to TensorRT alone, of the version that wrote it.
         format::Detected::TensorrtPlan => Ok(Model {
             weight_bytes: content.size(),

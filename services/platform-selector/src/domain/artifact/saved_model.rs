@@ -1,18 +1,21 @@
 //! TensorFlow's SavedModel: the signature that is served, the operators, and the constants. Field numbers are those of `saved_model.proto`,
 //! `meta_graph.proto`, `graph.proto`, `function.proto`, `attr_value.proto` and `tensor.proto`.
 //!
-//! A SavedModel is a folder; what is read here is its `saved_model.pb` alone. Whatever keeps something beside it, variables or vocabularies,
-//! is refused: a model is one file, known by its digest.
+//! A SavedModel is a folder. What keeps all in its `saved_model.pb` may be that file alone; what keeps variables or vocabularies beside it comes as
+//! an archive of the folder, since a model is one file, known by its digest.
 
 use super::{
     Invalid, MOST_OPERATORS, Model,
     broken::{Broken, CUT, text},
-    content::Content,
+    content::{Content, Part},
     memory,
     ports::{Declared, ElementType, MOST_PORTS, Signature},
     wire::{Field, Span, Value, Wire},
 };
-use slipway_kernel::{ModelFormat, OperatorCount};
+use slipway_kernel::{
+    ModelFormat, OperatorCount,
+    bundle::{self, Bundled},
+};
 use std::collections::BTreeMap;
 
 /// Signatures, and tags, of one graph.
@@ -26,18 +29,31 @@ const OWN: &str = "__saved_model";
 /// Operators that hold a value which `variables/` keeps.
 const VARIABLES: [&str; 4] = ["VarHandleOp", "Variable", "VariableV2", "AutoReloadVariable"];
 
+/// The file that it begins with.
+pub(super) const FILE: &str = "saved_model.pb";
+/// Where values of variables are, and where each is in which of the files beside.
+const INDEX: &str = "variables/variables.index";
+const SHARD: &str = "variables/variables.data-";
+
 const KIND: &str = "a SavedModel";
 
-/// Reads the model.
+/// Reads the model from its file alone.
 ///
 /// # Errors
 /// [`Invalid`], when it is broken, keeps something in other files, or serves nothing.
 pub(super) fn read<C: Content + ?Sized>(content: &C) -> Result<Model, Invalid> {
-    let wire = Wire::new(content);
-    model(&wire).map_err(|broken| broken.into_invalid(KIND))
+    model(&Wire::new(content), None).map_err(|broken| broken.into_invalid(KIND))
 }
 
-fn model<C: Content + ?Sized>(wire: &Wire<'_, C>) -> Result<Model, Broken> {
+/// Reads the model from its file in an archive of these `files`.
+///
+/// # Errors
+/// As [`read`], and when one is missing that it names.
+pub(super) fn read_among<C: Content + ?Sized>(content: &Part<'_, C>, files: &[Bundled]) -> Result<Model, Invalid> {
+    model(&Wire::new(content), Some(files)).map_err(|broken| broken.into_invalid(KIND))
+}
+
+fn model<C: Content + ?Sized>(wire: &Wire<'_, C>, files: Option<&[Bundled]>) -> Result<Model, Broken> {
     let mut graph = None;
     let mut fields = wire.fields(wire.whole());
     while let Some(field) = fields.next()? {
@@ -52,8 +68,9 @@ fn model<C: Content + ?Sized>(wire: &Wire<'_, C>) -> Result<Model, Broken> {
         let found = format!("it is {KIND} none of whose graphs is tagged `serve`");
         return Err(Broken::new(found, "save it for serving: tf.saved_model.save, or model.export of Keras"));
     };
-    let mut meta = Meta::default();
+    let mut meta = Meta { files, ..Meta::default() };
     meta.read(wire, span)?;
+    meta.add_variables()?;
     let (inputs, outputs) = meta.served()?;
     let signature = Signature::of(KIND, &inputs, &outputs)?;
     if signature.gives_nothing() {
@@ -124,21 +141,24 @@ type Ports = (Vec<Declared>, Vec<Declared>);
 
 /// What is found in the graph that serves.
 #[derive(Default)]
-struct Meta {
+struct Meta<'a> {
+    /// What is beside it, if it came with that.
+    files: Option<&'a [Bundled]>,
+    has_variables: bool,
     operators: BTreeMap<String, u32>,
     parameters: u64,
     weight_bytes: u64,
     signatures: BTreeMap<String, Ports>,
 }
 
-impl Meta {
+impl Meta<'_> {
     fn read<C: Content + ?Sized>(&mut self, wire: &Wire<'_, C>, span: Span) -> Result<(), Broken> {
         each(wire, span, &mut |field| {
             let Value::Bytes(span) = field.value else { return Ok(()) };
             match field.number {
                 2 => self.graph(wire, span),
                 5 => self.signature(wire, span),
-                6 => Err(elsewhere("files of its own, such as a vocabulary, in assets/")),
+                6 => self.asset(wire, span),
                 _ => Ok(()),
             }
         })
@@ -168,12 +188,13 @@ impl Meta {
 
     fn node<C: Content + ?Sized>(&mut self, wire: &Wire<'_, C>, span: Span) -> Result<(), Broken> {
         let mut operator = String::new();
-        let mut constant = None;
+        let (mut constant, mut shaped) = (None, None);
         each(wire, span, &mut |field| {
             match (field.number, field.value) {
                 (2, Value::Bytes(span)) => operator = text(wire, span)?,
                 (5, Value::Bytes(span)) => match entry(wire, span) {
                     Ok((key, value)) if key == "value" => constant = value,
+                    Ok((key, value)) if key == "shape" => shaped = value,
                     // A name that is no usual one is not that which is looked for.
                     Ok(_) | Err(Broken::LongName(_) | Broken::UnprintableName) => {}
                     Err(broken) => return Err(broken),
@@ -183,7 +204,7 @@ impl Meta {
             Ok(())
         })?;
         if VARIABLES.contains(&operator.as_str()) {
-            return Err(elsewhere("its weights in variables/"));
+            self.variable(wire, shaped)?;
         }
         if let Some(span) = constant.filter(|_| operator == "Const") {
             self.constant(wire, span)?;
@@ -194,6 +215,52 @@ impl Meta {
             let found = format!("it is {KIND} with more than {MOST_OPERATORS} different operators");
             return Err(Broken::new(found, "export it again"));
         }
+        Ok(())
+    }
+
+    /// An `AssetFileDef`, whose file is there.
+    fn asset<C: Content + ?Sized>(&self, wire: &Wire<'_, C>, span: Span) -> Result<(), Broken> {
+        let Some(files) = self.files else {
+            return Err(elsewhere("files of its own, such as a vocabulary, in assets/"));
+        };
+        each(wire, span, &mut |field| {
+            let (2, Value::Bytes(span)) = (field.number, field.value) else { return Ok(()) };
+            let name = format!("assets/{}", text(wire, span)?);
+            let is_there = files.iter().any(|file| file.name == name);
+            if is_there { Ok(()) } else { Err(missing("a file that it names is not in assets/")) }
+        })
+    }
+
+    /// A variable, with the attribute of its shape. How much its values take, the files beside say.
+    fn variable<C: Content + ?Sized>(&mut self, wire: &Wire<'_, C>, shaped: Option<Span>) -> Result<(), Broken> {
+        if self.files.is_none() {
+            return Err(elsewhere("its weights in variables/"));
+        }
+        self.has_variables = true;
+        let Some(span) = shaped else { return Ok(()) };
+        each(wire, span, &mut |field| {
+            let (7, Value::Bytes(span)) = (field.number, field.value) else { return Ok(()) };
+            let sizes = shape(wire, span)?.unwrap_or_default();
+            let elements = sizes.iter().map(|size| u64::try_from(*size).unwrap_or(0)).fold(1_u64, u64::saturating_mul);
+            self.parameters = self.parameters.saturating_add(elements);
+            Ok(())
+        })
+    }
+
+    /// Holds what is there of variables to be whole, and adds what it takes.
+    fn add_variables(&mut self) -> Result<(), Broken> {
+        let Some(files) = self.files.filter(|_| self.has_variables) else { return Ok(()) };
+        if !files.iter().any(|file| file.name == INDEX) {
+            return Err(missing("it has variables, and variables/variables.index is missing"));
+        }
+        let shards = || files.iter().filter_map(|file| Some((file.name.strip_prefix(SHARD)?, file.size)));
+        // `00000-of-00002`.
+        let count = shards().filter_map(|(name, _)| name.split_once("-of-")?.1.parse().ok()).max().unwrap_or(0);
+        let all = shards().count();
+        if all == 0 || all != count {
+            return Err(missing("not all of variables/variables.data-… are there"));
+        }
+        self.weight_bytes = shards().fold(self.weight_bytes, |all, (_, size)| all.saturating_add(size));
         Ok(())
     }
 
@@ -272,8 +339,12 @@ impl Meta {
 fn elsewhere(what: &str) -> Broken {
     Broken::new(
         format!("it is {KIND} that keeps {what}, which are other files"),
-        "a model is one file, known by its digest: freeze it (convert_variables_to_constants_v2) or convert it to ONNX (python -m tf2onnx.convert --saved-model …)",
+        "a model is one file, known by its digest: make one of its folder (tar --format=ustar -C FOLDER -cf FILE.tar .), freeze it (convert_variables_to_constants_v2) or convert it to ONNX (python -m tf2onnx.convert --saved-model …)",
     )
+}
+
+fn missing(what: &str) -> Broken {
+    Broken::new(format!("it is {KIND} of which something is missing: {what}"), bundle::ADVICE)
 }
 
 fn too_many(what: &str, most: usize) -> Broken {

@@ -1,8 +1,12 @@
 use super::{
-    super::wire::write::{bytes, number},
+    super::{
+        super::artifact,
+        wire::write::{bytes, number},
+    },
     *,
 };
 use slipway_kernel::TensorSpec;
+use slipway_testkit::archive;
 
 /// A shape; -1 is any size.
 fn sizes(shape: &[i64]) -> Vec<u8> {
@@ -97,6 +101,44 @@ fn what_lies_in_other_files_is_refused() {
         assert!(refused(&with("serve", &graph, &served, b"")).contains("variables/"), "{operator}");
     }
     assert!(refused(&with("serve", &graph(), &served, &bytes(6, b"asset"))).contains("assets/"));
+}
+
+/// A model with a variable of 4 by 2 and a vocabulary.
+fn with_files_beside() -> Vec<u8> {
+    let shaped = bytes(5, &pair("shape", &bytes(7, &sizes(&[4, 2]))));
+    let graph = [graph(), bytes(1, &node("VarHandleOp", &shaped))].concat();
+    with("serve", &graph, &[("serving_default", usual())], &bytes(6, &bytes(2, b"words.txt")))
+}
+
+#[test]
+fn what_comes_with_its_files_is_read_with_them() {
+    let model = with_files_beside();
+    let files = [
+        ("./saved_model.pb", &model[..]),
+        ("./variables/variables.index", b"index"),
+        ("./variables/variables.data-00000-of-00002", &[0; 24]),
+        ("./variables/variables.data-00001-of-00002", &[0; 8]),
+        ("./assets/words.txt", b"words"),
+        ("./fingerprint.pb", b""),
+    ];
+    let read_of = |files: &[(&str, &[u8])]| artifact::read(&archive(files)[..]);
+    let found = read_of(&files).unwrap();
+    assert_eq!(
+        (found.format, found.inputs.len(), found.producer.as_str()),
+        (ModelFormat::SavedModel, 2, "tensorflow 2.20.0")
+    );
+    assert_eq!((found.parameters, found.weight_bytes), (10 + 8, 32 + 5 + 24 + 8));
+    for (left_out, word) in [(1, "variables.index"), (2, "not all of"), (3, "not all of"), (4, "not in assets/")] {
+        let mut rest = files.to_vec();
+        rest.remove(left_out);
+        let refused = read_of(&rest).unwrap_err().to_string();
+        assert!(refused.contains("of which something is missing") && refused.contains(word), "{word}: {refused}");
+        assert!(refused.contains("tar --format=ustar"), "{refused}");
+    }
+    let refused = read_of(&files[1..]).unwrap_err().to_string();
+    assert!(refused.starts_with("it is a tar archive of 5 files, none of which is saved_model.pb"), "{refused}");
+    let refused = read_of(&[("saved_model.pb", &model[..40])]).unwrap_err().to_string();
+    assert!(refused.contains("a SavedModel in which field"), "{refused}");
 }
 
 #[test]
