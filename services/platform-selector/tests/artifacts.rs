@@ -279,7 +279,7 @@ fn archives() -> Vec<(&'static str, File, &'static str)> {
         ("a link", [model(), header(b'2', "variables", 0), end()].concat().into(), "neither a file nor a folder"),
         ("the same twice", [model(), model(), end()].concat().into(), "has the name of another"),
         ("another name in an extension", [renamed, model(), end()].concat().into(), "in an extension"),
-        ("attributes without end", File::repeating(bombs, &[b'a'], 1 << 32, end()), "attributes without end"),
+        ("attributes without end", File::repeating(bombs, b"a", 1 << 32, end()), "attributes without end"),
         ("entries without end", File::repeating(model(), &header(b'5', "a/", 0), 1 << 20, end()), "any model has"),
         ("variables without an index", [model(), end()].concat().into(), "variables.index is missing"),
         ("variables without values", [model(), index(), end()].concat().into(), "not all of variables"),

@@ -1,79 +1,29 @@
 //! The log on a volume: a broker that is killed comes back with it.
 
-use super::digits;
+use super::{digits, volume::Volume};
 use crate::{
     client::Caller,
     documents::{Document, digits as rows},
     facts::Facts,
     installed::{CHART, Installed},
-    kubectl::{kubectl, until},
+    kubectl::until,
 };
-use serde_json::{Value, json};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use serde_json::json;
+use std::time::Duration;
 
 /// The broker's pod.
 const BROKER: &str = "slipway-nats-0";
 
-/// A volume of the node's own disk, made by hand: the cluster has nobody who provisions any.
-struct Volume {
-    name: String,
-    folder: tempfile::TempDir,
-}
-
-impl Volume {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // The kubelet gives such a volume to nobody, so it is open to all.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let name = format!("broker-{}", std::process::id());
-        let this = Self { name, folder };
-        this.create(&json!({
-            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": this.name },
-            "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer",
-        }));
-        this.create(&json!({
-            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": this.name },
-            "spec": {
-                "storageClassName": this.name, "capacity": { "storage": "16Gi" }, "accessModes": ["ReadWriteOnce"],
-                "persistentVolumeReclaimPolicy": "Retain", "hostPath": { "path": this.folder.path() },
-            },
-        }));
-        this
-    }
-
-    fn create(&self, object: &Value) {
-        let file = self.folder.path().with_extension("json");
-        fs::write(&file, object.to_string()).unwrap();
-        kubectl(&["create", "--filename", file.to_str().unwrap()]).unwrap();
-        fs::remove_file(file).unwrap();
-    }
-
-    /// Whether anything lies there.
-    fn is_used(&self) -> bool {
-        fs::read_dir(self.folder.path()).is_ok_and(|mut entries| entries.next().is_some())
-    }
-}
-
-impl Drop for Volume {
-    fn drop(&mut self) {
-        for kind in ["persistentvolume", "storageclass"] {
-            if let Err(error) = kubectl(&["delete", kind, &self.name, "--wait=false"]) {
-                println!("{error}");
-            }
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a node: make test-kubernetes"]
 async fn a_broker_that_is_killed_comes_back_with_its_log_and_what_was_accepted() {
-    let volume = Volume::new();
+    let volume = Volume::new("broker", "16Gi");
     let class = format!("nats.storage.storageClassName={}", volume.name);
     let installed = Installed::with(CHART, &["nats.storage.enabled=true", &class]).await;
     let folder = &installed.folder;
     let caller = digits(&installed, "100m", json!({ "min": 1, "max": 1 })).await;
     ask(&caller).await;
-    assert!(volume.is_used(), "{}", Path::new(volume.folder.path()).display());
+    assert!(!volume.files().is_empty());
     let before = Facts::read(folder, "digits").await.told();
 
     let namespace = &installed.namespace;

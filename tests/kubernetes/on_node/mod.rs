@@ -5,10 +5,12 @@ mod beside;
 mod durable;
 mod failures;
 mod healed;
+mod kept;
 mod lost;
 mod released;
 mod scaled;
 mod upgraded;
+mod volume;
 
 use crate::{client::Caller, documents::Document, installed::Installed};
 use serde_json::{Value, json};

@@ -1,6 +1,7 @@
 //! Files of this machine. Only regular ones, and only below the configured folders, wherever links may point.
 
 use super::{FetchError, Fetched, Limit, sink::Sink};
+use slipway_kernel::bundle;
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _},
@@ -49,10 +50,11 @@ fn open(path: &Path, roots: &[PathBuf]) -> Result<File, FetchError> {
     let file = file.map_err(|error| unreadable(path, &error))?;
     let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     if metadata.is_dir() {
-        return Err(FetchError::not_allowed(
-            "it is a folder",
-            "a model is one file, known by its digest: name the one in it, or, of a SavedModel, an archive of the folder (tar --format=ustar -C FOLDER -cf FILE.tar .)",
-        ));
+        let advice = format!(
+            "a model is one file, known by its digest: name the one in it, or, of a SavedModel, an archive of the folder ({})",
+            bundle::COMMAND
+        );
+        return Err(FetchError::not_allowed("it is a folder", advice));
     }
     if !metadata.is_file() {
         return Err(FetchError::not_allowed("it is no regular file (a device, pipe or socket)", "name a regular file"));

@@ -18,8 +18,8 @@ const LONGEST_EXTENSION: u64 = 64 << 10;
 const MAGIC: std::ops::Range<usize> = 257..262;
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 
-/// How to make an archive that is read.
-pub const ADVICE: &str = "make it anew: tar --format=ustar -C FOLDER -cf FILE.tar .";
+/// What makes an archive that is read.
+pub const COMMAND: &str = "tar --format=ustar -C FOLDER -cf FILE.tar .";
 
 /// A file in it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ pub(super) fn read<C: Content + ?Sized>(content: &C) -> Result<Model, Invalid> {
     let files = bundle::read(content.size(), |offset, buffer| content.read_at(offset, buffer));
     let files = files.map_err(|error| match error {
         BundleError::Unreadable(reason) => unreadable(&reason),
-        broken => Invalid::new(format!("it is a tar archive: {broken}"), bundle::ADVICE),
+        broken => Invalid::new(format!("it is a tar archive: {broken}"), format!("make it anew: {}", bundle::COMMAND)),
     })?;
     let Some(file) = files.iter().find(|file| file.name == saved_model::FILE) else {
         let found = format!("it is a tar archive of {} files, none of which is {}", files.len(), saved_model::FILE);

@@ -337,14 +337,18 @@ impl Meta<'_> {
 }
 
 fn elsewhere(what: &str) -> Broken {
-    Broken::new(
-        format!("it is {KIND} that keeps {what}, which are other files"),
-        "a model is one file, known by its digest: make one of its folder (tar --format=ustar -C FOLDER -cf FILE.tar .), freeze it (convert_variables_to_constants_v2) or convert it to ONNX (python -m tf2onnx.convert --saved-model …)",
-    )
+    let advice = format!(
+        "a model is one file, known by its digest: make one of its folder ({}), freeze it (convert_variables_to_constants_v2) or convert it to ONNX (python -m tf2onnx.convert --saved-model …)",
+        bundle::COMMAND
+    );
+    Broken::new(format!("it is {KIND} that keeps {what}, which are other files"), advice)
 }
 
 fn missing(what: &str) -> Broken {
-    Broken::new(format!("it is {KIND} of which something is missing: {what}"), bundle::ADVICE)
+    Broken::new(
+        format!("it is {KIND} of which something is missing: {what}"),
+        format!("make it anew: {}", bundle::COMMAND),
+    )
 }
 
 fn too_many(what: &str, most: usize) -> Broken {
