@@ -20,7 +20,7 @@ def main():
     with tempfile.TemporaryDirectory(dir=HERE.parents[1] / "target") as scratch:
         root = Path(scratch) / "root"
         lay_interpreter(root)
-        lay_packages(root, "google", "grpc", "numpy", "numpy.libs", "rapidjson*.so", "tritonclient", "typing_extensions.py")
+        lay_packages(root, "google", "grpc", "ml_dtypes", "numpy", "numpy.libs", "packaging", "rapidjson*.so", "tritonclient", "typing_extensions.py")
         shutil.copy(HERE / "own_server.py", root / "serve")
         (root / "serve").chmod(0o755)
         lay_libraries(root, [])

@@ -62,6 +62,8 @@ pub struct Said {
 /// The end of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
+    /// Whether it was the model server beside the worker, and not that.
+    pub is_server: bool,
     /// `OOMKilled`, `Error`, `Completed`.
     pub word: String,
     /// Its exit code.

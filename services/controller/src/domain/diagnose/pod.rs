@@ -179,8 +179,9 @@ fn died(ended: &Ended, pod: &Pod) -> Vec<Trouble> {
             })
             .collect();
     }
+    let who = if ended.is_server { "the model server beside the worker" } else { "the worker" };
     if ended.word == "OOMKilled" {
-        let message = "the worker was killed: it had more memory than planned".to_owned();
+        let message = format!("{who} was killed: it had more memory than planned");
         let finding = Finding::deterministic(FindingKind::OutOfMemory, message).with_evidence("kubernetes:OOMKilled");
         return vec![settled(finding, true)];
     }
@@ -193,7 +194,7 @@ fn died(ended: &Ended, pod: &Pod) -> Vec<Trouble> {
         _ => (FindingKind::Crashed, "ended by itself"),
     };
     let said = quoted(&ended.message);
-    let message = told(&format!("the worker {what} ({}, exit code {})", ended.word, ended.code), said);
+    let message = told(&format!("{who} {what} ({}, exit code {})", ended.word, ended.code), said);
     let finding = Finding::deterministic(kind, message).with_evidence(format!("kubernetes:{}", ended.word));
     vec![settled(finding, false)]
 }

@@ -23,7 +23,7 @@ fn unscheduled(sentence: &str) -> Pod {
 }
 
 fn died(word: &str, code: i32, message: &str, restarts: u32) -> Pod {
-    let ended = Some(Ended { word: word.into(), code, message: message.into() });
+    let ended = Some(Ended { word: word.into(), code, message: message.into(), is_server: false });
     Pod { ended, restarts, waiting: Some(said("CrashLoopBackOff", "back-off 10s")), ..pod() }
 }
 
@@ -33,6 +33,16 @@ fn not_made(sentence: &str) -> Workload {
 
 /// One row: what is seen, after how many seconds, and what it is.
 type Row = (Workload, Vec<Pod>, u64, Option<(FindingKind, Cause)>, bool);
+
+#[test]
+fn a_model_server_that_ends_is_not_taken_for_the_worker() {
+    for (word, code) in [("Error", 1), ("OOMKilled", 137)] {
+        let mut pod = died(word, code, "no module named x", 3);
+        pod.ended.as_mut().unwrap().is_server = true;
+        let found = diagnose(&Workload::default(), &[pod], after(5)).findings;
+        assert!(found[0].message.starts_with("the model server beside the worker"), "{}", found[0].message);
+    }
+}
 
 #[test]
 fn each_reason_is_the_finding_that_revise_can_act_on() {

@@ -30,9 +30,14 @@ pub(super) fn more_cpu(case: &Case<'_>) -> Vec<Step> {
 
 /// Twice the memory for each worker, else half as much again, as far as there is room.
 pub(super) fn more_memory(case: &Case<'_>) -> Vec<Step> {
+    more_memory_because(case, &format!("{} of memory were not enough", case.plan().memory))
+}
+
+/// The same for another reason.
+pub(super) fn more_memory_because(case: &Case<'_>, because: &str) -> Vec<Step> {
     let plan = case.plan();
     let most = case.room.max_memory(plan);
-    let reason = format!("{} of memory were not enough: {}", plan.memory, case.figures());
+    let reason = format!("{because}: {}", case.figures());
     let sizes = [plan.memory.0.saturating_mul(2), plan.memory.0.saturating_add(plan.memory.0 / 2)];
     sizes
         .into_iter()

@@ -69,7 +69,8 @@ pub(super) fn pod(object: &Value, warnings: &BTreeMap<String, Vec<Said>>) -> See
     };
     // A model server in trouble is the worker's, unless that has something to say itself.
     let (worker, server) = (container(CONTAINER), container(SERVER));
-    let container = if is_in_trouble(server) && !is_in_trouble(worker) { server } else { worker };
+    let is_server = is_in_trouble(server) && !is_in_trouble(worker);
+    let container = if is_server { server } else { worker };
     let said = |pointer: &str| {
         let value = container.pointer(pointer)?;
         Some(Said { word: text(value, "/reason").to_owned(), sentence: text(value, "/message").to_owned() })
@@ -85,6 +86,7 @@ pub(super) fn pod(object: &Value, warnings: &BTreeMap<String, Vec<Said>>) -> See
         lost_node: is_out_of_sight(status).then(|| text(object, "/spec/nodeName").to_owned()),
         waiting: said("/state/waiting"),
         ended: ended.map(|ended| Ended {
+            is_server,
             word: text(ended, "/reason").to_owned(),
             code: ended["exitCode"].as_i64().and_then(|code| i32::try_from(code).ok()).unwrap_or(-1),
             message: text(ended, "/message").to_owned(),
