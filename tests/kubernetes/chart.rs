@@ -60,6 +60,7 @@ async fn values_that_mean_nothing_or_cannot_work_are_refused_by_name() {
         ("image.digest=abc", "digest"),
         ("natsClients={Robot}", "natsClients"),
         ("telemetry.sampleRatio=2", "sampleRatio"),
+        ("postgresql.externalSecret.storeKind=Vault", "storeKind"),
     ] {
         let refused = install(&namespace, CHART, &["--dry-run=client", "--set", value]).expect_err(value);
         assert!(refused.contains(named), "{value}: {refused}");
@@ -67,6 +68,11 @@ async fn values_that_mean_nothing_or_cannot_work_are_refused_by_name() {
     let alone = ["--dry-run=client", "--set", "postgresql.secretName=,services.sink-writer.replicas=2"];
     let refused = install(&namespace, CHART, &alone).unwrap_err();
     assert!(refused.contains("postgresql.secretName"), "{refused}");
+    for (more, named) in [("", "postgresql.secretName"), (",postgresql.secretName=database", "externalSecret.key")] {
+        let value = format!("postgresql.externalSecret.store=vault{more}");
+        let refused = install(&namespace, CHART, &["--dry-run=client", "--set", &value]).unwrap_err();
+        assert!(refused.contains(named), "{value}: {refused}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,11 +82,19 @@ async fn every_values_file_makes_objects_that_the_api_server_takes_strictly() {
         let namespace = Namespace::new(&["pod-security.kubernetes.io/enforce=restricted"]).await;
         let values = format!("charts/slipway/{file}");
         let refused = |text: String| panic!("{file}: {text}");
-        let routed = "routes.gateway.name=public";
+        let more = [
+            "routes.gateway.name=public",
+            "postgresql.secretName=database",
+            "postgresql.externalSecret.store=vault",
+            "postgresql.externalSecret.key=slipway/database",
+            "postgresql.externalSecret.property=url",
+        ]
+        .join(",");
         let served = "monitoring.coreos.com/v1";
         let template =
-            ["template", RELEASE, "charts/slipway", "--values", &values, "--set", routed, "--api-versions", served];
+            ["template", RELEASE, "charts/slipway", "--values", &values, "--set", &more, "--api-versions", served];
         let objects = namespace.helm(&template).unwrap_or_else(refused);
+        assert!(objects.contains("kind: ExternalSecret"));
         let written = namespace.given(&["create", "--validate=strict", "--dry-run=server", "-f", "-"], &objects);
         written.unwrap_or_else(refused);
     }

@@ -29,6 +29,7 @@ OTHERS = [
     "networkPolicy.ingressFrom[0].namespaceSelector.matchLabels.name=web",
     "networkPolicy.natsFrom[0].namespaceSelector.matchLabels.name=robots",
     "routes.gateway.name=public",
+    "postgresql.secretName=database,postgresql.externalSecret.store=vault,postgresql.externalSecret.key=slipway",
 ]
 EXTERNAL = ["nats.enabled=false", "nats.external.url=tls://broker.example:4222"]
 SERVED = ["keda.sh/v1alpha1", "monitoring.coreos.com/v1"]
