@@ -68,8 +68,8 @@ async fn values_that_mean_nothing_or_cannot_work_are_refused_by_name() {
     let alone = ["--dry-run=client", "--set", "postgresql.secretName=,services.sink-writer.replicas=2"];
     let refused = install(&namespace, CHART, &alone).unwrap_err();
     assert!(refused.contains("postgresql.secretName"), "{refused}");
-    for (more, named) in [("", "postgresql.secretName"), (",postgresql.secretName=database", "externalSecret.key")] {
-        let value = format!("postgresql.externalSecret.store=vault{more}");
+    for (secret, named) in [("", "postgresql.secretName"), ("database", "externalSecret.key")] {
+        let value = format!("postgresql.externalSecret.store=vault,postgresql.secretName={secret}");
         let refused = install(&namespace, CHART, &["--dry-run=client", "--set", &value]).unwrap_err();
         assert!(refused.contains(named), "{value}: {refused}");
     }
