@@ -60,7 +60,7 @@ gpu-check: build  ## which GPU and engines of it there are, or why none; with on
 	  *) echo 'there is no GPU to check' ;; \
 	esac
 
-check: fmt lint test  ## what CI runs
+check: fmt lint test  ## what CI runs before test-infra
 
 fmt:
 	$(CARGO) fmt --all --check
