@@ -68,6 +68,8 @@ pub fn begins(head: &[u8]) -> bool {
 /// [`BundleError`], at the first entry that is none of a model's.
 pub fn read(size: u64, read_at: impl Fn(u64, &mut [u8]) -> Result<(), String>) -> Result<Vec<Bundled>, BundleError> {
     let mut found = Found::default();
+    // Whether attributes came of an entry that is to follow.
+    let mut is_awaited = false;
     let mut at = 0_u64;
     for entries in 0.. {
         let Some(content) = at.checked_add(BLOCK as u64).filter(|end| *end <= size) else {
@@ -75,10 +77,13 @@ pub fn read(size: u64, read_at: impl Fn(u64, &mut [u8]) -> Result<(), String>) -
         };
         let mut block = [0; BLOCK];
         read_at(at, &mut block).map_err(BundleError::Unreadable)?;
+        let wrong = |why| BundleError::Entry { entry: entries + 1, why };
         if block == [0; BLOCK] {
+            if is_awaited {
+                return Err(wrong("is missing, and its attributes are there"));
+            }
             break;
         }
-        let wrong = |why| BundleError::Entry { entry: entries + 1, why };
         if entries == MOST_ENTRIES {
             return Err(wrong("is one more than any model has (4096)"));
         }
@@ -89,8 +94,14 @@ pub fn read(size: u64, read_at: impl Fn(u64, &mut [u8]) -> Result<(), String>) -
         let length = header.entry_size().map_err(|_| wrong("has no size"))?;
         let end = content.checked_add(length).filter(|end| *end <= size).ok_or(BundleError::Cut { entries })?;
         match header.entry_type() {
-            EntryType::Regular => found.file(&header.path_bytes(), content, length).map_err(wrong)?,
-            EntryType::Directory => found.folder(&header.path_bytes()).map_err(wrong)?,
+            EntryType::Regular => {
+                found.file(&header.path_bytes(), content, length).map_err(wrong)?;
+                is_awaited = false;
+            }
+            EntryType::Directory => {
+                found.folder(&header.path_bytes()).map_err(wrong)?;
+                is_awaited = false;
+            }
             EntryType::XHeader | EntryType::XGlobalHeader => {
                 if length > LONGEST_EXTENSION {
                     return Err(wrong("has attributes without end"));
@@ -98,6 +109,9 @@ pub fn read(size: u64, read_at: impl Fn(u64, &mut [u8]) -> Result<(), String>) -
                 let mut attributes = vec![0; usize::try_from(length).unwrap_or(0)];
                 read_at(content, &mut attributes).map_err(BundleError::Unreadable)?;
                 are_no_ones_business(&attributes).map_err(wrong)?;
+                if header.entry_type() == EntryType::XHeader && std::mem::replace(&mut is_awaited, true) {
+                    return Err(wrong("has attributes twice"));
+                }
             }
             EntryType::GNULongName => return Err(wrong("has a name longer than 255 bytes")),
             _ => return Err(wrong("is neither a file nor a folder")),
@@ -268,6 +282,7 @@ mod tests {
         let mut damaged = file("a", b"1");
         damaged[0] = b'b';
         let long = entry(EntryType::XHeader, b"x", &vec![b'x'; 65 << 10]);
+        let attributes = || entry(EntryType::XHeader, b"x", b"11 uid=123\n");
         for (entries, why) in [
             (vec![file("a", b"1"), file("../b", b"")], "entry 2 of it has a name that leads out"),
             (vec![file("/etc/passwd", b"")], "leads out"),
@@ -281,6 +296,8 @@ mod tests {
             (vec![entry(EntryType::XHeader, b"x", b"13 path=../b\n"), file("a", b"")], "in an extension"),
             (vec![entry(EntryType::XGlobalHeader, b"x", b"9 size=9\n")], "in an extension"),
             (vec![entry(EntryType::XHeader, b"x", b"no attribute")], "cannot be read"),
+            (vec![attributes(), attributes(), file("a", b"")], "entry 2 of it has attributes twice"),
+            (vec![file("a", b""), attributes()], "entry 3 of it is missing"),
             (vec![long], "without end"),
             (vec![damaged], "does not add up"),
             (vec![file("a", b"1"), file("./a", b"2")], "the name of another"),
