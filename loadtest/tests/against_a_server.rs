@@ -14,6 +14,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio_util::sync::CancellationToken;
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -46,6 +47,20 @@ async fn load(target: &Target, shape: Shape, limits: Limits) -> Report {
         body: Bytes::from_static(b"{}"),
     };
     run(target, Arc::new(Same(request)), shape, limits, &Stop::default()).await.unwrap()
+}
+
+/// Answers each request so long after it came. The tenth that comes cancels the token.
+fn answering_after(delay: Duration, tenth: CancellationToken) -> Target {
+    let count = Arc::new(AtomicU64::new(0));
+    serve(move || {
+        if count.fetch_add(1, Ordering::Relaxed) == 9 {
+            tenth.cancel();
+        }
+        async move {
+            tokio::time::sleep(delay).await;
+            StatusCode::OK
+        }
+    })
 }
 
 /// Answers nothing between `from` and `until` after the first request, and at once otherwise.
@@ -155,16 +170,8 @@ async fn a_closed_loop_finds_what_goes_through() {
 
 #[tokio::test]
 async fn a_run_stops_at_once_and_says_what_was_under_way() {
-    let target = serve(|| async {
-        tokio::time::sleep(ms(60_000)).await;
-        StatusCode::OK
-    });
     let stop = Stop::default();
-    let now = stop.now.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(ms(200)).await;
-        now.cancel();
-    });
+    let target = answering_after(ms(60_000), stop.now.clone());
     let begin = Instant::now();
     let request = Request {
         method: Method::GET,
@@ -181,16 +188,8 @@ async fn a_run_stops_at_once_and_says_what_was_under_way() {
 
 #[tokio::test]
 async fn enough_sends_no_more_and_waits_for_what_is_under_way() {
-    let target = serve(|| async {
-        tokio::time::sleep(ms(300)).await;
-        StatusCode::OK
-    });
     let stop = Stop::default();
-    let enough = stop.enough.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(ms(200)).await;
-        enough.cancel();
-    });
+    let target = answering_after(ms(300), stop.enough.clone());
     let request = Request {
         method: Method::GET,
         path: PathAndQuery::from_static("/"),
