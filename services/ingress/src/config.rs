@@ -7,8 +7,8 @@ pub use kubernetes::{KubernetesConfig, hostname};
 use serde::{Deserialize, Serialize};
 use slipway_bus::BusConfig;
 use slipway_kernel::{ByteSize, Refusal, Span};
-use slipway_runtime::{Common, ServiceConfig};
-use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf};
+use slipway_runtime::{Common, ServiceConfig, lanes};
+use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf};
 
 /// The configuration of ingress.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -38,6 +38,8 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// The address that clients are told; unset: the one listened on.
     pub advertise: Option<String>,
+    /// Threads, each of which serves its share of the connections by itself, from the request to the worker and back. Unset: one per core.
+    pub threads: Option<usize>,
     /// Connections at once; the next ones wait in the kernel.
     pub max_connections: usize,
     /// How long a client may take to send its headers, and on HTTP/1.1 how long it may idle between two requests. 75 s: load
@@ -57,12 +59,21 @@ impl Default for HttpConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             advertise: None,
+            threads: None,
             max_connections: 4_096,
             header_timeout: Span::seconds(75),
             notice: Span::seconds(0),
             tls_certificate: None,
             tls_key: None,
         }
+    }
+}
+
+impl HttpConfig {
+    /// How many threads serve connections.
+    #[must_use]
+    pub fn lanes(&self) -> NonZeroUsize {
+        self.threads.and_then(NonZeroUsize::new).unwrap_or_else(lanes::one_per_core)
     }
 }
 
@@ -140,6 +151,9 @@ impl ServiceConfig for Config {
     fn check(&self) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         let http = &self.http;
+        if let Some(threads) = http.threads {
+            number(&mut refusals, "http.threads", threads, 1..=256);
+        }
         number(&mut refusals, "http.max_connections", http.max_connections, 1..=100_000);
         span(&mut refusals, "http.header_timeout", http.header_timeout, Span::millis(100)..=Span::seconds(600));
         if http.notice.0 >= self.common.drain.0 {
@@ -214,6 +228,7 @@ mod tests {
     fn each_value_out_of_range_is_refused_by_its_path() {
         let config = Config {
             http: HttpConfig {
+                threads: Some(0),
                 max_connections: 0,
                 header_timeout: Span::seconds(0),
                 notice: Span::seconds(25),
@@ -237,6 +252,7 @@ mod tests {
         assert_eq!(
             paths,
             [
+                "http.threads",
                 "http.max_connections",
                 "http.header_timeout",
                 "http.notice",

@@ -171,6 +171,9 @@ pub enum IngressError {
     /// The certificate or key of the door cannot be used.
     #[error("cannot use the certificate or key of the door: {0}")]
     Certificate(String),
+    /// The threads that serve connections.
+    #[error("cannot serve connections")]
+    Lanes(#[from] slipway_runtime::lanes::LanesError),
     /// The client that fetches keys of issuers cannot be made.
     #[error("cannot make the client that fetches the keys of issuers")]
     KeyClient(#[source] anyhow::Error),

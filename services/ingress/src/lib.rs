@@ -53,7 +53,7 @@ use error::IngressError;
 use exposure::Exposure;
 use slipway_bus::{Bus, Principal};
 use slipway_kernel::Service;
-use slipway_runtime::{CancellationToken, Frame, drain, websocket::WebSockets};
+use slipway_runtime::{CancellationToken, Frame, websocket::WebSockets};
 use stack::Ingress;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -103,7 +103,7 @@ pub async fn run_with(config: Config, frame: Frame, effects: Arc<dyn Effects>) -
         frame.tasks.spawn("certificate", Arc::clone(certificate).follow(shutdown()));
     }
     routes_known.set_ready();
-    let serving = http.serve(stack::stack(Arc::clone(&ingress)), shutdown());
+    let serving = http.serve(stack::stack(Arc::clone(&ingress)), ingress.websockets.clone(), shutdown());
     let nats_closed = CancellationToken::new();
     let (over_nats, closed) =
         (nats::serve(Arc::clone(&ingress), bus.clone(), shutdown()), nats_closed.clone().drop_guard());
@@ -112,16 +112,8 @@ pub async fn run_with(config: Config, frame: Frame, effects: Arc<dyn Effects>) -
         over_nats.await
     });
     let served = Arc::clone(&ingress);
-    let bound = config.common.drain.0;
-    let closing = frame.shutdown.clone();
     frame.tasks.spawn("http", async move {
-        let talks = async {
-            closing.cancelled().await;
-            if let Err(error) = drain::bounded(&closing, bound, served.websockets.ended()).await {
-                tracing::warn!(%error, "WebSockets were cut");
-            }
-        };
-        let (ended, ()) = tokio::join!(serving, talks);
+        let ended = serving.await;
         if ended.is_ok() {
             nats_closed.cancelled().await;
         }
@@ -150,7 +142,7 @@ fn ingress(config: &Config, frame: &Frame, bus: &Bus) -> Result<Ingress, Ingress
     let metrics = IngressMetrics::register(&frame.metrics);
     Ok(Ingress {
         routing: Routing::default(),
-        pool: Pool::new(config.upstream.connect_timeout.0),
+        pool: Pool::new(config.upstream.connect_timeout.0, config.http.lanes()),
         authenticator: Authenticator {
             api_keys: ApiKeys::default(),
             issuers: Issuers::new(outbound),

@@ -2,10 +2,14 @@
 
 use super::{stall::Guarded, tls::DoorCertificate};
 use crate::{config::HttpConfig, error::IngressError, limits};
-use axum::serve::ListenerExt as _;
-use slipway_runtime::{drain, tls};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
+use slipway_runtime::{
+    drain::{self, Places},
+    lanes::{self, Lane},
+    tls,
+    websocket::WebSockets,
+};
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -18,6 +22,7 @@ pub struct HttpDoor {
     /// Its certificate, if it speaks TLS.
     pub certificate: Option<Arc<DoorCertificate>>,
     limits: drain::HttpLimits,
+    lanes: NonZeroUsize,
 }
 
 impl HttpDoor {
@@ -42,33 +47,54 @@ impl HttpDoor {
             bound: bound.saturating_sub(config.notice.0),
             ..drain::HttpLimits::default()
         };
-        Ok(Self { listener, address, certificate, limits })
+        Ok(Self { listener, address, certificate, limits, lanes: config.lanes() })
     }
 
-    /// Serves until the shutdown; then requests under way are finished, and what does not end within the bound is dropped.
+    /// Serves until the shutdown; then requests under way are finished, WebSockets are ended, and what does not end within the bound is
+    /// dropped.
     ///
     /// # Errors
-    /// If TLS cannot be set up.
-    pub async fn serve(self, app: impl drain::App, shutdown: CancellationToken) -> Result<(), IngressError> {
-        let drained = match &self.certificate {
-            None => {
-                let listener = self.listener.tap_io(|stream: &mut TcpStream| {
-                    // Small frames must not wait for each other: Nagle costs up to 40 ms.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "a connection stays with Nagle's algorithm");
+    /// If TLS cannot be set up, or no thread be started.
+    pub async fn serve(
+        self,
+        app: impl drain::App,
+        websockets: WebSockets,
+        shutdown: CancellationToken,
+    ) -> Result<(), IngressError> {
+        let tls = self.certificate.as_ref().map(|certificate| certificate.server_config()).transpose()?;
+        let (limits, places) = (self.limits, Places::within_files(self.limits.max_connections));
+        let serve = move |lane: Lane| {
+            let (app, tls, places) = (app.clone(), tls.clone(), places.clone());
+            let (websockets, shutdown) = (websockets.clone(), shutdown.clone());
+            async move {
+                let closing = shutdown.clone();
+                let drained = async {
+                    match tls {
+                        None => drain::http_within(places, Guarded(lane), app, limits, closing).await,
+                        Some(config) => {
+                            let guarded = Guarded(tls::over(lane, config)?);
+                            drain::http_within(places, guarded, app, limits, closing).await
+                        }
                     }
-                });
-                drain::http(Guarded(listener), app, self.limits, shutdown).await
-            }
-            Some(certificate) => {
-                let incoming = tls::incoming(self.listener, certificate.server_config()?)
-                    .map_err(|source| IngressError::Listen { address: self.address, source })?;
-                drain::http(Guarded(incoming), app, self.limits, shutdown).await
+                    .or_else(|error| {
+                        warn!(%error, "requests under way were dropped at the end");
+                        Ok(())
+                    })
+                };
+                // A talk is where its connection was.
+                let talks = async {
+                    shutdown.cancelled().await;
+                    if let Err(error) =
+                        drain::bounded(&shutdown, limits.notice + limits.bound, websockets.ended()).await
+                    {
+                        warn!(%error, "WebSockets were cut");
+                    }
+                };
+                tokio::join!(drained, talks).0
             }
         };
-        if let Err(error) = drained {
-            warn!(%error, "requests under way were dropped at the end");
-        }
-        Ok(())
+        let served: Vec<std::io::Result<()>> = lanes::serve("ingress", self.listener, self.lanes, serve).await?;
+        let failed = served.into_iter().find_map(Result::err);
+        failed.map_or(Ok(()), |source| Err(IngressError::Listen { address: self.address, source }))
     }
 }

@@ -257,15 +257,18 @@ async fn a_large_document_is_answered_like_a_small_one_and_shares_no_stream() {
 }
 
 #[tokio::test]
-async fn small_requests_share_one_stream() {
-    let world = World::released().await;
+async fn small_requests_share_one_stream_for_each_thread() {
+    let mut setting = Setting::default();
+    setting.http.threads = Some(2);
+    setting.history.release(1, 1);
+    let world = World::open(setting).await;
     let worker = world.worker(FIRST, "a");
     worker.set(Manner::After(Duration::from_millis(50)));
     world.register(&[&worker]);
     let answers = join_all((0..40).map(|_| world.infer(&[]))).await;
     assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
     let of = |counter: &AtomicU32| counter.load(Ordering::SeqCst);
-    assert_eq!((of(&worker.shared.streamed), of(&worker.shared.streams)), (40, 1));
+    assert_eq!((of(&worker.shared.streamed), of(&worker.shared.streams)), (40, 2));
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ impl World {
         let metrics = IngressMetrics::register(&frame.metrics);
         let ingress = Arc::new(Ingress {
             routing: Routing::default(),
-            pool: Pool::new(Duration::from_secs(1)),
+            pool: Pool::new(Duration::from_secs(1), http.lanes()),
             authenticator: Authenticator {
                 api_keys: ApiKeys::default(),
                 issuers: Issuers::new(Outbound::new(&AuthConfig::default()).unwrap()),
@@ -101,12 +101,8 @@ impl World {
         ingress.pool.set_identity(authority.ingress());
         let door = HttpDoor::open(&http, drain).await.unwrap();
         let (address, certificate) = (door.address, door.certificate.clone());
-        let serving = door.serve(stack(Arc::clone(&ingress)), shutdown.clone());
-        let websockets = ingress.websockets.clone();
-        let server = tokio::spawn(async move {
-            serving.await.unwrap();
-            websockets.ended().await;
-        });
+        let serving = door.serve(stack(Arc::clone(&ingress)), ingress.websockets.clone(), shutdown.clone());
+        let server = tokio::spawn(async move { serving.await.unwrap() });
         let own = OwnDoor { address, advertised: address.to_string(), certificate };
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
         let mut world = Self {

@@ -4,9 +4,10 @@ use super::worker::{Seat, Standing, Taken, Worker};
 use crate::domain::balance::{Candidate, pick_of_two};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use slipway_kernel::{DeploymentId, RevisionId};
-use slipway_runtime::tls::Reloadable;
+use slipway_runtime::tls::{Reloadable, TlsError};
 use std::{
     collections::HashMap,
+    num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -30,6 +31,7 @@ pub struct Group {
 #[derive(Debug)]
 pub struct Pool {
     connect_timeout: Duration,
+    lanes: usize,
     started: Instant,
     identity: ArcSwapOption<Reloadable>,
     seats: Mutex<Vec<Seat>>,
@@ -49,11 +51,12 @@ pub enum Found {
 }
 
 impl Pool {
-    /// Empty.
+    /// Empty, for requests of so many lanes and of other threads.
     #[must_use]
-    pub fn new(connect_timeout: Duration) -> Self {
+    pub fn new(connect_timeout: Duration, lanes: NonZeroUsize) -> Self {
         Self {
             connect_timeout,
+            lanes: lanes.get(),
             started: Instant::now(),
             identity: ArcSwapOption::empty(),
             seats: Mutex::default(),
@@ -97,7 +100,7 @@ impl Pool {
             let known = before.get(&key).and_then(|group| group.workers.iter().find(same)).map(Arc::clone);
             let worker = match known {
                 Some(worker) => worker,
-                None => match Worker::new(seat.clone(), &identity, self.connect_timeout, self.changed.clone()) {
+                None => match self.worker(seat, &identity) {
                     Ok(worker) => Arc::new(worker),
                     Err(error) => {
                         error!(instance = seat.instance, %error, "no connection to a worker can be set up");
@@ -116,6 +119,10 @@ impl Pool {
         }
         self.groups.store(Arc::new(groups));
         self.changed.send_modify(|version| *version += 1);
+    }
+
+    fn worker(&self, seat: &Seat, identity: &Reloadable) -> Result<Worker, TlsError> {
+        Worker::new(seat.clone(), identity, self.connect_timeout, self.lanes, self.changed.clone())
     }
 
     /// How many workers a revision has.

@@ -4,12 +4,14 @@ use super::{Call, line::Line, pace::Pace, retry};
 use crate::{domain::balance::Candidate, limits};
 use arc_swap::ArcSwapOption;
 use prost::Message as _;
+use rustls::ClientConfig;
 use slipway_kernel::{DeploymentId, RevisionId};
 use slipway_proto::{
     inference::{ModelInferRequest, ModelInferResponse, grpc_inference_service_client::GrpcInferenceServiceClient},
     slipway::inference::v1::{Call as Framed, direct_path_client::DirectPathClient},
 };
 use slipway_runtime::{
+    lanes,
     tls::{self, Reloadable, SpiffeId, TlsError},
     together,
 };
@@ -17,7 +19,7 @@ use std::{
     fmt::Display,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -42,16 +44,55 @@ pub struct Seat {
     pub address: SocketAddr,
 }
 
-/// One worker with its connection, which is made when the first request needs it and again whenever it broke.
+/// One worker with its connections, one for each lane that asks it.
 #[derive(Debug)]
 pub struct Worker {
     seat: Seat,
-    client: GrpcInferenceServiceClient<Channel>,
-    streams: Streams,
+    route: Route,
+    /// By [`lanes::current`]. What a lane asks and is answered stays on its thread.
+    connections: Box<[OnceLock<Connection>]>,
     outstanding: AtomicU32,
     pace: Pace,
     health: Mutex<Health>,
     changed: watch::Sender<u64>,
+}
+
+/// How a worker is reached.
+struct Route {
+    endpoint: Endpoint,
+    identity: Arc<ClientConfig>,
+    address: SocketAddr,
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Route").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// A connection, which is made when the first request needs it and again whenever it broke.
+#[derive(Debug)]
+struct Connection {
+    client: GrpcInferenceServiceClient<Channel>,
+    streams: Streams,
+}
+
+impl Connection {
+    fn new(route: &Route) -> Self {
+        let connector = tls::connector(route.address, Arc::clone(&route.identity));
+        let channel = route.endpoint.connect_with_connector_lazy(connector);
+        let streams = Streams {
+            client: DirectPathClient::new(channel.clone()).max_decoding_message_size(limits::MESSAGE_BYTES),
+            line: ArcSwapOption::empty(),
+            opening: tokio::sync::Mutex::default(),
+            unused: AtomicBool::new(false),
+            large: AtomicU32::new(0),
+        };
+        let client = GrpcInferenceServiceClient::new(channel)
+            .max_decoding_message_size(limits::MESSAGE_BYTES)
+            .max_encoding_message_size(limits::MESSAGE_BYTES);
+        Self { client, streams }
+    }
 }
 
 /// The long stream for small requests.
@@ -129,11 +170,11 @@ impl Worker {
         seat: Seat,
         identity: &Reloadable,
         connect_timeout: Duration,
+        lanes: usize,
         changed: watch::Sender<u64>,
     ) -> Result<Self, TlsError> {
         let revision = SpiffeId::Revision { deployment: seat.deployment.clone(), revision: seat.revision };
-        let connector = tls::connector(seat.address, identity.client_config(revision)?);
-        let channel = Endpoint::from(uri(seat.address))
+        let endpoint = Endpoint::from(uri(seat.address))
             .executor(together::Folding)
             .connect_timeout(connect_timeout)
             .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
@@ -141,20 +182,12 @@ impl Worker {
             // A worker that is stopped (not dead) answers no ping; eight seconds later its requests go elsewhere.
             .http2_keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(3))
-            .keep_alive_while_idle(true)
-            .connect_with_connector_lazy(connector);
-        let streams = Streams {
-            client: DirectPathClient::new(channel.clone()).max_decoding_message_size(limits::MESSAGE_BYTES),
-            line: ArcSwapOption::empty(),
-            opening: tokio::sync::Mutex::default(),
-            unused: AtomicBool::new(false),
-            large: AtomicU32::new(0),
-        };
-        let client = GrpcInferenceServiceClient::new(channel)
-            .max_decoding_message_size(limits::MESSAGE_BYTES)
-            .max_encoding_message_size(limits::MESSAGE_BYTES);
+            .keep_alive_while_idle(true);
+        let route = Route { endpoint, identity: identity.client_config(revision)?, address: seat.address };
+        // And one for all other threads.
+        let connections = (0..=lanes).map(|_| OnceLock::new()).collect();
         let (outstanding, pace) = (AtomicU32::new(0), Pace::new(Instant::now()));
-        Ok(Self { seat, client, streams, outstanding, pace, health: Mutex::default(), changed })
+        Ok(Self { seat, route, connections, outstanding, pace, health: Mutex::default(), changed })
     }
 
     /// Its seat.
@@ -163,9 +196,15 @@ impl Worker {
         &self.seat
     }
 
-    /// A handle on its connection, for what is no inference.
+    /// The connection of this thread's lane.
+    fn connection(&self) -> &Connection {
+        let of_lane = self.connections.get(lanes::current()).unwrap_or(&self.connections[0]);
+        of_lane.get_or_init(|| Connection::new(&self.route))
+    }
+
+    /// A handle on a connection, for what is no inference.
     pub(super) fn client(&self) -> GrpcInferenceServiceClient<Channel> {
-        self.client.clone()
+        self.connection().client.clone()
     }
 
     /// Requests it has from here.
@@ -269,17 +308,18 @@ impl Taken<'_> {
     }
 
     async fn send(&self, call: &Call, attempt: u32, message: &ModelInferRequest) -> Result<ModelInferResponse, Status> {
+        let connection = self.worker.connection();
         if message.encoded_len() <= limits::STREAMED_BYTES
-            && let Some(line) = self.worker.streams.line().await?
+            && let Some(line) = connection.streams.line().await?
         {
             let answer = line.call(framed(call, attempt, message)).await?;
             if answer.encoded_len() > limits::STREAMED_BYTES {
-                self.worker.streams.large.store(limits::AFTER_A_LARGE_ANSWER, Ordering::Relaxed);
+                connection.streams.large.store(limits::AFTER_A_LARGE_ANSWER, Ordering::Relaxed);
             }
             return Ok(answer);
         }
         // A clone of the client is a handle on the same connection.
-        let mut client = self.worker.client.clone();
+        let mut client = connection.client.clone();
         client.model_infer(request(call, attempt, message)).await.map(tonic::Response::into_inner)
     }
 

@@ -56,6 +56,7 @@ pub mod config;
 pub mod drain;
 mod frame;
 pub mod health;
+pub mod lanes;
 mod metrics;
 mod process;
 mod status;

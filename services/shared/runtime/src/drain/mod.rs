@@ -15,7 +15,8 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use places::{Activity, Places};
+use places::Activity;
+pub use places::Places;
 use silence::{Heard, Listening};
 use std::{
     convert::Infallible,
@@ -32,7 +33,7 @@ use std::{
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt as _};
-use tracing::{debug, warn};
+use tracing::debug;
 
 /// The bounds of an HTTP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +118,24 @@ impl<S> App for S where
 /// # Errors
 /// When requests in flight had to be dropped.
 pub async fn http<L>(
+    listener: L,
+    app: impl App,
+    limits: HttpLimits,
+    shutdown: CancellationToken,
+) -> Result<(), NotDrained>
+where
+    L: Listener,
+    L::Addr: Clone + fmt::Debug + Sync + 'static,
+{
+    http_within(Places::within_files(limits.max_connections), listener, app, limits, shutdown).await
+}
+
+/// The same where several serve together: the places for connections are those of all of them.
+///
+/// # Errors
+/// As [`http`].
+pub async fn http_within<L>(
+    places: Places,
     mut listener: L,
     app: impl App,
     limits: HttpLimits,
@@ -126,7 +145,6 @@ where
     L: Listener,
     L::Addr: Clone + fmt::Debug + Sync + 'static,
 {
-    let places = Places::new(within_files(limits.max_connections));
     let (finish, connections) = (CancellationToken::new(), TaskTracker::new());
     // Dropping this future (a bound further out, a test that ends) must not leave connections behind.
     let drop_all = CancellationToken::new();
@@ -251,16 +269,6 @@ where
         }
     };
     result.map_err(|error| error.to_string())
-}
-
-/// So many connections, or as many as the files that this process may have open allow.
-fn within_files(connections: usize) -> usize {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let most = files.map_or(usize::MAX, |files| usize::try_from(files / 4 * 3).unwrap_or(usize::MAX));
-    if most < connections {
-        warn!(connections, most, "fewer connections than configured: the limit of open files allows no more");
-    }
-    connections.min(most)
 }
 
 /// The address a listener took.

@@ -15,10 +15,11 @@ use std::{
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 /// All places of one server.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub struct Places {
     permits: Arc<Semaphore>,
     taken: Arc<Taken>,
 }
@@ -70,7 +71,18 @@ pub(super) struct Activity {
 pub(super) struct Busy(Activity);
 
 impl Places {
-    pub(super) fn new(count: usize) -> Self {
+    /// So many, or as many as the files that this process may have open allow.
+    #[must_use]
+    pub fn within_files(connections: usize) -> Self {
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let most = files.map_or(usize::MAX, |files| usize::try_from(files / 4 * 3).unwrap_or(usize::MAX));
+        if most < connections {
+            warn!(connections, most, "fewer connections than configured: the limit of open files allows no more");
+        }
+        Self::new(connections.min(most))
+    }
+
+    fn new(count: usize) -> Self {
         let taken = Taken {
             begun: Instant::now(),
             next: AtomicU64::new(0),

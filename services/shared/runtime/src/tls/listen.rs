@@ -13,13 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::{AbortHandle, JoinSet},
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// Handshakes at once. One costs half a millisecond of processor; more at a time than this is an attack, and then the
 /// connections wait in the listen queue of the kernel.
@@ -32,8 +33,8 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Connections whose peers have shown who they are. For axum it is a `Listener` (as for [`crate::drain::http`]), for
 /// tonic's `serve_with_incoming_shutdown` a `Stream`. Dropping it closes the listening socket.
 #[derive(Debug)]
-pub struct TlsListener {
-    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+pub struct TlsListener<Io = TcpStream> {
+    ready: mpsc::Receiver<(TlsStream<Io>, SocketAddr)>,
     address: SocketAddr,
     accepting: AbortHandle,
 }
@@ -43,31 +44,63 @@ pub struct TlsListener {
 /// # Errors
 /// When the listener's own address cannot be had.
 pub fn incoming(listener: TcpListener, config: Arc<ServerConfig>) -> io::Result<TlsListener> {
+    over(Prompt(listener), config)
+}
+
+/// The same over the connections of any listener. Small frames on them must not wait for each other.
+///
+/// # Errors
+/// As [`incoming`].
+pub fn over<L>(listener: L, config: Arc<ServerConfig>) -> io::Result<TlsListener<L::Io>>
+where
+    L: Listener<Addr = SocketAddr>,
+{
     let address = listener.local_addr()?;
     let (sender, ready) = mpsc::channel(MAX_WAITING);
     let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(config), sender)).abort_handle();
     Ok(TlsListener { ready, address, accepting })
 }
 
-impl Drop for TlsListener {
+/// Connections without Nagle's algorithm, which costs up to 40 ms.
+struct Prompt(TcpListener);
+
+impl Listener for Prompt {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            let (stream, peer) = Listener::accept(&mut self.0).await;
+            match stream.set_nodelay(true) {
+                Ok(()) => return (stream, peer),
+                Err(error) => debug!(%peer, %error, "a connection ended before it was served"),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+impl<Io> Drop for TlsListener<Io> {
     fn drop(&mut self) {
         self.accepting.abort();
     }
 }
 
-type Handshake = Result<(TlsStream<TcpStream>, SocketAddr), (SocketAddr, io::Error)>;
+type Handshake<Io> = Result<(TlsStream<Io>, SocketAddr), (SocketAddr, io::Error)>;
 
-async fn accept(
-    mut listener: TcpListener,
-    acceptor: TlsAcceptor,
-    ready: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
-) {
-    let mut handshakes: JoinSet<Handshake> = JoinSet::new();
+async fn accept<L>(mut listener: L, acceptor: TlsAcceptor, ready: mpsc::Sender<(TlsStream<L::Io>, SocketAddr)>)
+where
+    L: Listener<Addr = SocketAddr>,
+{
+    let mut handshakes: JoinSet<Handshake<L::Io>> = JoinSet::new();
     let mut refused = Refused::default();
     loop {
         tokio::select! {
             // axum's listener waits out what is no fault of one connection (no file descriptors left).
-            (stream, peer) = Listener::accept(&mut listener), if handshakes.len() < MAX_HANDSHAKES => {
+            (stream, peer) = listener.accept(), if handshakes.len() < MAX_HANDSHAKES => {
                 handshakes.spawn(handshake(acceptor.clone(), stream, peer));
             }
             Some(ended) = handshakes.join_next() => match ended {
@@ -83,12 +116,11 @@ async fn accept(
     }
 }
 
-async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, peer: SocketAddr) -> Handshake {
-    let shaken = async {
-        stream.set_nodelay(true)?;
-        acceptor.accept(stream).await
-    };
-    match timeout(HANDSHAKE_TIMEOUT, shaken).await {
+async fn handshake<Io>(acceptor: TlsAcceptor, stream: Io, peer: SocketAddr) -> Handshake<Io>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
+    match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => Ok((stream, peer)),
         Ok(Err(error)) => Err((peer, error)),
         Err(_) => Err((peer, io::ErrorKind::TimedOut.into())),
@@ -112,8 +144,8 @@ impl Refused {
     }
 }
 
-impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
+impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Listener for TlsListener<Io> {
+    type Io = TlsStream<Io>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {

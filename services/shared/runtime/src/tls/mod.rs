@@ -20,7 +20,7 @@ mod verify;
 
 pub use connect::{connect, connector};
 pub use identity::{Identity, peer_id};
-pub use listen::{TlsListener, incoming};
+pub use listen::{TlsListener, incoming, over};
 pub use reload::Reloadable;
 pub use request::KeyAndRequest;
 pub use spiffe::SpiffeId;
