@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::de::{Deserializer, Error, Visitor};
@@ -106,6 +107,9 @@ pub struct WorkerConfig {
 
     /// Where gRPC listens; port 0 takes a free one, and the registration says which.
     pub listen: SocketAddr,
+    /// Threads, each of which serves its share of the connections by itself, 1 to 256. Unset: `threads`, because a short run is done on
+    /// the thread that read its request.
+    pub listen_threads: Option<usize>,
     /// Address under which others reach the worker, with or without a port; unset: the one it listens on. Required where that is every
     /// address.
     pub advertised: Option<Advertised>,
@@ -157,6 +161,7 @@ impl Default for WorkerConfig {
             memory: None,
             server: ServerConfig::default(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listen_threads: None,
             advertised: None,
             findings_file: None,
         }
@@ -272,6 +277,12 @@ impl ServiceConfig for Config {
 }
 
 impl WorkerConfig {
+    /// How many threads serve connections.
+    #[must_use]
+    pub fn lanes(&self) -> NonZeroUsize {
+        NonZeroUsize::new(self.listen_threads.unwrap_or(self.threads)).unwrap_or(NonZeroUsize::MIN)
+    }
+
     /// Others must be told of an address that they can go to.
     fn check_advertised(&self) -> Option<Refusal> {
         let (value, is_one) = match self.advertised {
@@ -305,6 +316,7 @@ impl WorkerConfig {
         };
         bounded("worker.max_batch", self.max_batch, MAX_BATCH);
         bounded("worker.threads", self.threads, MOST);
+        bounded("worker.listen_threads", self.listen_threads.unwrap_or(1), MOST);
         if let IntraOpThreads::Count(count) = self.intra_op_threads {
             bounded("worker.intra_op_threads", count, MOST);
         }
@@ -494,6 +506,7 @@ mod tests {
             ("pin_threads = true\nintra_op_threads = 2", "worker.pin_threads"),
             ("latency_target = \"2h\"", "worker.latency_target"),
             ("intra_op_threads = \"many\"", "worker.intra_op_threads"),
+            ("listen_threads = 0", "worker.listen_threads"),
             ("intra_op_threads = 0", "worker.intra_op_threads"),
             ("intra_op_threads = -1", "worker.intra_op_threads"),
         ] {

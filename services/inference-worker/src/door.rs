@@ -1,6 +1,8 @@
 //! The inference door: gRPC behind mutual TLS. Only ingress and the validator may knock.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use slipway_kernel::{Service, spec::MAX_BODY_BYTES};
@@ -9,7 +11,8 @@ use slipway_oip::reflection;
 use slipway_proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use slipway_proto::slipway::inference::v1::direct_path_server::DirectPathServer;
 use slipway_proto::slipway::inference::v1::worker_control_server::WorkerControlServer;
-use slipway_runtime::tls::{self, Reloadable, SpiffeId};
+use slipway_runtime::lanes::{self, Connection, LanesError};
+use slipway_runtime::tls::{self, Reloadable, SpiffeId, TlsListener};
 use slipway_runtime::{CancellationToken, drain};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
@@ -26,7 +29,9 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = MAX_BODY_BYTES + (64 << 10);
 const MAX_STREAMS: u32 = 1024;
 /// A connection without traffic is asked whether its peer lives, so that a host that vanished does not keep it for ever.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+
 /// What is behind the door.
+#[derive(Clone)]
 pub struct Rooms {
     /// Inference, one call each.
     pub direct: Direct,
@@ -43,17 +48,18 @@ pub struct Rooms {
 pub struct Door {
     listener: TcpListener,
     address: SocketAddr,
+    threads: NonZeroUsize,
 }
 
 impl Door {
-    /// Listens.
+    /// Listens, for so many threads that serve.
     ///
     /// # Errors
     /// [`WorkerError::Listen`].
-    pub async fn open(address: SocketAddr) -> Result<Self, WorkerError> {
+    pub async fn open(address: SocketAddr, threads: NonZeroUsize) -> Result<Self, WorkerError> {
         let failed = |source| WorkerError::Listen { address, source };
         let (listener, address) = drain::bind(address).await.map_err(failed)?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, threads })
     }
 
     /// Where it listens.
@@ -73,18 +79,27 @@ impl Door {
         closing: CancellationToken,
     ) -> Result<(), WorkerError> {
         let config = identity.server_config(may_knock)?;
-        let incoming = tls::incoming(self.listener, config)
-            .map_err(|source| WorkerError::Listen { address: self.address, source })?;
-        let service = GrpcInferenceServiceServer::new(rooms.direct)
+        let serve = move |lane| {
+            let (rooms, config, closing) = (rooms.clone(), Arc::clone(&config), closing.clone());
+            async move { rooms.served(tls::over(lane, config).map_err(LanesError::from)?, closing).await }
+        };
+        lanes::serve("door", self.listener, self.threads, serve).await?.into_iter().collect()
+    }
+}
+
+impl Rooms {
+    /// The server of one thread.
+    async fn served(self, incoming: TlsListener<Connection>, closing: CancellationToken) -> Result<(), WorkerError> {
+        let service = GrpcInferenceServiceServer::new(self.direct)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         Server::builder()
             .max_concurrent_streams(MAX_STREAMS)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .add_service(service)
-            .add_service(DirectPathServer::new(rooms.exchanges).max_decoding_message_size(MAX_MESSAGE_BYTES))
-            .add_service(HealthServer::new(rooms.readiness))
-            .add_service(WorkerControlServer::new(rooms.control))
+            .add_service(DirectPathServer::new(self.exchanges).max_decoding_message_size(MAX_MESSAGE_BYTES))
+            .add_service(HealthServer::new(self.readiness))
+            .add_service(WorkerControlServer::new(self.control))
             .add_service(reflection::v1())
             .add_service(reflection::v1alpha())
             .serve_with_incoming_shutdown(incoming, closing.cancelled_owned())

@@ -83,6 +83,9 @@ pub enum WorkerError {
         /// Why.
         source: io::Error,
     },
+    /// The threads that serve connections.
+    #[error("cannot serve connections")]
+    Lanes(#[from] slipway_runtime::lanes::LanesError),
     /// The TLS configuration cannot be made.
     #[error("mutual TLS cannot be set up")]
     Tls(#[from] slipway_runtime::tls::TlsError),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use slipway_kernel::{Cause, Finding, FindingKind};
+use slipway_runtime::lanes::LanesError;
 
 use crate::config::WorkerConfig;
 use crate::engine::EngineError;
@@ -47,9 +48,13 @@ fn classify(error: &WorkerError) -> (FindingKind, Cause) {
         WorkerError::Model(EngineError::ServerSilent { .. }) => (FindingKind::StartTimeout, Transient),
         WorkerError::Model(error) | WorkerError::Measure(error) => (model(error), Deterministic),
         WorkerError::OutOfMemory { .. } => (FindingKind::OutOfMemory, Deterministic),
-        WorkerError::Thread(_) | WorkerError::Listen { .. } => (FindingKind::Unschedulable, Transient),
+        WorkerError::Thread(_) | WorkerError::Listen { .. } | WorkerError::Lanes(LanesError::Start(_)) => {
+            (FindingKind::Unschedulable, Transient)
+        }
         WorkerError::Unassigned | WorkerError::Golden { .. } => (FindingKind::Misconfigured, Deterministic),
-        WorkerError::LostThread | WorkerError::Tls(_) | WorkerError::Server(_) => (FindingKind::Crashed, Transient),
+        WorkerError::LostThread | WorkerError::Tls(_) | WorkerError::Server(_) | WorkerError::Lanes(_) => {
+            (FindingKind::Crashed, Transient)
+        }
     }
 }
 

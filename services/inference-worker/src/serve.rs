@@ -115,7 +115,7 @@ impl Worker<'_> {
             return Ok(());
         };
         Telemetry::enter_gpu(&self.frame.metrics, &self.assignment, loaded.measurement.gpu.as_ref()).await;
-        let door = Door::open(self.config.listen).await?;
+        let door = Door::open(self.config.listen, self.config.lanes()).await?;
         let address = self.reached_at(door.address());
         tell(&registration, |record| registration::warm(record, &loaded, address)).await;
         self.frame.status.set("measurement", &loaded.measurement);

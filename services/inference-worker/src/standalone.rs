@@ -5,11 +5,13 @@
 //! same: same protocol, same checks, same batcher, same engine.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use slipway_kernel::{DeploymentId, Digest, Label, RevisionId};
-use slipway_runtime::drain::{self, HttpLimits, NotDrained};
+use slipway_runtime::drain::{self, HttpLimits};
+use slipway_runtime::lanes::{HttpLanes, LanesError};
 use slipway_runtime::{CancellationToken, Frame};
 use tokio::net::TcpListener;
 
@@ -44,6 +46,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Standalone {
     doors: Vec<(TcpListener, SocketAddr)>,
+    lanes: NonZeroUsize,
     limits: FrontLimits,
     inference: Arc<Inference>,
 }
@@ -83,7 +86,7 @@ impl Standalone {
         let inference = serve::inference(loaded, telemetry, &options.worker, assignment, frame.clock.clone())?;
         let inference = Arc::new(inference.with_version(VERSION));
         inference.enter(Phase::Serving);
-        Ok(Self { doors, limits: options.limits, inference })
+        Ok(Self { doors, lanes: options.worker.lanes(), limits: options.limits, inference })
     }
 
     /// Where it listens.
@@ -96,33 +99,22 @@ impl Standalone {
     ///
     /// # Errors
     /// When requests had to be dropped at the end.
-    pub async fn serve(self, shutdown: CancellationToken) -> Result<(), NotDrained> {
+    pub async fn serve(self, shutdown: CancellationToken) -> Result<(), LanesError> {
         let front = Front::new(Arc::clone(&self.inference), self.limits, shutdown.clone());
-        let serving = self.doors.into_iter().map(|(listener, _)| {
-            let listener = without_delay(listener);
-            drain::http(listener, front.clone(), HttpLimits::default(), shutdown.clone())
-        });
-        let talks = async {
-            shutdown.cancelled().await;
-            if drain::bounded(&shutdown, HttpLimits::default().bound, front.ended()).await.is_err() {
-                tracing::warn!("WebSockets were cut");
-            }
+        let server = HttpLanes {
+            name: "door",
+            count: self.lanes,
+            app: front.clone(),
+            limits: HttpLimits::default(),
+            websockets: front.websockets(),
+            shutdown,
         };
-        let (served, ()) = tokio::join!(futures::future::try_join_all(serving), talks);
-        drop(front);
+        let serving = self.doors.into_iter().map(|(listener, _)| server.clone().serve(listener, Ok));
+        let served = futures::future::try_join_all(serving).await;
+        drop((front, server));
         serve::finish(self.inference).await;
         served.map(|_| ())
     }
-}
-
-/// Small answers must not wait for each other: Nagle costs up to 40 ms.
-fn without_delay(listener: TcpListener) -> impl axum::serve::Listener<Addr = SocketAddr, Io: 'static> {
-    use axum::serve::ListenerExt as _;
-    listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection stays with Nagle's algorithm");
-        }
-    })
 }
 
 fn namespace() -> Label {

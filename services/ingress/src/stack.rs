@@ -7,7 +7,7 @@
 //! | `refuse_ambiguous` | what two parsers could read differently goes no further |
 //! | `metered` | gRPC only: who sends a message stands in the message, so its memory is counted before that is known; on a stream, message by message |
 //! | `named` | gRPC only: what was no message is refused in our words, as the client's fault |
-//! | the routes | one file per resource; the order inside an inference is that of `routes/infer.rs` |
+//! | the routes | one file per resource; the order inside an inference is that of `routes/infer.rs`, and nearly all inferences go there past the router, whose boxes cost more than a small request should |
 //!
 //! Below all of it, `channels/http.rs` bounds connections, heads, streams and stalls.
 
@@ -21,19 +21,22 @@ use crate::{
     mailbox::Mailbox,
     observe,
     routes::{
-        self, grpc::Grpc, health, health_grpc::Readiness, infer, models, repository, requests, statistics, websocket,
+        self, address::Address, grpc::Grpc, health, health_grpc::Readiness, infer, models, repository, requests,
+        statistics, websocket,
     },
     table::Routing,
     telemetry::IngressMetrics,
     ticket::Tickets,
+    trail::Trail,
     upstream::Pool,
 };
 use axum::{
     Router,
     body::Body,
-    extract::Request,
+    extract::{ConnectInfo, Request},
+    http::Method,
     middleware,
-    response::Response,
+    response::{IntoResponse as _, Response},
     routing::{MethodRouter, get, post},
 };
 use futures::{StreamExt as _, future::BoxFuture};
@@ -124,6 +127,14 @@ impl Layers {
     }
 
     async fn route(&self, request: Request) -> Response {
+        let path = request.uri().path();
+        if request.method() == Method::POST
+            && let Some(address) = Address::of_inference(path, request.headers())
+            && let Some(trail) = request.extensions().get::<Arc<Trail>>().cloned()
+            && let Some(&ConnectInfo(peer)) = request.extensions().get()
+        {
+            return infer::addressed(&self.ingress, &trail, peer, address, request).await.into_response();
+        }
         let memory = &self.ingress.admission.bodies;
         let request = match inference_call(request.uri().path()) {
             None => return answered(self.resources.clone().call(request).await),

@@ -88,9 +88,10 @@ impl Front {
         Self { inference, limits, grpc, tools, closing, sockets }
     }
 
-    /// Waits until the last WebSocket has ended, after `closing`.
-    pub async fn ended(&self) {
-        self.sockets.ended().await;
+    /// Its WebSockets.
+    #[must_use]
+    pub fn websockets(&self) -> WebSockets {
+        self.sockets.clone()
     }
 
     async fn answer(self, request: Request<Body>) -> Response<Body> {

@@ -91,7 +91,7 @@ mod tests {
         let closing = shutdown.clone();
         let serving = tokio::spawn(async move {
             drain::http(listener, front.clone(), HttpLimits::default(), closing).await.unwrap();
-            front.ended().await;
+            front.websockets().ended().await;
         });
         Served { address, shutdown, serving }
     }

@@ -3,8 +3,8 @@
 use super::{stall::Guarded, tls::DoorCertificate};
 use crate::{config::HttpConfig, error::IngressError, limits};
 use slipway_runtime::{
-    drain::{self, Places},
-    lanes::{self, Lane},
+    drain,
+    lanes::{HttpLanes, LanesError},
     tls,
     websocket::WebSockets,
 };
@@ -61,40 +61,20 @@ impl HttpDoor {
         websockets: WebSockets,
         shutdown: CancellationToken,
     ) -> Result<(), IngressError> {
-        let tls = self.certificate.as_ref().map(|certificate| certificate.server_config()).transpose()?;
-        let (limits, places) = (self.limits, Places::within_files(self.limits.max_connections));
-        let serve = move |lane: Lane| {
-            let (app, tls, places) = (app.clone(), tls.clone(), places.clone());
-            let (websockets, shutdown) = (websockets.clone(), shutdown.clone());
-            async move {
-                let closing = shutdown.clone();
-                let drained = async {
-                    match tls {
-                        None => drain::http_within(places, Guarded(lane), app, limits, closing).await,
-                        Some(config) => {
-                            let guarded = Guarded(tls::over(lane, config)?);
-                            drain::http_within(places, guarded, app, limits, closing).await
-                        }
-                    }
-                    .or_else(|error| {
-                        warn!(%error, "requests under way were dropped at the end");
-                        Ok(())
-                    })
-                };
-                // A talk is where its connection was.
-                let talks = async {
-                    shutdown.cancelled().await;
-                    if let Err(error) =
-                        drain::bounded(&shutdown, limits.notice + limits.bound, websockets.ended()).await
-                    {
-                        warn!(%error, "WebSockets were cut");
-                    }
-                };
-                tokio::join!(drained, talks).0
+        let server = HttpLanes { name: "ingress", count: self.lanes, app, limits: self.limits, websockets, shutdown };
+        let served = match &self.certificate {
+            None => server.serve(self.listener, |lane| Ok(Guarded(lane))).await,
+            Some(certificate) => {
+                let config = certificate.server_config()?;
+                server.serve(self.listener, move |lane| Ok(Guarded(tls::over(lane, Arc::clone(&config))?))).await
             }
         };
-        let served: Vec<std::io::Result<()>> = lanes::serve("ingress", self.listener, self.lanes, serve).await?;
-        let failed = served.into_iter().find_map(Result::err);
-        failed.map_or(Ok(()), |source| Err(IngressError::Listen { address: self.address, source }))
+        match served {
+            Err(LanesError::NotDrained(error)) => {
+                warn!(%error, "requests under way were dropped at the end");
+                Ok(())
+            }
+            served => Ok(served?),
+        }
     }
 }

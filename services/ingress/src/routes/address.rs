@@ -32,6 +32,18 @@ impl Address {
         Self::of(param("namespace"), param("model").unwrap_or_default(), param("version"), headers)
     }
 
+    /// Reads the path of an inference and the header. `None` for any other path, and for one that spells a name with `%`: those are for the
+    /// router.
+    pub fn of_inference(path: &str, headers: &HeaderMap) -> Option<Result<Self, RequestError>> {
+        let mut parts = path.strip_prefix("/v2/")?.strip_suffix("/infer")?.split('/').peekable();
+        let mut named = |kind: &str| {
+            let name = parts.next_if(|part| *part == kind).and_then(|_| parts.next())?;
+            Some(name).filter(|name| !name.is_empty() && !name.contains('%'))
+        };
+        let (namespace, model, version) = (named("namespaces"), named("models")?, named("versions"));
+        parts.next().is_none().then(|| Self::of(namespace, model, version, headers))
+    }
+
     /// From the names themselves; the header may name the revision too.
     ///
     /// # Errors
@@ -81,6 +93,39 @@ mod tests {
         assert_eq!(Address::of(Some("team"), "digits", Some("2-1"), &none).unwrap().revision, named);
         assert_eq!(Address::of(None, "digits", None, &header("2-1")).unwrap().revision, named);
         assert_eq!(Address::of(None, "digits", Some("2-1"), &header("2-1")).unwrap().revision, named);
+    }
+
+    #[test]
+    fn the_path_of_an_inference_is_read_as_the_router_does_or_not_at_all() {
+        let none = HeaderMap::new();
+        let read = |path: &str| Address::of_inference(path, &none).map(|address| address.ok());
+        let of = |namespace, version| Some(Address::of(namespace, "digits", version, &none).ok());
+        assert_eq!(read("/v2/models/digits/infer"), of(None, None));
+        assert_eq!(read("/v2/models/digits/versions/2-1/infer"), of(None, Some("2-1")));
+        assert_eq!(read("/v2/namespaces/team/models/digits/infer"), of(Some("team"), None));
+        assert_eq!(read("/v2/namespaces/team/models/digits/versions/2-1/infer"), of(Some("team"), Some("2-1")));
+        for refused in ["/v2/models/Digits/infer", "/v2/models/digits/versions/latest/infer"] {
+            assert_eq!(read(refused), Some(None), "{refused}");
+        }
+        for path in [
+            "/v2/models/digits",
+            "/v2/models/infer",
+            "/v2/models//infer",
+            "/v2/models/infer/",
+            "/v2/models/digits/infer/",
+            "/v2/models/digits//infer",
+            "/v2/models/digits/versions/infer",
+            "/v2/models/digits/versions//infer",
+            "/v2/models/digits/more/infer",
+            "/v2/models/di%67its/infer",
+            "/v2/namespaces/models/digits/infer",
+            "/v2/namespaces//models/digits/infer",
+            "/v2/models/digits/namespaces/team/infer",
+            "/v3/models/digits/infer",
+            "/v2/infer",
+        ] {
+            assert_eq!(read(path), None, "{path}");
+        }
     }
 
     #[test]

@@ -39,36 +39,50 @@ use tokio::time::Instant;
 /// # Errors
 /// Why it has no answer.
 pub async fn infer(
-    ingress: State<Arc<Ingress>>,
-    trail: Extension<Arc<Trail>>,
-    peer: ConnectInfo<SocketAddr>,
-    params: Result<RawPathParams, RawPathParamsRejection>,
-    request: Request,
-) -> Result<Response, RequestError> {
-    let wants_event = events::are_wanted(request.headers());
-    let response = document(ingress, trail, peer, params, request).await?;
-    Ok(if wants_event { events::of(response).map(Body::new) } else { response })
-}
-
-async fn document(
     State(ingress): State<Arc<Ingress>>,
     Extension(trail): Extension<Arc<Trail>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Result<Response, RequestError> {
+    let address = Address::read(params, request.headers());
+    addressed(&ingress, &trail, peer, address, request).await
+}
+
+/// The same to what its path was read as, which does without a router.
+///
+/// # Errors
+/// As [`infer`].
+pub async fn addressed(
+    ingress: &Ingress,
+    trail: &Trail,
+    peer: SocketAddr,
+    address: Result<Address, RequestError>,
+    request: Request,
+) -> Result<Response, RequestError> {
+    let wants_event = events::are_wanted(request.headers());
     trail.is_inference();
+    let response = document(ingress, trail, peer, address?, request).await?;
+    Ok(if wants_event { events::of(response).map(Body::new) } else { response })
+}
+
+async fn document(
+    ingress: &Ingress,
+    trail: &Trail,
+    peer: SocketAddr,
+    address: Address,
+    request: Request,
+) -> Result<Response, RequestError> {
     let (parts, body) = request.into_parts();
     // Whose it is and who asks, before anything else is looked at: a stranger learns nothing from how the rest is refused.
-    let address = Address::read(params, &parts.headers)?;
-    let visit = enter(&ingress, &address, shown(&parts, peer, &trail), &trail).await?;
+    let visit = enter(ingress, &address, shown(&parts, peer, trail), trail).await?;
     // How it is to be answered.
     let mut head = Head::read(&parts.headers)?;
     if head.respond_async {
         head.ticket = Some(ingress.tickets.issue(&address.deployment, &visit.caller.principal));
     }
     let encoding = body::check_media_type(&parts.headers)?;
-    let deadline = Deadline::of(&head, &visit, &trail, &ingress);
+    let deadline = Deadline::of(&head, &visit, trail, ingress);
     // The body, bounded in size, time and memory.
     let limit = visit.rules.max_body;
     let body = body::read(&parts.headers, body, limit, deadline.at, &ingress.admission.bodies).await?;
@@ -78,13 +92,13 @@ async fn document(
     let wire = Wire::Body { whole: body.bytes.clone(), parts };
     // Against the signature of the revision it leads to.
     let prepared = prepare(&visit, &head, None, &wire).await?;
-    let request = Admitted { ingress: &ingress, trail: &trail, visit, head, deadline, wire };
+    let request = Admitted { ingress, trail, visit, head, deadline, wire };
     request.learn(&prepared);
     if request.head.respond_async {
         return later::leave(&request, prepared).await;
     }
     if let Some(recorded) = later::replay(&request, &prepared).await? {
-        return later::replayed(&trail, &recorded).await;
+        return later::replayed(trail, &recorded).await;
     }
     let (response, forms) = request.answer(prepared).await?;
     written(&response, &forms).await.map(respond::written)

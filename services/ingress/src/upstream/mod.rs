@@ -98,9 +98,8 @@ pub async fn infer(
     let key = (call.deployment.clone(), call.revision);
     let (mut attempt, mut counted, mut avoid) = (0, 0, None);
     let mut waiting_since = None;
+    let mut watched = None;
     loop {
-        // Subscribed before looking, so that no change between looking and waiting is missed.
-        let (mut changes, mut routes) = (pool.changes(), routing.changes());
         let now = Instant::now();
         let (since, until) = match pool.find(&key, avoid.as_deref(), now.into_std(), rand::random()) {
             Found::Worker(worker) => {
@@ -150,6 +149,11 @@ pub async fn infer(
         if moved(&routing.load()) {
             return Ended::Moved;
         }
+        // Whoever is to wait looks once more after it began to watch, so that no change in between is missed.
+        let Some((changes, routes)) = &mut watched else {
+            watched = Some((pool.changes(), routing.changes()));
+            continue;
+        };
         // A revision that has been without a worker for long is not waited for again.
         let since = *waiting_since.get_or_insert(since.min(now));
         let patience = call.deadline.min(since + worker_wait);

@@ -2,14 +2,14 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 /// What a DNS label may be (RFC 1123): this bounds every name that ends up in a subject, an object name or a metric label.
 const LABEL: &str = "1 to 63 characters a-z, 0-9 and '-', beginning and ending with a letter or digit";
 
 /// A DNS label (RFC 1123).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Label(Box<str>);
+pub struct Label(Arc<str>);
 
 /// A namespace: the tenant a deployment belongs to.
 pub type Namespace = Label;
@@ -193,9 +193,9 @@ pub(crate) fn decimal(text: &str) -> Option<u32> {
 }
 
 /// The id of one inference request: the key under which its effect happens once.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct RequestId(Box<str>);
+/// It is cloned with every step of a request, which costs nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(Arc<str>);
 
 const REQUEST_ID: &str = "1 to 128 characters a-z, A-Z, 0-9, '-' and '_'";
 
@@ -209,7 +209,7 @@ impl RequestId {
 
 impl From<RequestId> for String {
     fn from(id: RequestId) -> Self {
-        id.0.into_string()
+        id.0.as_ref().to_owned()
     }
 }
 
@@ -226,6 +226,12 @@ impl FromStr for RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -8,6 +8,10 @@
 //! A connection stays where it is for as long as it lives, so a new one goes to the lane that has the fewest. One connection has one core at
 //! most.
 
+use crate::{
+    drain::{self, App, HttpLimits, NotDrained, Places},
+    websocket::WebSockets,
+};
 use axum::serve::Listener;
 use std::{
     cell::Cell,
@@ -30,7 +34,8 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+use tracing::{debug, warn};
 
 /// Connections of a lane that it has not taken yet; then the next ones wait in the kernel.
 const WAITING: usize = 16;
@@ -54,15 +59,71 @@ pub fn one_per_core() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Why lanes did not serve.
+/// Why lanes did not serve, or not to the end.
 #[derive(Debug, thiserror::Error)]
 pub enum LanesError {
     /// What the system refused.
-    #[error("no lane could be started: {0}")]
+    #[error("no thread for connections could be started: {0}")]
     Start(#[from] io::Error),
     /// Its thread is gone.
-    #[error("a lane panicked")]
+    #[error("a thread that serves connections panicked")]
     Panicked,
+    /// Requests in flight had to be dropped.
+    #[error(transparent)]
+    NotDrained(#[from] NotDrained),
+}
+
+/// A server of HTTP on lanes, which shares its places for connections and its WebSockets among them.
+#[derive(Clone, Debug)]
+pub struct HttpLanes<A> {
+    /// What its threads are called, with a number behind.
+    pub name: &'static str,
+    /// How many lanes.
+    pub count: NonZeroUsize,
+    /// What answers.
+    pub app: A,
+    /// The bounds of all of them together.
+    pub limits: HttpLimits,
+    /// The WebSockets that `app` accepts.
+    pub websockets: WebSockets,
+    /// When to end.
+    pub shutdown: CancellationToken,
+}
+
+impl<A: App> HttpLanes<A> {
+    /// Serves HTTP/1.1 and HTTP/2 until the shutdown, then drains: requests in flight are finished, WebSockets ended. `dress` puts around the
+    /// connections of a lane what they need.
+    ///
+    /// # Errors
+    /// [`LanesError`].
+    pub async fn serve<L>(
+        self,
+        listener: TcpListener,
+        dress: impl Fn(Lane) -> io::Result<L> + Clone + Send + 'static,
+    ) -> Result<(), LanesError>
+    where
+        L: Listener<Addr = SocketAddr>,
+    {
+        let places = Places::within_files(self.limits.max_connections);
+        let (name, count) = (self.name, self.count);
+        let served = serve(name, listener, count, move |lane| {
+            let (server, places, dress) = (self.clone(), places.clone(), dress.clone());
+            async move { server.one(places, dress(lane)?).await.map_err(LanesError::from) }
+        });
+        served.await?.into_iter().collect()
+    }
+
+    async fn one<L: Listener<Addr = SocketAddr>>(self, places: Places, listener: L) -> Result<(), NotDrained> {
+        let Self { app, limits, websockets, shutdown, .. } = self;
+        // A talk is where its connection was.
+        let talks = async {
+            shutdown.cancelled().await;
+            if let Err(error) = drain::bounded(&shutdown, limits.notice + limits.bound, websockets.ended()).await {
+                warn!(%error, "WebSockets were cut");
+            }
+        };
+        tokio::join!(drain::http_within(places, listener, app, limits, shutdown.clone()), talks).0
+    }
 }
 
 /// Runs `serve` on `count` threads, each with its share of the connections, until all have ended. When it is dropped, so is what they do.
@@ -182,6 +243,14 @@ struct Counted(Arc<AtomicUsize>);
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
     }
 }
 

@@ -161,8 +161,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Listener for TlsListen
     }
 }
 
-impl Stream for TlsListener {
-    type Item = io::Result<TlsStream<TcpStream>>;
+impl<Io> Stream for TlsListener<Io> {
+    type Item = io::Result<TlsStream<Io>>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.ready.poll_recv(cx).map(|connection| connection.map(|(stream, _)| Ok(stream)))
