@@ -38,7 +38,8 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// The address that clients are told; unset: the one listened on.
     pub advertise: Option<String>,
-    /// Threads, each of which serves its share of the connections by itself, from the request to the worker and back. Unset: one per core.
+    /// Threads, each of which serves its share of the connections by itself, from the request to the worker and back, 1 to 256. Unset: one per
+    /// core, at most 16.
     pub threads: Option<usize>,
     /// Connections at once; the next ones wait in the kernel.
     pub max_connections: usize,

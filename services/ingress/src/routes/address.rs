@@ -36,11 +36,12 @@ impl Address {
     /// router.
     pub fn of_inference(path: &str, headers: &HeaderMap) -> Option<Result<Self, RequestError>> {
         let mut parts = path.strip_prefix("/v2/")?.strip_suffix("/infer")?.split('/').peekable();
-        let mut named = |kind: &str| {
-            let name = parts.next_if(|part| *part == kind).and_then(|_| parts.next())?;
-            Some(name).filter(|name| !name.is_empty() && !name.contains('%'))
+        // `None` where the kind stands without a name.
+        let mut named = |kind: &str| match parts.next_if(|part| *part == kind) {
+            None => Some(None),
+            Some(_) => parts.next().filter(|name| !name.is_empty() && !name.contains('%')).map(Some),
         };
-        let (namespace, model, version) = (named("namespaces"), named("models")?, named("versions"));
+        let (namespace, model, version) = (named("namespaces")?, named("models")??, named("versions")?);
         parts.next().is_none().then(|| Self::of(namespace, model, version, headers))
     }
 

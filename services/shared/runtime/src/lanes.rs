@@ -53,10 +53,12 @@ pub fn current() -> usize {
     LANE.get()
 }
 
-/// As many lanes as there are cores.
+/// As many lanes as there are cores, at most 16: each keeps a connection of its own to whatever it asks, and where that many are not enough,
+/// another process is of more use than another thread.
 #[must_use]
 pub fn one_per_core() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    NonZeroUsize::new(cores.min(16)).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Why lanes did not serve, or not to the end.

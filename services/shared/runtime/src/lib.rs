@@ -45,6 +45,7 @@
 //! - Telemetry is never needed: a collector or a scraper that is slow or dead costs spans, never requests.
 //! - Secrets are [`Secret`]s: they appear as `***` in dumps, refusals and logs.
 //! - A [`websocket`] holds no server that ends, no more memory than it is allowed, and no place after its client vanished.
+//! - A connection is served by one thread, which hands nothing to another ([`lanes`]).
 //! - Between parts of the mesh there is mutual TLS by SPIFFE id ([`tls`]); no chain or validity check is ever skipped.
 //! - Time comes from [`Clock`], which a test moves by hand.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
