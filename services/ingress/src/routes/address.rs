@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn the_path_of_an_inference_is_read_as_the_router_does_or_not_at_all() {
         let none = HeaderMap::new();
-        let read = |path: &str| Address::of_inference(path, &none).map(|address| address.ok());
+        let read = |path: &str| Address::of_inference(path, &none).map(Result::ok);
         let of = |namespace, version| Some(Address::of(namespace, "digits", version, &none).ok());
         assert_eq!(read("/v2/models/digits/infer"), of(None, None));
         assert_eq!(read("/v2/models/digits/versions/2-1/infer"), of(None, Some("2-1")));
