@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use slipway_bus::BusConfig;
 use slipway_kernel::{ByteSize, DeploymentId, Digest, Label, ModelFormat, Refusal, RevisionId, Span};
-use slipway_runtime::{Common, ServiceConfig};
+use slipway_runtime::{Common, ServiceConfig, lanes};
 
 use crate::advertised::{self, Advertised};
 use crate::engine::choice::Wanted;
@@ -107,8 +107,8 @@ pub struct WorkerConfig {
 
     /// Where gRPC listens; port 0 takes a free one, and the registration says which.
     pub listen: SocketAddr,
-    /// Threads, each of which serves its share of the connections by itself, 1 to 256. Unset: `threads`, because a short run is done on
-    /// the thread that read its request.
+    /// Threads, each of which serves its share of the connections by itself, 1 to 256. Unset: as many as `threads`, because a
+    /// short run is done on the thread that read its request; no more than there are cores, and at most 16.
     pub listen_threads: Option<usize>,
     /// Address under which others reach the worker, with or without a port; unset: the one it listens on. Required where that is every
     /// address.
@@ -280,7 +280,8 @@ impl WorkerConfig {
     /// How many threads serve connections.
     #[must_use]
     pub fn lanes(&self) -> NonZeroUsize {
-        NonZeroUsize::new(self.listen_threads.unwrap_or(self.threads)).unwrap_or(NonZeroUsize::MIN)
+        let useful = || self.threads.min(lanes::one_per_core().get());
+        NonZeroUsize::new(self.listen_threads.unwrap_or_else(useful)).unwrap_or(NonZeroUsize::MIN)
     }
 
     /// Others must be told of an address that they can go to.

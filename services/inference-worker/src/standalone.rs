@@ -98,7 +98,7 @@ impl Standalone {
     /// Serves until the shutdown, then finishes what is in hand.
     ///
     /// # Errors
-    /// When requests had to be dropped at the end.
+    /// [`LanesError`].
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), LanesError> {
         let front = Front::new(Arc::clone(&self.inference), self.limits, shutdown.clone());
         let server = HttpLanes {

@@ -164,13 +164,15 @@ where
             let _ = served.map(|served| end.send(served));
         })?;
     }
+    // The listener is closed as soon as one lane takes no more: who comes then is refused at once, instead of waiting for nobody.
+    let closed = futures::future::select_all(inlets.iter().map(|inlet| Box::pin(inlet.connections.closed())));
     let mut all = pin!(futures::future::try_join_all(ends));
-    tokio::select! {
-        ended = &mut all => return ended.map_err(|_| LanesError::Panicked),
-        () = share(listener, &inlets) => {}
-    }
-    drop(inlets);
-    all.await.map_err(|_| LanesError::Panicked)
+    let ended = tokio::select! {
+        ended = &mut all => ended,
+        _ = closed => all.await,
+        () = share(listener, &inlets) => all.await,
+    };
+    ended.map_err(|_| LanesError::Panicked)
 }
 
 /// Where a lane is given connections.
@@ -341,7 +343,29 @@ mod tests {
         assert_eq!(current(), 0);
         end.cancel();
         assert_eq!(serving.await.unwrap().unwrap(), [1, 2]);
-        assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    }
+
+    #[tokio::test]
+    async fn who_comes_when_a_lane_takes_no_more_is_refused_although_others_are_served_still() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, end) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let ends = end.clone();
+        let serving = tokio::spawn(serve("test", listener, TWO, move |lane| {
+            let end = ends.clone();
+            async move {
+                if current() == 1 {
+                    drop(lane);
+                    end.cancelled().await;
+                } else {
+                    telling(lane, end).await;
+                }
+            }
+        }));
+        let refused = async { while TcpStream::connect(address).await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(10), refused).await.unwrap();
+        assert!(!serving.is_finished());
+        end.cancel();
+        serving.await.unwrap().unwrap();
     }
 
     #[tokio::test]
