@@ -193,7 +193,7 @@ pub(crate) fn decimal(text: &str) -> Option<u32> {
 }
 
 /// The id of one inference request: the key under which its effect happens once.
-/// It is cloned with every step of a request, which costs nothing.
+/// Shared when cloned: every step of a request does that.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(Arc<str>);
 
