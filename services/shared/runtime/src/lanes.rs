@@ -37,8 +37,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::{debug, warn};
 
-/// Connections of a lane that it has not taken yet; then the next ones wait in the kernel.
-const WAITING: usize = 16;
+/// Connections of a lane that it has not taken yet; then the next ones wait in the kernel, where they take none of the files of this process.
+const WAITING: usize = 1;
 
 /// How long what a lane left behind on threads that may block is waited for when it ends.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -182,7 +182,7 @@ struct Inlet {
     open: Arc<AtomicUsize>,
 }
 
-/// Gives each connection to the lane with the fewest, until one takes no more.
+/// Gives each connection to the lane with the fewest, of those that are not behind with taking them; until one takes no more.
 async fn share(mut listener: TcpListener, inlets: &[Inlet]) {
     loop {
         // axum's listener waits out what is no fault of one connection (no file descriptors left).
@@ -196,7 +196,8 @@ async fn share(mut listener: TcpListener, inlets: &[Inlet]) {
                 continue;
             }
         };
-        let Some(fewest) = inlets.iter().min_by_key(|inlet| inlet.open.load(Ordering::Relaxed)) else { return };
+        let load = |inlet: &&Inlet| (inlet.connections.capacity() == 0, inlet.open.load(Ordering::Relaxed));
+        let Some(fewest) = inlets.iter().min_by_key(load) else { return };
         fewest.open.fetch_add(1, Ordering::Relaxed);
         if fewest.connections.send((bare, peer)).await.is_err() {
             return;
